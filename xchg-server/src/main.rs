@@ -1,0 +1,2 @@
+//! xchg
+fn main() {}
