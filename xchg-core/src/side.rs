@@ -1,0 +1,77 @@
+//! The two ends of an exchange.
+
+use std::ops::{Index, IndexMut, Not};
+
+/// Which end of an exchange a peer is. `!side` is its counterpart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::exhaustive_enums, reason = "an exchange has two sides, and callers handle both")]
+pub enum Side {
+    /// Has the bytes.
+    Upload,
+    /// Wants them.
+    Download,
+}
+
+impl Side {
+    /// Both, upload first.
+    pub const BOTH: [Side; 2] = [Side::Upload, Side::Download];
+
+    /// The side's name in logs, metrics and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Side::Upload => "upload",
+            Side::Download => "download",
+        }
+    }
+}
+
+impl Not for Side {
+    type Output = Side;
+
+    fn not(self) -> Side {
+        match self {
+            Side::Upload => Side::Download,
+            Side::Download => Side::Upload,
+        }
+    }
+}
+
+/// One `T` for each side, indexed by [`Side`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a pair, by name")]
+pub struct Sides<T> {
+    /// The uploader's.
+    pub upload: T,
+    /// The downloader's.
+    pub download: T,
+}
+
+impl<T> Sides<T> {
+    /// Puts `this` at `side` and `that` at its counterpart.
+    pub fn of(side: Side, this: T, that: T) -> Sides<T> {
+        match side {
+            Side::Upload => Sides { upload: this, download: that },
+            Side::Download => Sides { upload: that, download: this },
+        }
+    }
+}
+
+impl<T> Index<Side> for Sides<T> {
+    type Output = T;
+
+    fn index(&self, side: Side) -> &T {
+        match side {
+            Side::Upload => &self.upload,
+            Side::Download => &self.download,
+        }
+    }
+}
+
+impl<T> IndexMut<Side> for Sides<T> {
+    fn index_mut(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::Upload => &mut self.upload,
+            Side::Download => &mut self.download,
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! What the server says to a native peer.
+
+use super::{Decoded, MAX_BODY_LEN, extension, greeting};
+use crate::{Error, Realm};
+
+const HEAD_LEN: usize = 3;
+const REPORT_LEN: usize = 41;
+
+/// One answer of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a client must tell all of them apart; new types are skipped as `None`"
+)]
+pub enum Answer {
+    /// No counterpart is there yet.
+    Waiting(Waiting),
+    /// Still waiting.
+    Heartbeat,
+    /// The counterpart is here: what follows is the exchange.
+    Matched(Matched),
+    /// No.
+    Refused {
+        /// Why, for programs.
+        code: RefusalCode,
+        /// Why, for the person: at most [`Answer::MAX_TEXT_LEN`] bytes. Hostile until escaped.
+        text: String,
+    },
+    /// How the server is.
+    Status(StatusReport),
+}
+
+/// What comes with [`Answer::Waiting`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// Another realm in which a possible counterpart waits under the same key.
+    pub elsewhere: Option<Realm>,
+}
+
+/// What comes with [`Answer::Matched`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Matched {
+    /// What the counterpart speaks.
+    pub dialect: CounterpartDialect,
+    /// The payload's length in bytes, where the uploader's greeting said it.
+    pub length: Option<u64>,
+}
+
+impl Matched {
+    /// A match with a counterpart of this dialect.
+    pub fn new(dialect: CounterpartDialect, length: Option<u64>) -> Matched {
+        Matched { dialect, length }
+    }
+}
+
+/// What the counterpart speaks: it decides how a plain transfer is framed (PROTOCOL.md section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CounterpartDialect {
+    /// This protocol: the plain transfer is framed and has a receipt.
+    Native,
+    /// Nine bytes and the payload.
+    Classic,
+    /// A web client.
+    Http,
+    /// One that a newer server knows: the stream is the bare payload.
+    Other(u8),
+}
+
+/// Why the server refuses, as on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalCode {
+    /// The greeting breaks a rule.
+    Malformed,
+    /// The server does not speak the greeting's version.
+    Version,
+    /// A limit is reached.
+    Busy,
+    /// No counterpart came within the wait.
+    TimedOut,
+    /// The server is shutting down.
+    Draining,
+    /// The peer lacks the right.
+    Forbidden,
+    /// Unknown or switched off here.
+    Unsupported,
+    /// One that a newer server knows.
+    Other(u16),
+}
+
+/// How the server is: counts since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the wire fixes its fields")]
+pub struct StatusReport {
+    /// Peers that wait now.
+    pub waiting: u64,
+    /// Exchanges that run now.
+    pub exchanging: u64,
+    /// Exchanges that ended whole.
+    pub completed: u64,
+    /// Exchanges that ended otherwise.
+    pub failed: u64,
+    /// Milliseconds since the server started.
+    pub uptime_millis: u64,
+    /// Whether it refuses new offers.
+    pub draining: bool,
+}
+
+impl Answer {
+    /// The longest text of a refusal, in bytes; a longer one is cut.
+    pub const MAX_TEXT_LEN: usize = 1024;
+
+    /// The answer's bytes on the wire.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        let kind = match self {
+            Answer::Waiting(waiting) => {
+                if let Some(realm) = waiting.elsewhere {
+                    extension::push(
+                        &mut body,
+                        extension::ELSEWHERE,
+                        &[greeting::realm_to_wire(realm)],
+                    );
+                }
+                1
+            }
+            Answer::Heartbeat => 2,
+            Answer::Matched(matched) => {
+                extension::push(&mut body, extension::DIALECT, &[matched.dialect.to_wire()]);
+                if let Some(length) = matched.length {
+                    extension::push(&mut body, extension::LENGTH, &length.to_be_bytes());
+                }
+                3
+            }
+            Answer::Refused { code, text } => {
+                body.extend_from_slice(&code.to_wire().to_be_bytes());
+                body.extend_from_slice(
+                    &text.as_bytes()[..text.floor_char_boundary(Answer::MAX_TEXT_LEN)],
+                );
+                4
+            }
+            Answer::Status(report) => {
+                report.encode(&mut body);
+                5
+            }
+        };
+        let len = u16::try_from(body.len()).expect("every answer's body is bounded");
+        let [high, low] = len.to_be_bytes();
+        [&[kind, high, low], &body[..]].concat()
+    }
+
+    /// Reads an answer from the bytes received so far; `None` is one of a type that this build does not know (rule 8).
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] or [`Error::Unsupported`], as soon as the bytes cannot become a valid answer.
+    pub fn decode(bytes: &[u8]) -> Result<Decoded<Option<Answer>>, Error> {
+        let Some((head, rest)) = bytes.split_first_chunk::<HEAD_LEN>() else {
+            return Ok(Decoded::Partial);
+        };
+        let len = usize::from(u16::from_be_bytes([head[1], head[2]]));
+        if len > MAX_BODY_LEN {
+            return Err(Error::Malformed { what: "an answer's body has at most 2048 bytes" });
+        }
+        let Some(body) = rest.get(..len) else {
+            return Ok(Decoded::Partial);
+        };
+        let message = match head[0] {
+            1 => Some(Answer::Waiting(decode_waiting(body)?)),
+            2 => Some(Answer::Heartbeat),
+            3 => Some(Answer::Matched(decode_matched(body)?)),
+            4 => Some(decode_refused(body)?),
+            5 => Some(Answer::Status(StatusReport::decode(body)?)),
+            _ => None,
+        };
+        Ok(Decoded::Whole { message, len: HEAD_LEN + len })
+    }
+}
+
+fn decode_waiting(body: &[u8]) -> Result<Waiting, Error> {
+    let mut waiting = Waiting::default();
+    extension::each(body, |kind, value| {
+        if kind == extension::ELSEWHERE {
+            let [realm] = extension::array(value)?;
+            waiting.elsewhere = greeting::realm_from_wire(realm).ok();
+        }
+        Ok(())
+    })?;
+    Ok(waiting)
+}
+
+fn decode_matched(body: &[u8]) -> Result<Matched, Error> {
+    let mut dialect = None;
+    let mut length = None;
+    extension::each(body, |kind, value| {
+        match kind {
+            extension::DIALECT => {
+                let [value] = extension::array(value)?;
+                dialect = Some(CounterpartDialect::from_wire(value));
+            }
+            extension::LENGTH => length = Some(u64::from_be_bytes(extension::array(value)?)),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let dialect =
+        dialect.ok_or(Error::Malformed { what: "Matched lacks the counterpart's dialect" })?;
+    Ok(Matched { dialect, length })
+}
+
+fn decode_refused(body: &[u8]) -> Result<Answer, Error> {
+    let (code, text) =
+        body.split_first_chunk().ok_or(Error::Malformed { what: "Refused lacks its code" })?;
+    Ok(Answer::Refused {
+        code: RefusalCode::from_wire(u16::from_be_bytes(*code)),
+        text: String::from_utf8_lossy(text).into_owned(),
+    })
+}
+
+impl StatusReport {
+    fn encode(&self, out: &mut Vec<u8>) {
+        for n in [self.waiting, self.exchanging, self.completed, self.failed, self.uptime_millis] {
+            out.extend_from_slice(&n.to_be_bytes());
+        }
+        out.push(self.draining.into());
+    }
+
+    fn decode(body: &[u8]) -> Result<StatusReport, Error> {
+        let body: &[u8; REPORT_LEN] =
+            body.try_into().map_err(|_| Error::Malformed { what: "a Status body has 41 bytes" })?;
+        let number = |i: usize| {
+            body[8 * i..8 * (i + 1)]
+                .iter()
+                .fold(0u64, |number, &byte| number << 8 | u64::from(byte))
+        };
+        Ok(StatusReport {
+            waiting: number(0),
+            exchanging: number(1),
+            completed: number(2),
+            failed: number(3),
+            uptime_millis: number(4),
+            draining: body[REPORT_LEN - 1] != 0,
+        })
+    }
+}
+
+impl CounterpartDialect {
+    fn to_wire(self) -> u8 {
+        match self {
+            CounterpartDialect::Native => 1,
+            CounterpartDialect::Classic => 2,
+            CounterpartDialect::Http => 3,
+            CounterpartDialect::Other(value) => value,
+        }
+    }
+
+    fn from_wire(value: u8) -> CounterpartDialect {
+        match value {
+            1 => CounterpartDialect::Native,
+            2 => CounterpartDialect::Classic,
+            3 => CounterpartDialect::Http,
+            value => CounterpartDialect::Other(value),
+        }
+    }
+}
+
+impl RefusalCode {
+    fn to_wire(self) -> u16 {
+        match self {
+            RefusalCode::Malformed => 1,
+            RefusalCode::Version => 2,
+            RefusalCode::Busy => 3,
+            RefusalCode::TimedOut => 4,
+            RefusalCode::Draining => 5,
+            RefusalCode::Forbidden => 6,
+            RefusalCode::Unsupported => 7,
+            RefusalCode::Other(code) => code,
+        }
+    }
+
+    fn from_wire(code: u16) -> RefusalCode {
+        match code {
+            1 => RefusalCode::Malformed,
+            2 => RefusalCode::Version,
+            3 => RefusalCode::Busy,
+            4 => RefusalCode::TimedOut,
+            5 => RefusalCode::Draining,
+            6 => RefusalCode::Forbidden,
+            7 => RefusalCode::Unsupported,
+            code => RefusalCode::Other(code),
+        }
+    }
+
+    /// The code's name in messages, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusalCode::Malformed => "malformed",
+            RefusalCode::Version => "version",
+            RefusalCode::Busy => "busy",
+            RefusalCode::TimedOut => "timed-out",
+            RefusalCode::Draining => "draining",
+            RefusalCode::Forbidden => "forbidden",
+            RefusalCode::Unsupported => "unsupported",
+            RefusalCode::Other(_) => "other",
+        }
+    }
+}
