@@ -1,0 +1,290 @@
+//! One pair's life, from pairing to outcome.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::{Key, Realm, Side, Sides};
+
+/// Names an exchange among all that its broker has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::exhaustive_structs, reason = "a newtype")]
+pub struct ExchangeId(pub u64);
+
+impl fmt::Display for ExchangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How an exchange ended, and how many bytes had reached the downloader by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Every byte that the uploader sent was accepted by the downloader, and the reverse.
+    Completed {
+        /// Payload bytes moved.
+        bytes: u64,
+    },
+    /// The uploader's connection failed before its end.
+    UploaderLost {
+        /// Payload bytes moved.
+        bytes: u64,
+    },
+    /// The downloader's connection failed before it had all.
+    DownloaderLost {
+        /// Payload bytes moved.
+        bytes: u64,
+    },
+    /// [`ExchangeHandle::cancel`] was called, or whoever ran the exchange gave it up.
+    Cancelled {
+        /// Payload bytes moved.
+        bytes: u64,
+    },
+    /// Nothing moved for too long.
+    TimedOut {
+        /// Payload bytes moved.
+        bytes: u64,
+    },
+    /// One side turned out unable to take part once paired.
+    Refused {
+        /// Payload bytes moved.
+        bytes: u64,
+    },
+}
+
+impl Outcome {
+    /// The outcome when `side` was lost.
+    pub fn lost(side: Side, bytes: u64) -> Outcome {
+        match side {
+            Side::Upload => Outcome::UploaderLost { bytes },
+            Side::Download => Outcome::DownloaderLost { bytes },
+        }
+    }
+
+    /// Payload bytes moved from uploader to downloader.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Outcome::Completed { bytes }
+            | Outcome::UploaderLost { bytes }
+            | Outcome::DownloaderLost { bytes }
+            | Outcome::Cancelled { bytes }
+            | Outcome::TimedOut { bytes }
+            | Outcome::Refused { bytes } => bytes,
+        }
+    }
+
+    /// The outcome's name in logs, metrics and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Completed { .. } => "completed",
+            Outcome::UploaderLost { .. } => "uploader-lost",
+            Outcome::DownloaderLost { .. } => "downloader-lost",
+            Outcome::Cancelled { .. } => "cancelled",
+            Outcome::TimedOut { .. } => "timed-out",
+            Outcome::Refused { .. } => "refused",
+        }
+    }
+
+    /// Whether all the bytes arrived.
+    pub fn is_completed(self) -> bool {
+        matches!(self, Outcome::Completed { .. })
+    }
+}
+
+/// What the owner of an exchange and the holders of its handles share.
+pub(crate) struct Shared {
+    id: ExchangeId,
+    realm: Realm,
+    key: Key,
+    started: Instant,
+    /// Bytes taken from each side.
+    moved: Sides<AtomicU64>,
+    cancelled: AtomicBool,
+    on_cancel: Mutex<Option<Box<dyn Fn() + Send>>>,
+    outcome: Mutex<Option<Outcome>>,
+    ended: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn new(id: ExchangeId, realm: Realm, key: Key, started: Instant) -> Shared {
+        Shared {
+            id,
+            realm,
+            key,
+            started,
+            moved: Sides::default(),
+            cancelled: AtomicBool::new(false),
+            on_cancel: Mutex::new(None),
+            outcome: Mutex::new(None),
+            ended: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(crate) fn realm(&self) -> Realm {
+        self.realm
+    }
+
+    pub(crate) fn id(&self) -> ExchangeId {
+        self.id
+    }
+
+    /// The first outcome stays.
+    pub(crate) fn finish(&self, outcome: Outcome) {
+        self.outcome.lock().get_or_insert(outcome);
+        // A hook may hold what the exchange ran on; nobody needs it any more.
+        *self.on_cancel.lock() = None;
+        self.ended.notify_all();
+    }
+}
+
+/// Follows an exchange from anywhere: clone it, keep it, drop it. It keeps nothing open.
+#[derive(Clone)]
+pub struct ExchangeHandle(pub(crate) Arc<Shared>);
+
+impl ExchangeHandle {
+    /// Its name.
+    pub fn id(&self) -> ExchangeId {
+        self.0.id
+    }
+
+    /// The realm that its peers named.
+    pub fn realm(&self) -> Realm {
+        self.0.realm
+    }
+
+    /// The key that its peers named.
+    pub fn key(&self) -> &Key {
+        &self.0.key
+    }
+
+    /// When the peers were paired.
+    pub fn started(&self) -> Instant {
+        self.0.started
+    }
+
+    /// Bytes moved so far from `side` to its counterpart.
+    pub fn moved_from(&self, side: Side) -> u64 {
+        self.0.moved[side].load(Ordering::Relaxed)
+    }
+
+    /// Asks whoever runs the exchange to end it; [`wait`](Self::wait) says what came of it.
+    pub fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Release);
+        if let Some(hook) = &*self.0.on_cancel.lock() {
+            hook();
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn outcome(&self) -> Option<Outcome> {
+        *self.0.outcome.lock()
+    }
+
+    /// Blocks until the exchange has ended.
+    pub fn wait(&self) -> Outcome {
+        let mut outcome = self.0.outcome.lock();
+        loop {
+            match *outcome {
+                Some(outcome) => return outcome,
+                None => self.0.ended.wait(&mut outcome),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ExchangeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExchangeHandle")
+            .field("id", &self.0.id)
+            .field("key", &self.0.key)
+            .field("uploaded", &self.moved_from(Side::Upload))
+            .field("outcome", &self.outcome())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running exchange, owned by whoever runs it. Dropped without [`finish`](Exchange::finish), say by a panic, it ends as
+/// [`Outcome::Cancelled`].
+#[must_use = "dropping it cancels the exchange"]
+pub struct Exchange {
+    shared: Arc<Shared>,
+    /// Tells the broker; taken when told.
+    on_finish: Option<Arc<dyn Finished>>,
+}
+
+/// Who is told that an exchange has ended.
+pub(crate) trait Finished: Send + Sync {
+    fn finished(&self, exchange: &Arc<Shared>, outcome: Outcome);
+}
+
+impl Exchange {
+    pub(crate) fn new(shared: Arc<Shared>, on_finish: Arc<dyn Finished>) -> Exchange {
+        Exchange { shared, on_finish: Some(on_finish) }
+    }
+
+    /// A handle to follow it by.
+    pub fn handle(&self) -> ExchangeHandle {
+        ExchangeHandle(self.shared.clone())
+    }
+
+    /// Its name.
+    pub fn id(&self) -> ExchangeId {
+        self.shared.id
+    }
+
+    /// Says that `bytes` more have moved from `side` to its counterpart.
+    pub fn add_moved(&self, side: Side, bytes: u64) {
+        self.shared.moved[side].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes moved so far from `side` to its counterpart.
+    pub fn moved_from(&self, side: Side) -> u64 {
+        self.shared.moved[side].load(Ordering::Relaxed)
+    }
+
+    /// Whether a handle has asked for the end.
+    pub fn is_cancelled(&self) -> bool {
+        self.shared.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Has `hook` called when a handle asks for the end, at once if one has already.
+    pub fn on_cancel(&self, hook: impl Fn() + Send + 'static) {
+        let mut slot = self.shared.on_cancel.lock();
+        if self.is_cancelled() {
+            hook();
+        }
+        *slot = Some(Box::new(hook));
+    }
+
+    /// Ends the exchange.
+    pub fn finish(mut self, outcome: Outcome) {
+        self.end(outcome);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(broker) = self.on_finish.take() {
+            self.shared.finish(outcome);
+            broker.finished(&self.shared, outcome);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.end(Outcome::Cancelled { bytes: self.moved_from(Side::Upload) });
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.handle().fmt(f)
+    }
+}

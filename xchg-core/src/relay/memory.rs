@@ -1,0 +1,5 @@
+//! stub
+/// stub
+pub struct Memory;
+/// stub
+pub fn memory() {}

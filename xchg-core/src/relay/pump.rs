@@ -1,0 +1,283 @@
+//! One flow under an event loop: moved as far as it goes without blocking.
+
+use std::io;
+
+use super::{Duplex, Flow, Want};
+
+#[cfg(target_os = "linux")]
+use super::splice::{Pipe, Pipes};
+
+/// What the pumps of one thread share: they hold bytes of their own only while a sink is blocked.
+#[derive(Debug)]
+pub struct Resources {
+    scratch: Box<[u8]>,
+    #[cfg(target_os = "linux")]
+    pipes: Pipes,
+}
+
+impl Resources {
+    /// A buffer of `scratch_bytes` for reads, and pipes of up to `pipe_bytes` each for zero copy (none if 0).
+    pub fn new(scratch_bytes: usize, pipe_bytes: usize) -> Resources {
+        #[cfg(not(target_os = "linux"))]
+        let _ = pipe_bytes;
+        Resources {
+            scratch: vec![0; scratch_bytes].into(),
+            #[cfg(target_os = "linux")]
+            pipes: Pipes::new(pipe_bytes, IDLE_PIPES),
+        }
+    }
+
+    /// The buffer that reads go through, for callers' own reads between turns.
+    pub fn scratch(&mut self) -> &mut [u8] {
+        &mut self.scratch
+    }
+}
+
+/// Idle pipes kept by a thread: with more flows than that blocked at once, making pipes is not what costs.
+#[cfg(target_os = "linux")]
+const IDLE_PIPES: usize = 64;
+
+/// Why a [turn](Pump::turn) ended.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "an event loop handles each of them")]
+pub enum Turn {
+    /// The source has nothing now.
+    SourceBlocked,
+    /// The sink takes nothing now.
+    SinkBlocked,
+    /// The budget is spent; both may go on.
+    Spent,
+    /// The flow has ended: its sink has all, and its half-close.
+    Ended,
+    /// The source failed.
+    SourceFailed(io::Error),
+    /// The sink failed.
+    SinkFailed(io::Error),
+}
+
+/// A [`Flow`] and the bytes it holds.
+#[derive(Debug)]
+pub struct Pump {
+    flow: Flow,
+    held: Held,
+    /// How many of the bytes that leave next are words to the sink's peer rather than payload.
+    words: u64,
+    mode: Mode,
+    discards: bool,
+}
+
+#[derive(Debug)]
+enum Held {
+    Nothing,
+    Bytes {
+        bytes: Vec<u8>,
+        from: usize,
+    },
+    #[cfg(target_os = "linux")]
+    Pipe(Pipe),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Through the scratch buffer, until a read fills it.
+    Copy,
+    /// Through a pipe.
+    #[cfg(target_os = "linux")]
+    Splice,
+    /// Through the scratch buffer for good: splice was refused.
+    CopyOnly,
+}
+
+impl Pump {
+    /// A pump that first writes `words`, which count for nothing, and then `early`, the payload that has been read already.
+    pub fn new(words: Vec<u8>, early: &[u8]) -> Pump {
+        let (count, mut bytes) = (words.len() as u64, words);
+        bytes.extend_from_slice(early);
+        let flow = Flow::new(bytes.len() as u64);
+        let held = if bytes.is_empty() { Held::Nothing } else { Held::Bytes { bytes, from: 0 } };
+        Pump { flow, held, words: count, mode: Mode::Copy, discards: false }
+    }
+
+    /// A pump that writes `words` and then reads its source to the end without passing anything on: what a peer says to one
+    /// that cannot hear it.
+    pub fn discarding(words: Vec<u8>) -> Pump {
+        Pump { discards: true, ..Pump::new(words, &[]) }
+    }
+
+    /// Whether the flow has ended.
+    pub fn has_ended(&self) -> bool {
+        self.flow.has_ended()
+    }
+
+    /// Whether bytes are held for the sink.
+    pub fn is_holding(&self) -> bool {
+        self.flow.held() > 0
+    }
+
+    /// Moves bytes from `source` to `sink` until one of them blocks, ends or fails, or about `budget` bytes are moved. Adds
+    /// the payload bytes that the sink took to `moved`.
+    pub fn turn(
+        &mut self,
+        source: &impl Duplex,
+        sink: &impl Duplex,
+        resources: &mut Resources,
+        budget: u64,
+        moved: &mut u64,
+    ) -> Turn {
+        let mut left = budget;
+        loop {
+            let step = match self.flow.want() {
+                Want::Read if left == 0 => return Turn::Spent,
+                Want::Read => {
+                    self.read(source, sink, resources, moved).map(|n| left = left.saturating_sub(n))
+                }
+                Want::Write => self.write(sink, resources, moved),
+                Want::HalfClose if self.discards => {
+                    self.flow.on_half_closed();
+                    Ok(())
+                }
+                Want::HalfClose => {
+                    sink.half_close().map(|()| self.flow.on_half_closed()).map_err(Turn::SinkFailed)
+                }
+                Want::Nothing => return Turn::Ended,
+            };
+            if let Err(turn) = step {
+                return turn;
+            }
+        }
+    }
+
+    /// Reads once and writes at once what came; gives how many bytes came.
+    fn read(
+        &mut self,
+        source: &impl Duplex,
+        sink: &impl Duplex,
+        resources: &mut Resources,
+        moved: &mut u64,
+    ) -> Result<u64, Turn> {
+        #[cfg(target_os = "linux")]
+        if self.mode == Mode::Splice
+            && let (Some(source), Some(_)) = (source.spliceable(), sink.spliceable())
+        {
+            return self.splice_in(source, resources);
+        }
+        let scratch = &mut resources.scratch;
+        let n = match source.read(scratch) {
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Turn::SourceBlocked);
+            }
+            Err(error) => return Err(Turn::SourceFailed(error)),
+        };
+        if self.discards {
+            if n == 0 {
+                self.flow.on_read(0);
+            }
+            return Ok(n as u64);
+        }
+        self.flow.on_read(n as u64);
+        #[cfg(target_os = "linux")]
+        if n == scratch.len() && self.mode == Mode::Copy {
+            self.mode = Mode::Splice;
+        }
+        if n > 0 {
+            let written = match sink.write(&scratch[..n]) {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(Turn::SinkFailed(error)),
+            };
+            self.on_written(written as u64, moved);
+            if written < n {
+                self.held = Held::Bytes { bytes: scratch[written..n].to_vec(), from: 0 };
+            }
+        }
+        Ok(n as u64)
+    }
+
+    fn write(
+        &mut self,
+        sink: &impl Duplex,
+        resources: &mut Resources,
+        moved: &mut u64,
+    ) -> Result<(), Turn> {
+        let written = match &mut self.held {
+            Held::Bytes { bytes, from } => {
+                let written = sink.write(&bytes[*from..]);
+                *from += *written.as_ref().unwrap_or(&0);
+                written
+            }
+            #[cfg(target_os = "linux")]
+            Held::Pipe(pipe) => {
+                let sink =
+                    sink.spliceable().expect("a pipe is filled only for a sink that splices");
+                let len = usize::try_from(self.flow.held()).unwrap_or(usize::MAX);
+                pipe.empty(sink, len, false).map_err(io::Error::from)
+            }
+            Held::Nothing => unreachable!("whatever the flow holds is somewhere"),
+        };
+        match written {
+            Ok(n) => self.on_written(n as u64, moved),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Turn::SinkBlocked);
+            }
+            Err(error) => return Err(Turn::SinkFailed(error)),
+        }
+        if self.flow.held() == 0 {
+            match std::mem::replace(&mut self.held, Held::Nothing) {
+                #[cfg(target_os = "linux")]
+                Held::Pipe(pipe) => resources.pipes.give_back(pipe),
+                _ => {}
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = resources;
+        Ok(())
+    }
+
+    fn on_written(&mut self, n: u64, moved: &mut u64) {
+        self.flow.on_written(n);
+        let words = n.min(self.words);
+        self.words -= words;
+        *moved += n - words;
+    }
+
+    /// Fills a pipe from `source`, or falls back to copying where the kernel refuses.
+    #[cfg(target_os = "linux")]
+    fn splice_in(
+        &mut self,
+        source: std::os::fd::BorrowedFd<'_>,
+        resources: &mut Resources,
+    ) -> Result<u64, Turn> {
+        use rustix::io::Errno;
+
+        let Ok(pipe) = resources.pipes.take() else {
+            // No descriptors or pages left for pipes: copying is slower and just as right.
+            self.mode = Mode::CopyOnly;
+            return Ok(0);
+        };
+        // The pipe is empty, so that `AGAIN` speaks of the source.
+        match pipe.fill(source) {
+            Ok(0) => {
+                resources.pipes.give_back(pipe);
+                self.flow.on_read(0);
+                Ok(0)
+            }
+            Ok(n) => {
+                self.flow.on_read(n as u64);
+                self.held = Held::Pipe(pipe);
+                Ok(n as u64)
+            }
+            Err(error) => {
+                resources.pipes.give_back(pipe);
+                match error {
+                    Errno::AGAIN => Err(Turn::SourceBlocked),
+                    Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
+                        self.mode = Mode::CopyOnly;
+                        Ok(0)
+                    }
+                    error => Err(Turn::SourceFailed(error.into())),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Any connected stream socket as a [`Duplex`], by its descriptor.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+
+use super::Duplex;
+
+/// A connected stream socket: TCP, unix, or one end of a pair.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "a newtype")]
+pub struct Socket<T>(pub T);
+
+impl<T: AsFd> Duplex for Socket<T> {
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let (taken, _) = rustix::io::retry_on_intr(|| {
+            rustix::net::recv(&self.0, &mut *buf, RecvFlags::empty())
+        })?;
+        Ok(taken)
+    }
+
+    fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        // NOSIGNAL: a peer that leaves is an error to handle, not a signal to the embedding process.
+        Ok(rustix::io::retry_on_intr(|| rustix::net::send(&self.0, buf, SendFlags::NOSIGNAL))?)
+    }
+
+    fn half_close(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.0, Shutdown::Write)?)
+    }
+
+    fn abort(&self) {
+        // Its only error is that the connection is gone, which is what is wanted.
+        rustix::net::shutdown(&self.0, Shutdown::Both).ok();
+    }
+
+    #[cfg(target_os = "linux")]
+    fn spliceable(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
+    }
+}
