@@ -57,6 +57,12 @@ pub enum Role {
     Label(Option<Box<[u8; 16]>>),
 }
 
+impl From<Side> for Role {
+    fn from(side: Side) -> Role {
+        Role::Side(side)
+    }
+}
+
 impl Role {
     fn pairs_with(&self, other: &Role) -> bool {
         match (self, other) {

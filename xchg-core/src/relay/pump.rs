@@ -109,6 +109,11 @@ impl Pump {
         self.flow.has_ended()
     }
 
+    /// Whether what the source says is dropped.
+    pub fn is_discarding(&self) -> bool {
+        self.discards
+    }
+
     /// Whether bytes are held for the sink.
     pub fn is_holding(&self) -> bool {
         self.flow.held() > 0

@@ -1,0 +1,236 @@
+//! Flags, environment and the config file, made into a [`Config`]. A flag beats the environment, that the file, that the default.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use serde::Deserialize;
+use xchg_server::{Config, Error, Listen, Terminate};
+
+use crate::log::{Format, Level};
+
+/// File exchange server: pairs an upload and a download of the same key and pipes the bytes between them, storing nothing.
+///
+/// The bound addresses go to stdout, one a line; logs go to stderr. SIGTERM or SIGINT drains: who waits is told and closed, exchanges that
+/// run finish, then the server exits with status 0. A second signal cuts them: status 1.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// TOML file with settings: the long names of the options below, with `_` for `-`
+    #[arg(long, value_name = "FILE", env = "XCHG_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Check the configuration and exit
+    #[arg(long)]
+    pub(crate) check_config: bool,
+
+    /// Write the bound addresses to FILE, one a line, once they are served
+    #[arg(long, value_name = "FILE")]
+    pub(crate) port_file: Option<PathBuf>,
+
+    /// How much to log
+    #[arg(long, value_enum, value_name = "LEVEL", env = "XCHG_LOG_LEVEL", default_value = "info")]
+    pub(crate) log_level: Level,
+
+    /// How a log line looks
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        env = "XCHG_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: Format,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What flags, environment and config file have in common.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    /// Where to listen: ADDR:PORT (port 0: the system chooses) or unix:PATH; may be repeated [default: [::]:4980]
+    #[arg(long, value_name = "ADDR:PORT", env = "XCHG_LISTEN", value_delimiter = ',')]
+    listen: Option<Vec<Listen>>,
+
+    /// Threads that move bytes [default: one a core]
+    #[arg(long, value_name = "N", env = "XCHG_WORKERS")]
+    workers: Option<usize>,
+
+    /// Receive buffer of each socket, such as 262144 or 256K [default: the kernel's choice]
+    #[arg(long, value_name = "BYTES", env = "XCHG_RECV_BUFFER")]
+    recv_buffer: Option<Bytes>,
+
+    /// Send buffer of each socket [default: the kernel's choice]
+    #[arg(long, value_name = "BYTES", env = "XCHG_SEND_BUFFER")]
+    send_buffer: Option<Bytes>,
+
+    /// Peers that may wait [default: 100000]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING")]
+    max_waiting: Option<usize>,
+
+    /// Peers that may wait under one key [default: 1000]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_KEY")]
+    max_waiting_per_key: Option<usize>,
+
+    /// Peers that may wait from one address [default: no limit]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_SOURCE")]
+    max_waiting_per_source: Option<usize>,
+
+    /// Connections open at once; further peers are told that the server is busy [default: 65536]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS")]
+    max_connections: Option<usize>,
+
+    /// The longest that a peer may wait, whatever it asks for [default: for ever]
+    #[arg(long, value_name = "SECS", env = "XCHG_WAIT_TIMEOUT")]
+    wait_timeout: Option<Seconds>,
+
+    /// How long an exchange may stand still [default: 900]
+    #[arg(long, value_name = "SECS", env = "XCHG_IDLE_TIMEOUT")]
+    idle_timeout: Option<Seconds>,
+
+    /// How long a drain lets exchanges finish before it cuts them [default: for ever]
+    #[arg(long, value_name = "SECS", env = "XCHG_DRAIN_TIMEOUT")]
+    drain_timeout: Option<Seconds>,
+
+    /// Who may terminate the server over the network [default: loopback]
+    #[arg(long, value_enum, value_name = "WHO", env = "XCHG_TERMINATE")]
+    terminate: Option<Terminate>,
+
+    /// The access token that lets its bearer terminate the server and see its status; better set by environment or file
+    #[arg(long, value_name = "TOKEN", env = "XCHG_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// TCP congestion control of connections, such as reno, cubic or bbr (Linux) [default: the system's]
+    #[arg(long, value_name = "NAME", env = "XCHG_CONGESTION")]
+    congestion: Option<String>,
+
+    /// Size of the kernel pipes that bulk transfers go through (Linux); 0 copies instead [default: 1M]
+    #[arg(long, value_name = "BYTES", env = "XCHG_PIPE_SIZE")]
+    pipe_size: Option<Bytes>,
+
+    /// Show keys in logs, not their fingerprints; whoever knows a key can take the exchange
+    #[arg(long, env = "XCHG_LOG_KEYS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    log_keys: Option<bool>,
+}
+
+impl Cli {
+    /// The configuration that flags, environment and file make together.
+    pub(crate) fn config(&self) -> Result<Config, Error> {
+        let file = self.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+        let mut config = Config::default();
+        file.apply(&mut config);
+        self.settings.apply(&mut config);
+        Ok(config)
+    }
+}
+
+impl Settings {
+    fn read(path: &Path) -> Result<Settings, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::ConfigFile { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|source| Error::ConfigSyntax {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
+    }
+
+    fn apply(&self, config: &mut Config) {
+        fn set<T: Clone>(field: &mut T, value: &Option<T>) {
+            if let Some(value) = value {
+                field.clone_from(value);
+            }
+        }
+        set(&mut config.listen, &self.listen);
+        set(&mut config.workers, &self.workers);
+        set(&mut config.limits.waiting, &self.max_waiting);
+        set(&mut config.limits.waiting_per_key, &self.max_waiting_per_key);
+        set(&mut config.limits.waiting_per_source, &self.max_waiting_per_source);
+        set(&mut config.max_connections, &self.max_connections);
+        set(&mut config.terminate, &self.terminate);
+        set(&mut config.log_keys, &self.log_keys);
+        set(&mut config.pipe_size, &self.pipe_size.map(|bytes| bytes.0));
+        set(&mut config.idle_timeout, &self.idle_timeout.map(|time| time.0));
+        set(&mut config.recv_buffer, &self.recv_buffer.map(|bytes| Some(bytes.0)));
+        set(&mut config.send_buffer, &self.send_buffer.map(|bytes| Some(bytes.0)));
+        set(&mut config.wait_timeout, &self.wait_timeout.map(|time| Some(time.0)));
+        set(&mut config.drain_timeout, &self.drain_timeout.map(|time| Some(time.0)));
+        set(&mut config.token, &self.token.clone().map(Some));
+        set(&mut config.congestion, &self.congestion.clone().map(Some));
+    }
+}
+
+/// A number of bytes, with an optional K, M or G for powers of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Quantity")]
+struct Bytes(usize);
+
+/// A number of seconds, fractions allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "Quantity")]
+struct Seconds(Duration);
+
+/// A setting in TOML: a bare number, or text with a unit.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Quantity {
+    Whole(i64),
+    Fraction(f64),
+    Text(String),
+}
+
+impl Quantity {
+    fn text(self) -> String {
+        match self {
+            Quantity::Whole(number) => number.to_string(),
+            Quantity::Fraction(number) => number.to_string(),
+            Quantity::Text(text) => text,
+        }
+    }
+}
+
+impl std::str::FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Bytes, String> {
+        let (digits, shift) = match text.as_bytes() {
+            [.., b'K' | b'k'] => (&text[..text.len() - 1], 10),
+            [.., b'M' | b'm'] => (&text[..text.len() - 1], 20),
+            [.., b'G' | b'g'] => (&text[..text.len() - 1], 30),
+            _ => (text, 0),
+        };
+        let number = digits.parse::<usize>().ok();
+        number.and_then(|number| number.checked_mul(1 << shift)).map(Bytes).ok_or_else(|| {
+            format!("`{text}` is no number of bytes; write such as 65536, 64K or 1M")
+        })
+    }
+}
+
+impl std::str::FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Seconds, String> {
+        let seconds = text.parse::<f64>().ok();
+        seconds
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .map(Seconds)
+            .ok_or_else(|| format!("`{text}` is no number of seconds; write such as 30 or 0.5"))
+    }
+}
+
+impl TryFrom<Quantity> for Bytes {
+    type Error = String;
+
+    fn try_from(quantity: Quantity) -> Result<Bytes, String> {
+        quantity.text().parse()
+    }
+}
+
+impl TryFrom<Quantity> for Seconds {
+    type Error = String;
+
+    fn try_from(quantity: Quantity) -> Result<Seconds, String> {
+        quantity.text().parse()
+    }
+}

@@ -1,0 +1,179 @@
+//! What an operator or an embedder may choose.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use xchg_core::Limits;
+
+use crate::Error;
+
+/// Everything that a [`Server`](crate::Server) can be told. Each field has a default that suits a small public server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen. Default: `[::]:4980`, which takes IPv4 too.
+    pub listen: Vec<Listen>,
+    /// Threads that move bytes. Default: one a core.
+    pub workers: usize,
+    /// Connections held at once; newcomers over it are told that the server is busy. Default: 65,536.
+    pub max_connections: usize,
+    /// How many peers may wait.
+    pub limits: Limits,
+    /// Size of the sockets' receive buffers in bytes. Default: the kernel's choice, which grows with need.
+    pub recv_buffer: Option<usize>,
+    /// Size of the sockets' send buffers in bytes. Default: the kernel's choice, which grows with need.
+    pub send_buffer: Option<usize>,
+    /// Connections that the kernel holds until they are accepted, per listener. Default: 4,096; the kernel caps it at `net.core.somaxconn`.
+    pub backlog: i32,
+    /// TCP congestion control of accepted connections (Linux). Default: the system's.
+    pub congestion: Option<String>,
+    /// How long a connection may take to say what it wants. Default: 10 s.
+    pub greeting_timeout: Duration,
+    /// The longest that a peer may wait for its counterpart, whatever it asks for. Default: for ever.
+    pub wait_timeout: Option<Duration>,
+    /// How long an exchange may stand still. Default: 15 min, so that a laptop may sleep through a coffee.
+    pub idle_timeout: Duration,
+    /// How long to wait for a peer's own end once it has been sent everything. Default: 60 s.
+    pub closing_timeout: Duration,
+    /// How often a waiting native peer is told that it still has its place. Default: 25 s, under the 30 s after which the
+    /// strictest NATs forget a mapping.
+    pub heartbeat: Duration,
+    /// How long a drain lets exchanges finish. Default: for ever.
+    pub drain_timeout: Option<Duration>,
+    /// Who may terminate the server over the network. Default: peers on this machine.
+    pub terminate: Terminate,
+    /// The access token that lets its bearer terminate the server and ask for its status.
+    pub token: Option<String>,
+    /// Whether logs show keys in full. Default: no, for whoever knows a key can take the exchange.
+    pub log_keys: bool,
+    /// Size in bytes of the kernel pipes that bulk flows go through (Linux). Default: 1 MiB; 0 copies instead.
+    pub pipe_size: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: vec![Listen::default()],
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            max_connections: 65_536,
+            limits: Limits::default(),
+            recv_buffer: None,
+            send_buffer: None,
+            backlog: 4096,
+            congestion: None,
+            greeting_timeout: Duration::from_secs(10),
+            wait_timeout: None,
+            idle_timeout: Duration::from_secs(15 * 60),
+            closing_timeout: Duration::from_secs(60),
+            heartbeat: Duration::from_secs(25),
+            drain_timeout: None,
+            terminate: Terminate::Loopback,
+            token: None,
+            log_keys: false,
+            pipe_size: 1 << 20,
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the setting and what it may be.
+    pub fn check(&self) -> Result<(), Error> {
+        let wrong = |setting, why: &str| Err(Error::Config { setting, why: why.to_owned() });
+        if self.listen.is_empty() {
+            return wrong("listen", "name at least one address");
+        }
+        if !(1..=1024).contains(&self.workers) {
+            return wrong("workers", "use 1 to 1024");
+        }
+        if self.max_connections < 2 {
+            return wrong("max-connections", "an exchange takes two: use at least 2");
+        }
+        if self.limits.waiting == 0 {
+            return wrong("max-waiting", "nobody could wait: use at least 1");
+        }
+        if self.terminate == Terminate::Token && self.token.is_none() {
+            return wrong(
+                "terminate",
+                "`token` needs a token: set XCHG_TOKEN or `token` in the config file",
+            );
+        }
+        if self.token.as_ref().is_some_and(|token| !(1..=255).contains(&token.len())) {
+            return wrong("token", "use 1 to 255 bytes");
+        }
+        if [self.greeting_timeout, self.idle_timeout, self.closing_timeout, self.heartbeat]
+            .contains(&Duration::ZERO)
+        {
+            return wrong(
+                "timeouts",
+                "the greeting, idle, closing and heartbeat times must not be 0",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Listen {
+    /// An address and port; port 0 lets the system choose.
+    Tcp(std::net::SocketAddr),
+    /// A unix socket's path.
+    Unix(PathBuf),
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen::Tcp((std::net::Ipv6Addr::UNSPECIFIED, 4980).into())
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("a path must follow `unix:`".to_owned()),
+            Some(path) => Ok(Listen::Unix(path.into())),
+            None => text.parse().map(Listen::Tcp).map_err(|_| {
+                format!("`{text}` is no ADDR:PORT (such as 127.0.0.1:4980 or [::]:4980) and no unix:PATH")
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Listen, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Tcp(address) => address.fmt(f),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Who may terminate the server over the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Terminate {
+    /// Peers on this machine, and bearers of the token.
+    Loopback,
+    /// Bearers of the token.
+    Token,
+    /// Anybody.
+    Any,
+    /// Nobody; signals still do.
+    Never,
+}

@@ -1,0 +1,175 @@
+//! A connection's states: greeting, then waiting, then exchanging; or leaving, with a last word.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use socket2::SockRef;
+use xchg_core::relay::{Duplex, Socket};
+use xchg_core::{Place, Source};
+
+use crate::dialect::Dialect;
+use crate::listener::Accepted;
+use crate::timers::Tick;
+
+/// One peer's connection, owned by one worker.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) socket: Socket<OwnedFd>,
+    /// Tells this use of the worker's table entry from others.
+    pub(crate) serial: u32,
+    pub(crate) source: Source,
+    pub(crate) is_local: bool,
+    /// Whether it came when the server was full: it is heard, then told so.
+    pub(crate) is_surplus: bool,
+    pub(crate) is_registered: bool,
+    /// Whether a read may find something, a write find room: what the poll has said and no call has refuted since.
+    pub(crate) is_readable: bool,
+    pub(crate) is_writable: bool,
+    /// Whether the poll has reported an error. `read` may hide it: behind unread bytes a reset looks like an end.
+    pub(crate) has_failed: bool,
+    pub(crate) dialect: Option<Dialect>,
+    pub(crate) state: State,
+    /// When the state is over, and when the worker's timer next looks.
+    pub(crate) deadline: Tick,
+    pub(crate) armed: Tick,
+}
+
+#[derive(Debug)]
+pub(crate) enum State {
+    /// What has been heard so far.
+    Greeting(Vec<u8>),
+    Waiting(Waiting),
+    /// Half of an exchange.
+    Exchanging {
+        exchange: u32,
+    },
+    Leaving(Leaving),
+}
+
+/// A peer that waits for its counterpart.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) place: Place,
+    pub(crate) expires: Tick,
+    pub(crate) brought: Brought,
+    pub(crate) leaves_by_ending: bool,
+}
+
+/// What a peer has brought along with its greeting. Most bring nothing, and many wait: hence the box.
+pub(crate) type Brought = Option<Box<Luggage>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Luggage {
+    /// Bytes behind the greeting: the exchange's.
+    pub(crate) early: Vec<u8>,
+    /// The payload's length in bytes, where the peer said it.
+    pub(crate) length: Option<u64>,
+}
+
+/// A peer that is told a last word: then a half-close, and what it still sends is read so that the word is not destroyed by a reset.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    words: Vec<u8>,
+    sent: usize,
+    has_half_closed: bool,
+    drained: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(accepted: Accepted, serial: u32, source: Source) -> Connection {
+        Connection {
+            is_local: accepted.is_local(),
+            socket: Socket(accepted.socket),
+            serial,
+            source,
+            is_surplus: false,
+            is_registered: false,
+            is_readable: true,
+            is_writable: true,
+            has_failed: false,
+            dialect: None,
+            state: State::Greeting(Vec::new()),
+            deadline: Tick::NEVER,
+            armed: Tick::NEVER,
+        }
+    }
+
+    /// Registers it for all that can happen, edge-triggered, once and for good.
+    pub(crate) fn register(
+        &mut self,
+        registry: &mio::Registry,
+        token: mio::Token,
+    ) -> io::Result<()> {
+        let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
+        let fd = self.socket.0.as_raw_fd();
+        registry.register(&mut mio::unix::SourceFd(&fd), token, both)?;
+        self.is_registered = true;
+        Ok(())
+    }
+
+    /// Sends words that must fit at once: a peer that has not read the few bytes before them is gone.
+    pub(crate) fn say(&self, words: &[u8]) -> io::Result<()> {
+        match words.is_empty() || self.socket.write(words)? == words.len() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Closes so that the peer sees a failure (a reset), whatever its dialect.
+    pub(crate) fn reset(self) {
+        // If it fails, the close is an ordinary one: nothing else is left to try.
+        SockRef::from(&self.socket.0.as_fd()).set_linger(Some(Duration::ZERO)).ok();
+    }
+
+    /// Gives the socket's buffers the size that the peer asked for, within bounds.
+    pub(crate) fn set_buffers(&self, bytes: u32) {
+        /// Less cannot hold a segment; more is a way to spend the kernel's memory.
+        const BOUNDS: (usize, usize) = (4 << 10, 4 << 20);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(BOUNDS.0, BOUNDS.1);
+        let socket = SockRef::from(&self.socket.0);
+        // A wish: the kernel's own choice serves as well.
+        socket.set_recv_buffer_size(bytes).ok();
+        socket.set_send_buffer_size(bytes).ok();
+    }
+}
+
+impl Leaving {
+    pub(crate) fn new(words: Vec<u8>) -> Leaving {
+        Leaving { words, sent: 0, has_half_closed: false, drained: 0 }
+    }
+
+    pub(crate) fn turn(&mut self, socket: &Socket<OwnedFd>, scratch: &mut [u8]) -> io::Result<()> {
+        /// What a peer may send after it was refused before it is cut off: a socket buffer's worth.
+        const PATIENCE: usize = 256 << 10;
+        while self.sent < self.words.len() {
+            self.sent += socket.write(&self.words[self.sent..])?;
+        }
+        if !self.has_half_closed {
+            socket.half_close()?;
+            self.has_half_closed = true;
+        }
+        while self.drained < PATIENCE {
+            match socket.read(scratch)? {
+                0 => return Ok(()),
+                n => self.drained += n,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Luggage {
+    /// Boxes what there is.
+    pub(crate) fn pack(early: &[u8], length: Option<u64>) -> Brought {
+        (!early.is_empty() || length.is_some())
+            .then(|| Box::new(Luggage { early: early.to_vec(), length }))
+    }
+}
+
+/// Where a connection is: how the broker names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) worker: u16,
+    pub(crate) slot: u32,
+}

@@ -1,0 +1,165 @@
+//! What peers speak. A dialect turns a peer's first bytes into an [`Ask`] and the server's words into bytes; it does no I/O.
+//!
+//! To add one: a file here, and its lines in [`Dialect`] and [`detect`].
+
+mod classic;
+mod detect;
+mod native;
+
+use std::time::Duration;
+
+use xchg_core::wire::{Greeting, RefusalCode, StatusReport, Token, Wait};
+use xchg_core::{Key, Realm, Role, Side};
+
+pub(crate) use detect::{Detected, MAX_GREETING_LEN, detect};
+
+/// A wire protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub(crate) enum Dialect {
+    /// PROTOCOL.md section 1.
+    Native,
+    /// Nine bytes and the payload.
+    Classic,
+}
+
+/// What a peer asks for.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// To be paired.
+    Offer(Arrival),
+    /// To drain the server.
+    Terminate { token: Option<Token> },
+    /// To be told how the server is.
+    Status { token: Option<Token> },
+}
+
+/// A peer's arrival.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) realm: Realm,
+    pub(crate) key: Key,
+    pub(crate) role: Role,
+    pub(crate) wait: Wait,
+    /// The payload's length in bytes, where an uploader said it.
+    pub(crate) length: Option<u64>,
+    /// The size in bytes that the peer wants its socket's buffers to have.
+    pub(crate) buffer_bytes: Option<u32>,
+}
+
+impl Arrival {
+    fn new(realm: Realm, key: Key, side: Side) -> Arrival {
+        let role = Role::Side(side);
+        Arrival { realm, key, role, wait: Wait::Forever, length: None, buffer_bytes: None }
+    }
+}
+
+/// What a dialect makes of the bytes so far.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// More must come.
+    Partial,
+    /// An ask, which took `len` bytes; what follows belongs to the exchange.
+    Ask { ask: Ask, len: usize },
+    /// Not a greeting; `text` says why.
+    Malformed { code: RefusalCode, text: String },
+}
+
+impl Dialect {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Dialect::Native => "native",
+            Dialect::Classic => "classic",
+        }
+    }
+
+    /// Reads a greeting.
+    pub(crate) fn hear(self, bytes: &[u8]) -> Heard {
+        match self {
+            Dialect::Native => native::hear(bytes),
+            Dialect::Classic => classic::hear(bytes),
+        }
+    }
+
+    /// To a peer that must wait.
+    pub(crate) fn waiting(self, elsewhere: Option<Realm>) -> Vec<u8> {
+        match self {
+            Dialect::Native => native::waiting(elsewhere),
+            Dialect::Classic => Vec::new(),
+        }
+    }
+
+    /// To a peer that still waits, every so often; `None` if the dialect has no word for it.
+    pub(crate) fn heartbeat(self) -> Option<Vec<u8>> {
+        match self {
+            Dialect::Native => Some(native::heartbeat()),
+            Dialect::Classic => None,
+        }
+    }
+
+    /// To a peer whose counterpart is here and speaks `other`.
+    pub(crate) fn matched(self, other: Dialect, length: Option<u64>) -> Vec<u8> {
+        match self {
+            Dialect::Native => native::matched(other, length),
+            Dialect::Classic => Vec::new(),
+        }
+    }
+
+    /// To a peer that is not served.
+    pub(crate) fn refused(self, code: RefusalCode, text: &str) -> Vec<u8> {
+        match self {
+            Dialect::Native => native::refused(code, text),
+            Dialect::Classic => Vec::new(),
+        }
+    }
+
+    /// To a peer that asked how the server is, or terminated it.
+    pub(crate) fn status(self, report: StatusReport) -> Vec<u8> {
+        match self {
+            Dialect::Native => native::status(report),
+            Dialect::Classic => Vec::new(),
+        }
+    }
+
+    /// Whether a peer that ends its stream while it waits as `role` has left. A classic uploader has not: it sends all and
+    /// closes, and its bytes and its end are held in the socket.
+    pub(crate) fn leaves_by_ending(self, role: &Role) -> bool {
+        !(self == Dialect::Classic && *role == Role::Side(Side::Upload))
+    }
+
+    /// Whether an uploader of this dialect is sent what a downloader of `other` says. Where not, it is read and dropped.
+    pub(crate) fn hears(self, other: Dialect) -> bool {
+        (self, other) == (Dialect::Native, Dialect::Native)
+    }
+}
+
+fn offer(arrival: Arrival, len: usize) -> Heard {
+    Heard::Ask { ask: Ask::Offer(arrival), len }
+}
+
+/// A peer's own limit and the server's: the smaller counts.
+pub(crate) fn shorter(wait: Wait, limit: Option<Duration>) -> Option<Duration> {
+    match (wait, limit) {
+        (Wait::Forever, limit) => limit,
+        (Wait::AtMost(wait), None) => Some(wait),
+        (Wait::AtMost(wait), Some(limit)) => Some(wait.min(limit)),
+    }
+}
+
+/// A native greeting's parts, for the dialect that carries them.
+impl From<Greeting> for Ask {
+    fn from(greeting: Greeting) -> Ask {
+        use xchg_core::wire::Command;
+        let token = greeting.token;
+        match greeting.command {
+            Command::Terminate => Ask::Terminate { token },
+            Command::Status => Ask::Status { token },
+            Command::Offer(offer) => Ask::Offer(Arrival {
+                wait: offer.wait,
+                length: offer.length,
+                buffer_bytes: offer.buffer_bytes,
+                ..Arrival::new(offer.realm, offer.key, offer.side)
+            }),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The crate's one error.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::Listen;
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting has no sense.
+    #[error("{setting}: {why}")]
+    Config {
+        /// The setting's name, as in flags.
+        setting: &'static str,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// The config file cannot be read.
+    #[error("cannot read the config file {}", path.display())]
+    ConfigFile {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The config file has a mistake; `source` names the line.
+    #[error("the config file {} has a mistake", path.display())]
+    ConfigSyntax {
+        /// Its path.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {listen}; {advice}")]
+    Listen {
+        /// The address.
+        listen: Listen,
+        /// What to do.
+        advice: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The operating system refuses what every worker needs.
+    #[error("cannot start: {doing} failed")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,222 @@
+//! Listening sockets, with the options that accepted connections inherit.
+//!
+//! Linux copies a listener's `TCP_NODELAY`, keepalive, `TCP_USER_TIMEOUT`, buffer sizes and congestion control to what it accepts
+//! (`tcp(7)`, `socket(7)`), so that setting them once here saves system calls on every connection.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+
+use crate::{Config, Error, Listen};
+
+/// How long a silent connection stays unprobed, how often it is then probed, and how often in vain: a dead peer that has nothing
+/// in flight is found after 60 + 3 x 20 s.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(20), 3);
+
+/// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`): as long as keepalive takes, so that both agree.
+const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// One listening socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: Socket,
+    unlink: Option<PathBuf>,
+}
+
+/// A connection just accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) socket: OwnedFd,
+    /// `None` for a unix socket.
+    pub(crate) address: Option<IpAddr>,
+}
+
+impl Accepted {
+    /// Whether the peer is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.address.is_none_or(|address| address.to_canonical().is_loopback())
+    }
+}
+
+/// Opens `listen`, once for each worker where the kernel can spread connections over several sockets. Gives the address with the port that
+/// the system chose.
+pub(crate) fn open(listen: &Listen, config: &Config) -> Result<(Listen, Vec<Listener>), Error> {
+    let failed = |source: io::Error| Error::Listen {
+        listen: listen.clone(),
+        advice: advice(&source),
+        source,
+    };
+    match listen {
+        Listen::Unix(path) => {
+            let listener = open_unix(path, config).map_err(failed)?;
+            Ok((listen.clone(), vec![listener]))
+        }
+        Listen::Tcp(address) => {
+            let (address, listeners) = match open_tcp(*address, config) {
+                // A machine without IPv6: the default address means all of IPv4 then.
+                Err(error)
+                    if *listen == Listen::default()
+                        && error.raw_os_error()
+                            == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) =>
+                {
+                    open_tcp((Ipv4Addr::UNSPECIFIED, address.port()).into(), config)
+                }
+                opened => opened,
+            }
+            .map_err(failed)?;
+            Ok((Listen::Tcp(address), listeners))
+        }
+    }
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "is another server running there? stop it, or choose another address with --listen"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; choose one of its own with --listen"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 and others' folders need rights; choose another with --listen"
+        }
+        io::ErrorKind::NotFound => {
+            "its folder does not exist; create it, or choose another path with --listen"
+        }
+        _ => "choose another address with --listen",
+    }
+}
+
+fn open_tcp(address: SocketAddr, config: &Config) -> io::Result<(SocketAddr, Vec<Listener>)> {
+    if config.workers == 1 || !cfg!(target_os = "linux") {
+        let (address, listener) = listen_tcp(address, config, false)?;
+        return Ok((address, vec![listener]));
+    }
+    // SO_REUSEPORT would let a second server of the same user share the port in silence: one socket without it finds that out.
+    let probe = bind_tcp(address, false)?;
+    probe.listen(1)?;
+    let address = local_address(&probe)?;
+    drop(probe);
+    let listeners = (0..config.workers)
+        .map(|_| Ok(listen_tcp(address, config, true)?.1))
+        .collect::<io::Result<_>>()?;
+    Ok((address, listeners))
+}
+
+fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    // Connections of a former server in TIME_WAIT do not keep a new one from the port.
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn listen_tcp(
+    address: SocketAddr,
+    config: &Config,
+    shared: bool,
+) -> io::Result<(SocketAddr, Listener)> {
+    let socket = bind_tcp(address, shared)?;
+    let (idle, interval, retries) = KEEPALIVE;
+    let keepalive =
+        TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(retries);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    {
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        if let Some(name) = &config.congestion {
+            socket.set_tcp_congestion(name.as_bytes())?;
+        }
+    }
+    set_buffers(&socket, config)?;
+    socket.listen(config.backlog)?;
+    Ok((local_address(&socket)?, Listener { socket, unlink: None }))
+}
+
+fn open_unix(path: &Path, config: &Config) -> io::Result<Listener> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    if let Err(error) = socket.bind(&address) {
+        // A file that nobody listens behind is what a killed server left.
+        let stale = error.kind() == io::ErrorKind::AddrInUse
+            && Socket::new(Domain::UNIX, Type::STREAM, None)?
+                .connect(&address)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if !stale {
+            return Err(error);
+        }
+        std::fs::remove_file(path)?;
+        socket.bind(&address)?;
+    }
+    set_buffers(&socket, config)?;
+    socket.listen(config.backlog)?;
+    Ok(Listener { socket, unlink: Some(path.to_owned()) })
+}
+
+fn set_buffers(socket: &Socket, config: &Config) -> io::Result<()> {
+    if let Some(bytes) = config.recv_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = config.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(())
+}
+
+fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?.as_socket();
+    address.ok_or_else(|| io::Error::other("a TCP socket has no TCP address"))
+}
+
+impl Listener {
+    /// Accepts one connection, non-blocking.
+    pub(crate) fn accept(&self) -> io::Result<Accepted> {
+        #[cfg(target_os = "linux")]
+        let (socket, address) = {
+            use rustix::net::{SocketFlags, acceptfrom_with};
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let (socket, address) = acceptfrom_with(&self.socket, flags)?;
+            (socket, address.and_then(|address| SocketAddr::try_from(address).ok()))
+        };
+        #[cfg(not(target_os = "linux"))]
+        let (socket, address) = {
+            let (socket, address) = self.socket.accept()?;
+            socket.set_nonblocking(true)?;
+            (OwnedFd::from(socket), address.as_socket())
+        };
+        Ok(Accepted { socket, address: address.map(|address| address.ip()) })
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.unlink {
+            // Its only harm is a stale file, which the next start removes.
+            std::fs::remove_file(path).ok();
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What the workers and the handle share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+use xchg_core::wire::{RefusalCode, StatusReport};
+use xchg_core::{Broker, Key};
+
+use crate::Config;
+use crate::connection::Address;
+use crate::worker::{Id, Join};
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) broker: Broker<Address>,
+    pub(crate) inboxes: Vec<Inbox>,
+    pub(crate) counters: Counters,
+    pub(crate) started: Instant,
+    pub(crate) drain: Sender<()>,
+    /// Whether exchanges are cut: also those that start while the message is on its way.
+    pub(crate) cuts: AtomicBool,
+}
+
+/// What is asked of a worker.
+pub(crate) enum Message {
+    /// To run an exchange with a peer that waits there.
+    Join(Box<Join>),
+    /// To let go of a waiting peer that the broker has given back.
+    Release(u32),
+    /// To look at an exchange that a handle has cancelled.
+    Cancelled(Id),
+    /// To accept nobody any more.
+    CloseDoors,
+    /// To end all exchanges.
+    Cut,
+    /// To end.
+    Stop,
+}
+
+/// A worker's messages, and the means to wake it for them.
+pub(crate) struct Inbox {
+    sender: Sender<Message>,
+    receiver: Receiver<Message>,
+    waker: mio::Waker,
+    /// Whether the worker knows that something is here: a second wake-up would be a system call for nothing.
+    is_woken: AtomicBool,
+}
+
+impl Inbox {
+    pub(crate) fn new(waker: mio::Waker) -> Inbox {
+        // Unbounded, and yet bounded: each connection and exchange is in few messages at a time.
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        Inbox { sender, receiver, waker, is_woken: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn send(&self, message: Message) {
+        self.sender.send(message).expect("the inbox itself holds a receiver");
+        if !self.is_woken.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "cannot wake a worker");
+        }
+    }
+
+    pub(crate) fn drain(&self) -> impl Iterator<Item = Message> {
+        // Before the first look: what is sent after the last one then wakes the worker again.
+        self.is_woken.store(false, Ordering::Release);
+        self.receiver.try_iter()
+    }
+}
+
+/// Counts since the start, of what the broker does not see.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    connections: AtomicUsize,
+    accepted: AtomicU64,
+    accept_failures: AtomicU64,
+    refused: [AtomicU64; 8],
+    cut: AtomicUsize,
+}
+
+// Relaxed throughout: the counters guard no other memory.
+impl Counters {
+    /// Connections open now.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Gives how many are open now, with this one.
+    pub(crate) fn open_connection(&self) -> usize {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn close_connection(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether this failure is worth a line in the log: the first, and each thousandth.
+    pub(crate) fn accept_failed(&self) -> bool {
+        self.accept_failures.fetch_add(1, Ordering::Relaxed).is_multiple_of(1000)
+    }
+
+    pub(crate) fn refused(&self, code: RefusalCode) {
+        self.refused[refusal_index(code)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cut_exchange(&self) {
+        self.cut.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cut(&self) -> usize {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            connections: self.connections() as u64,
+            accepted: self.accepted.load(Ordering::Relaxed),
+            accept_failures: self.accept_failures.load(Ordering::Relaxed),
+            refused: self.refused.iter().map(|count| count.load(Ordering::Relaxed)).sum(),
+        }
+    }
+}
+
+fn refusal_index(code: RefusalCode) -> usize {
+    match code {
+        RefusalCode::Malformed => 0,
+        RefusalCode::Version => 1,
+        RefusalCode::Busy => 2,
+        RefusalCode::TimedOut => 3,
+        RefusalCode::Draining => 4,
+        RefusalCode::Forbidden => 5,
+        RefusalCode::Unsupported => 6,
+        _ => 7,
+    }
+}
+
+/// What the server has counted beside its exchanges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections accepted since the start.
+    pub accepted: u64,
+    /// Times that accepting failed for want of descriptors or memory.
+    pub accept_failures: u64,
+    /// Peers that were told no, or closed for what they said.
+    pub refused: u64,
+}
+
+impl Shared {
+    /// Begins the drain; further calls change nothing.
+    pub(crate) fn drain(&self) {
+        // Refused only when one is asked for already, or is over.
+        self.drain.try_send(()).ok();
+    }
+
+    /// Ends all exchanges, and those to come.
+    pub(crate) fn cut(&self) {
+        self.cuts.store(true, Ordering::Release);
+        self.broadcast(|| Message::Cut);
+    }
+
+    pub(crate) fn is_cutting(&self) -> bool {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn broadcast(&self, message: impl Fn() -> Message) {
+        self.inboxes.iter().for_each(|inbox| inbox.send(message()));
+    }
+
+    pub(crate) fn report(&self) -> StatusReport {
+        let counts = self.broker.counts();
+        StatusReport {
+            waiting: counts.waiting,
+            exchanging: counts.exchanging,
+            completed: counts.completed,
+            failed: counts.failed,
+            uptime_millis: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            draining: counts.draining,
+        }
+    }
+
+    /// A key as logs show it.
+    pub(crate) fn shown(&self, key: &Key) -> String {
+        match self.config.log_keys {
+            true => key.as_bytes().escape_ascii().to_string(),
+            false => key.fingerprint(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,102 @@
+//! When each connection must next be looked at.
+//!
+//! A connection has at most one entry that counts, at or before its deadline. Moving a deadline later costs nothing: the entry fires, finds
+//! that it is early, and is armed again. Only an earlier deadline takes a second entry, and the first then fires in vain.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+/// Milliseconds since the worker started: half the size of an `Instant`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tick(u64);
+
+impl Tick {
+    pub(crate) const START: Tick = Tick(0);
+    pub(crate) const NEVER: Tick = Tick(u64::MAX);
+
+    /// Rounds up, so that nothing fires early.
+    pub(crate) fn after(self, timeout: Duration) -> Tick {
+        let millis = u64::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+        Tick(self.0.saturating_add(millis))
+    }
+
+    /// How long from `now` to here; zero if it is past.
+    pub(crate) fn since(self, now: Tick) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(now.0))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Timers<Id> {
+    start: Instant,
+    now: Tick,
+    heap: BinaryHeap<Reverse<(Tick, Id)>>,
+}
+
+impl<Id: Ord + Copy> Timers<Id> {
+    pub(crate) fn new(start: Instant) -> Timers<Id> {
+        Timers { start, now: Tick::START, heap: BinaryHeap::new() }
+    }
+
+    pub(crate) fn now(&self) -> Tick {
+        self.now
+    }
+
+    pub(crate) fn advance(&mut self, now: Instant) {
+        let millis = now.saturating_duration_since(self.start).as_millis();
+        self.now = Tick(u64::try_from(millis).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn arm(&mut self, at: Tick, id: Id) {
+        if at != Tick::NEVER {
+            self.heap.push(Reverse((at, id)));
+        }
+    }
+
+    /// How long until something is due; `None` is never.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        let Reverse((at, _)) = self.heap.peek()?;
+        Some(at.since(self.now))
+    }
+
+    /// Takes one that is due.
+    pub(crate) fn pop(&mut self) -> Option<Id> {
+        let Reverse((at, id)) = *self.heap.peek()?;
+        if at > self.now {
+            return None;
+        }
+        self.heap.pop();
+        // What a burst has left behind; halving keeps the cost amortised.
+        if self.heap.capacity() > 1024 && self.heap.len() < self.heap.capacity() / 4 {
+            self.heap.shrink_to(self.heap.capacity() / 2);
+        }
+        Some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_fire_in_order_and_never_early() {
+        let start = Instant::now();
+        let mut timers = Timers::new(start);
+        let in_ms = |ms| Duration::from_micros(ms * 1000);
+        timers.arm(timers.now().after(in_ms(20)), 'b');
+        timers.arm(timers.now().after(in_ms(10)), 'a');
+        timers.arm(Tick::NEVER, 'c');
+        assert_eq!(timers.timeout(), Some(in_ms(10)));
+        assert_eq!(timers.pop(), None);
+        timers.advance(start + in_ms(20));
+        assert_eq!((timers.pop(), timers.pop(), timers.pop()), (Some('a'), Some('b'), None));
+        assert_eq!(timers.timeout(), None);
+    }
+
+    #[test]
+    fn a_part_of_a_millisecond_counts_as_a_whole_one() {
+        assert_eq!(Tick(1).after(Duration::from_micros(1)), Tick(2));
+        assert_eq!(Tick(1).after(Duration::MAX), Tick::NEVER);
+    }
+}

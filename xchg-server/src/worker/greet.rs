@@ -1,0 +1,230 @@
+//! From the first bytes to a place in the queue, a pairing, or a refusal.
+
+use std::io;
+use std::time::Instant;
+
+use xchg_core::relay::Duplex;
+use xchg_core::wire::{RefusalCode, StatusReport, Token};
+use xchg_core::{Brokered, Offer, Refusal, Side};
+
+use super::{Join, Worker};
+use crate::config::Terminate;
+use crate::connection::{Address, Brought, Luggage, State, Waiting};
+use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
+use crate::shared::Message;
+use crate::timers::Tick;
+
+/// To a peer that speaks nothing we know. Text, for it is likely a person or a log that reads it.
+const WHAT_WE_SPEAK: &[u8] =
+    b"This is an xchg server. It speaks the xchg protocol: use xchg-client to upload and download.\n";
+
+impl Worker {
+    /// Hears what a peer has to say so far, and does it once it is whole.
+    pub(super) fn greet(&mut self, slot: u32) {
+        // No more than a greeting at a time: what is behind it can wait in the kernel.
+        let mut bytes = [0; MAX_GREETING_LEN];
+        while let Some(connection) = self.connections.get_mut(slot as usize)
+            && let State::Greeting(heard) = &mut connection.state
+        {
+            match connection.socket.read(&mut bytes) {
+                Ok(0) => drop(self.remove(slot)),
+                Ok(n) if heard.is_empty() => self.hear(slot, &bytes[..n]),
+                Ok(n) => {
+                    let mut heard = std::mem::take(heard);
+                    heard.extend_from_slice(&bytes[..n]);
+                    self.hear(slot, &heard);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.is_readable = false;
+                    if self.register(slot) {
+                        self.arm(slot);
+                    }
+                    return;
+                }
+                Err(_) => drop(self.remove(slot)),
+            }
+        }
+    }
+
+    fn hear(&mut self, slot: u32, bytes: &[u8]) {
+        let connection = &mut self.connections[slot as usize];
+        let dialect = match dialect::detect(bytes) {
+            Detected::Partial => {
+                connection.state = State::Greeting(bytes.to_vec());
+                return;
+            }
+            Detected::Dialect(dialect) => dialect,
+            Detected::Unknown => {
+                self.shared.counters.refused(RefusalCode::Malformed);
+                self.leave(slot, WHAT_WE_SPEAK.to_vec());
+                return;
+            }
+        };
+        connection.dialect = Some(dialect);
+        match dialect.hear(bytes) {
+            Heard::Partial => connection.state = State::Greeting(bytes.to_vec()),
+            Heard::Malformed { code, text } => self.refuse(slot, code, &text),
+            Heard::Ask { ask: Ask::Offer(arrival), len } => {
+                self.offer(slot, dialect, arrival, &bytes[len..]);
+            }
+            Heard::Ask { ask: Ask::Terminate { token }, .. } => {
+                self.terminate(slot, dialect, token)
+            }
+            Heard::Ask { ask: Ask::Status { token }, .. } => self.status(slot, dialect, token),
+        }
+    }
+
+    fn offer(&mut self, slot: u32, dialect: Dialect, arrival: Arrival, early: &[u8]) {
+        let connection = &mut self.connections[slot as usize];
+        if connection.is_surplus {
+            return self.refuse(
+                slot,
+                RefusalCode::Busy,
+                "too many connections are open here; try again later",
+            );
+        }
+        if let Some(bytes) = arrival.buffer_bytes {
+            connection.set_buffers(bytes);
+        }
+        let leaves_by_ending = dialect.leaves_by_ending(&arrival.role);
+        let offer = Offer {
+            realm: arrival.realm,
+            key: arrival.key,
+            role: arrival.role,
+            source: connection.source,
+            // The worker's own timer sees to it, which sends the heartbeats too.
+            deadline: None,
+            alone: false,
+            conn: Address { worker: self.index, slot },
+        };
+        let brought = Luggage::pack(early, arrival.length);
+        match self.shared.broker.offer(offer, Instant::now()) {
+            Brokered::Waiting { place, elsewhere } => {
+                let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
+                let expires = wait.map_or(Tick::NEVER, |wait| self.timers.now().after(wait));
+                let waiting = Waiting { place, expires, brought, leaves_by_ending };
+                self.wait(slot, dialect, waiting, elsewhere);
+            }
+            Brokered::Paired(pair) => {
+                let me = Address { worker: self.index, slot };
+                let waits = match pair.upload == me {
+                    true => (Side::Download, pair.download),
+                    false => (Side::Upload, pair.upload),
+                };
+                self.meet(slot, brought, waits, pair.exchange);
+            }
+            Brokered::Refused { why, .. } => {
+                let code = match why {
+                    Refusal::Closed => RefusalCode::Draining,
+                    _ => RefusalCode::Busy,
+                };
+                self.refuse(slot, code, &why.to_string());
+            }
+        }
+    }
+
+    fn wait(
+        &mut self,
+        slot: u32,
+        dialect: Dialect,
+        waiting: Waiting,
+        elsewhere: Option<xchg_core::Realm>,
+    ) {
+        let beat = self.timers.now().after(self.shared.config.heartbeat);
+        let heartbeat = dialect.heartbeat().map(|_| beat);
+        let connection = &mut self.connections[slot as usize];
+        connection.deadline = waiting.wakes_at(heartbeat);
+        connection.state = State::Waiting(waiting);
+        if connection.say(&dialect.waiting(elsewhere)).is_err() {
+            return self.withdraw(slot);
+        }
+        if self.register(slot) {
+            self.arm(slot);
+        }
+    }
+
+    /// Brings a newcomer together with the peer that waits for it, at the latter's worker.
+    fn meet(
+        &mut self,
+        slot: u32,
+        brought: Brought,
+        (side, other): (Side, Address),
+        exchange: xchg_core::Exchange,
+    ) {
+        if other.worker == self.index {
+            return self.start(exchange, (slot, brought), (side, other.slot));
+        }
+        let mut connection = self.connections.remove(slot as usize);
+        if connection.is_registered {
+            use std::os::fd::AsRawFd;
+            let fd = connection.socket.0.as_raw_fd();
+            // Whatever the poll knew, the other's says anew when it registers the connection.
+            self.poll.registry().deregister(&mut mio::unix::SourceFd(&fd)).ok();
+            connection.is_registered = false;
+        }
+        connection.armed = Tick::NEVER;
+        connection.is_readable = true;
+        connection.is_writable = true;
+        let join = Join { connection, brought, waits: (side, other.slot), exchange };
+        self.shared.inboxes[usize::from(other.worker)].send(Message::Join(Box::new(join)));
+    }
+
+    fn terminate(&mut self, slot: u32, dialect: Dialect, token: Option<Token>) {
+        if !self.may_terminate(slot, token.as_ref()) {
+            tracing::warn!(
+                dialect = dialect.as_str(),
+                "a peer without the right asked to terminate the server"
+            );
+            return self.refuse(
+                slot,
+                RefusalCode::Forbidden,
+                "you may not terminate this server: give its token, or ask from the machine it runs on",
+            );
+        }
+        tracing::info!(dialect = dialect.as_str(), "a peer terminates the server");
+        let report = self.report();
+        self.shared.drain();
+        self.leave(slot, dialect.status(StatusReport { draining: true, ..report }));
+    }
+
+    fn status(&mut self, slot: u32, dialect: Dialect, token: Option<Token>) {
+        let is_open = self.shared.config.terminate == Terminate::Any;
+        if is_open || self.connections[slot as usize].is_local || self.bears_token(token.as_ref()) {
+            let words = dialect.status(self.report());
+            return self.leave(slot, words);
+        }
+        self.refuse(
+            slot,
+            RefusalCode::Forbidden,
+            "you may not see this server's status: give its token, or ask from the machine it runs on",
+        );
+    }
+
+    fn may_terminate(&self, slot: u32, token: Option<&Token>) -> bool {
+        match self.shared.config.terminate {
+            Terminate::Never => false,
+            Terminate::Any => true,
+            Terminate::Token => self.bears_token(token),
+            Terminate::Loopback => {
+                self.connections[slot as usize].is_local || self.bears_token(token)
+            }
+        }
+    }
+
+    fn bears_token(&self, token: Option<&Token>) -> bool {
+        match (&self.shared.config.token, token) {
+            (Some(ours), Some(theirs)) => is_same(ours.as_bytes(), theirs.as_bytes()),
+            _ => false,
+        }
+    }
+
+    fn report(&self) -> StatusReport {
+        self.shared.report()
+    }
+}
+
+/// Compares without telling by its duration how much agrees.
+fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
+    let differing = ours.iter().zip(theirs).fold(0, |bits, (ours, theirs)| bits | (ours ^ theirs));
+    ours.len() == theirs.len() && differing == 0
+}

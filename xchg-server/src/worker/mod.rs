@@ -1,0 +1,387 @@
+//! A thread with one poll: it accepts, hears greetings, holds who waits, and moves exchanges' bytes.
+//!
+//! A connection belongs to one worker, who alone touches it. Only when two peers of different workers are paired does a connection move: the
+//! newcomer travels to the one who waits, before it was ever registered with a poll in most cases. That worker may still send
+//! a heartbeat meanwhile; nothing else can interleave, so no lock is needed.
+//!
+//! Edge-triggered: what the poll says is remembered in the connection until a call is refused with `EAGAIN`.
+
+mod accept;
+mod greet;
+mod relay;
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+use slab::Slab;
+use xchg_core::wire::RefusalCode;
+use xchg_core::{Exchange, Side};
+
+use crate::connection::{Brought, Connection, Leaving, State, Waiting};
+use crate::dialect::Dialect;
+use crate::listener::Listener;
+use crate::shared::{Message, Shared};
+use crate::timers::{Tick, Timers};
+
+use accept::Door;
+use relay::Running;
+use xchg_core::relay::Resources;
+
+/// The waker's token; listeners count down from the next. Connections' tokens stay below, for their serials have 31 bits.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+const FIRST_DOOR: usize = usize::MAX - 1;
+
+/// Events taken from the kernel at a time.
+const EVENTS: usize = 1024;
+
+/// How long a peer that is leaving may take to hear its last word.
+const LEAVING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long those who are leaving may take when the server stops.
+const STOPPING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes that reads go through, and what makes a flow bulk: a read that fills it.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+/// Names a connection for the poll and the timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Id {
+    slot: u32,
+    serial: u32,
+}
+
+impl Id {
+    fn token(self) -> Token {
+        Token((self.serial as usize) << 32 | self.slot as usize)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the token")]
+    fn of(token: Token) -> Id {
+        Id { slot: token.0 as u32, serial: (token.0 >> 32) as u32 }
+    }
+}
+
+pub(crate) struct Worker {
+    index: u16,
+    poll: Poll,
+    doors: Vec<Door>,
+    connections: Slab<Connection>,
+    exchanges: Slab<Running>,
+    /// Exchanges that had spent their budget, and may go on.
+    ready: VecDeque<u32>,
+    timers: Timers<Id>,
+    resources: Resources,
+    shared: Arc<Shared>,
+    serial: u32,
+    /// Set when the server stops: the worker then ends with its last connection, or at this time.
+    stops: Option<Tick>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        index: u16,
+        poll: Poll,
+        listeners: Vec<Listener>,
+        shared: Arc<Shared>,
+    ) -> io::Result<Worker> {
+        let doors = Door::open_all(listeners, poll.registry())?;
+        Ok(Worker {
+            index,
+            poll,
+            doors,
+            connections: Slab::new(),
+            exchanges: Slab::new(),
+            ready: VecDeque::new(),
+            timers: Timers::new(Instant::now()),
+            resources: Resources::new(SCRATCH_BYTES, shared.config.pipe_size),
+            shared,
+            serial: 0,
+            stops: None,
+        })
+    }
+
+    /// Runs until it is stopped and its last connection is gone.
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            if let Err(error) = self.poll.poll(&mut events, self.timeout())
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                // Neither memory nor a valid descriptor: without its poll a worker can do nothing at all.
+                tracing::error!(%error, worker = self.index, "polling failed; the worker ends");
+                return;
+            }
+            self.timers.advance(Instant::now());
+            for event in &events {
+                self.on_event(event);
+            }
+            self.receive();
+            self.accept_all();
+            self.go_on();
+            while let Some(id) = self.timers.pop() {
+                self.guard(id, |worker| worker.on_timer(id));
+            }
+            if let Some(by) = self.stops
+                && (self.connections.is_empty() || by <= self.timers.now())
+            {
+                return;
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let doors = self.doors_timeout();
+        let stops = self.stops.map(|by| by.since(self.timers.now()));
+        [self.timers.timeout(), doors, stops].into_iter().flatten().min()
+    }
+
+    fn on_event(&mut self, event: &mio::event::Event) {
+        match event.token() {
+            WAKER => {}
+            Token(token) if FIRST_DOOR - token < self.doors.len() => {
+                self.doors[FIRST_DOOR - token].knock();
+            }
+            token => {
+                let id = Id::of(token);
+                self.guard(id, |worker| worker.on_ready(id, event));
+            }
+        }
+    }
+
+    /// Does `work` for a connection; a panic in it ends that connection only.
+    fn guard(&mut self, id: Id, work: impl FnOnce(&mut Worker)) {
+        // Unwind safe: what the panic may have left half done is the connection's and its exchange's, and both are discarded.
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            tracing::error!(worker = self.index, "a connection's handling panicked; it is closed");
+            if self.connection(id).is_some() {
+                self.discard(id.slot);
+            }
+        }
+    }
+
+    /// The connection, unless it is gone and its slot another's.
+    fn connection(&mut self, id: Id) -> Option<&mut Connection> {
+        self.connections
+            .get_mut(id.slot as usize)
+            .filter(|connection| connection.serial == id.serial)
+    }
+
+    fn on_ready(&mut self, id: Id, event: &mio::event::Event) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.is_readable |= event.is_readable() || event.is_read_closed();
+        connection.is_writable |= event.is_writable();
+        connection.has_failed |= event.is_error();
+        match &connection.state {
+            State::Greeting(_) => self.greet(id.slot),
+            State::Waiting(waiting) => {
+                let left = event.is_error()
+                    || event.is_write_closed()
+                    || (waiting.leaves_by_ending && event.is_read_closed());
+                if left {
+                    self.withdraw(id.slot);
+                }
+            }
+            State::Exchanging { exchange } => {
+                let exchange = *exchange;
+                self.drive(exchange);
+            }
+            State::Leaving(_) => self.leave_on(id.slot),
+        }
+    }
+
+    /// Takes a waiting peer out of the broker and closes it; unless it is paired already, and its counterpart on its way here.
+    fn withdraw(&mut self, slot: u32) {
+        let State::Waiting(waiting) = &self.connections[slot as usize].state else {
+            unreachable!("callers have seen it wait")
+        };
+        if self.shared.broker.withdraw(waiting.place).is_some() {
+            self.remove(slot);
+        }
+    }
+
+    fn receive(&mut self) {
+        let shared = self.shared.clone();
+        for message in shared.inboxes[usize::from(self.index)].drain() {
+            match message {
+                Message::Join(join) => {
+                    let join = *join;
+                    let slot = self.insert(join.connection);
+                    self.start(join.exchange, (slot, join.brought), join.waits);
+                }
+                Message::Release(slot) => {
+                    self.refuse(
+                        slot,
+                        RefusalCode::Draining,
+                        "the server is shutting down; try again later, or elsewhere",
+                    );
+                }
+                Message::Cancelled(id) => self.guard(id, |worker| {
+                    if let Some(Connection { state: State::Exchanging { exchange }, .. }) =
+                        worker.connection(id)
+                    {
+                        let exchange = *exchange;
+                        worker.drive(exchange);
+                    }
+                }),
+                Message::CloseDoors => self.doors.clear(),
+                Message::Cut => self.cut_all(),
+                Message::Stop => self.stops = Some(self.timers.now().after(STOPPING_TIMEOUT)),
+            }
+        }
+    }
+
+    fn on_timer(&mut self, id: Id) {
+        let now = self.timers.now();
+        let heartbeat = self.shared.config.heartbeat;
+        let Some(connection) = self.connection(id) else { return };
+        connection.armed = Tick::NEVER;
+        if connection.deadline > now {
+            return self.arm(id.slot);
+        }
+        match &connection.state {
+            State::Greeting(_) => {
+                self.shared.counters.refused(RefusalCode::TimedOut);
+                self.remove(id.slot);
+            }
+            State::Leaving(_) => drop(self.remove(id.slot)),
+            State::Exchanging { exchange } => {
+                let exchange = *exchange;
+                self.on_exchange_timer(exchange);
+            }
+            State::Waiting(waiting) if waiting.expires <= now => {
+                let place = waiting.place;
+                // If it was paired meanwhile, its counterpart is on its way here.
+                if self.shared.broker.withdraw(place).is_some() {
+                    self.refuse(
+                        id.slot,
+                        RefusalCode::TimedOut,
+                        "no counterpart came in time; try again when it is there",
+                    );
+                }
+            }
+            State::Waiting(waiting) => {
+                connection.deadline = waiting.expires.min(now.after(heartbeat));
+                let words = connection.dialect.and_then(Dialect::heartbeat).unwrap_or_default();
+                match connection.say(&words) {
+                    Ok(()) => self.arm(id.slot),
+                    Err(_) => self.withdraw(id.slot),
+                }
+            }
+        }
+    }
+
+    /// Has the timer look at the connection by its deadline.
+    fn arm(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        if connection.deadline < connection.armed {
+            connection.armed = connection.deadline;
+            self.timers.arm(connection.armed, Id { slot, serial: connection.serial });
+        }
+    }
+
+    /// Tells a peer in its dialect that it is not served, and closes.
+    fn refuse(&mut self, slot: u32, code: RefusalCode, text: &str) {
+        self.shared.counters.refused(code);
+        let dialect = self.connections[slot as usize].dialect;
+        tracing::debug!(
+            code = code.as_str(),
+            dialect = dialect.map(Dialect::as_str),
+            text,
+            "refused"
+        );
+        let words = dialect.map(|dialect| dialect.refused(code, text)).unwrap_or_default();
+        self.leave(slot, words);
+    }
+
+    /// Says a last word and closes.
+    fn leave(&mut self, slot: u32, words: Vec<u8>) {
+        let connection = &mut self.connections[slot as usize];
+        connection.state = State::Leaving(Leaving::new(words));
+        connection.deadline = self.timers.now().after(LEAVING_TIMEOUT);
+        self.leave_on(slot);
+    }
+
+    fn leave_on(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        let State::Leaving(leaving) = &mut connection.state else {
+            unreachable!("callers have seen it leave")
+        };
+        let turn = leaving.turn(&connection.socket, self.resources.scratch());
+        match turn {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(()) | Err(_) => {
+                self.remove(slot);
+                return;
+            }
+        }
+        if self.register(slot) {
+            self.arm(slot);
+        }
+    }
+
+    /// Registers a connection that is to stay; one that cannot be is closed.
+    fn register(&mut self, slot: u32) -> bool {
+        let connection = &mut self.connections[slot as usize];
+        if connection.is_registered {
+            return true;
+        }
+        let id = Id { slot, serial: connection.serial };
+        match connection.register(self.poll.registry(), id.token()) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch a connection; it is closed");
+                self.discard(slot);
+                false
+            }
+        }
+    }
+
+    fn insert(&mut self, mut connection: Connection) -> u32 {
+        self.serial = self.serial.wrapping_add(1) & 0x7fff_ffff;
+        connection.serial = self.serial;
+        let slot = self.connections.insert(connection);
+        u32::try_from(slot).expect("descriptors run out long before 2^32 connections")
+    }
+
+    /// Takes a connection out of the table; dropping it closes it.
+    fn remove(&mut self, slot: u32) -> Connection {
+        let connection = self.connections.remove(slot as usize);
+        self.shared.counters.close_connection();
+        if self.connections.is_empty() && self.connections.capacity() > EVENTS {
+            self.connections.shrink_to_fit();
+        }
+        connection
+    }
+
+    /// Closes a connection in whatever state, with what depends on it.
+    fn discard(&mut self, slot: u32) {
+        match self.connections[slot as usize].state {
+            State::Exchanging { exchange } => self.abandon(exchange),
+            State::Waiting(_) => self.withdraw(slot),
+            _ => drop(self.remove(slot)),
+        }
+    }
+}
+
+/// A connection on its way to the worker whose connection it is paired with.
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) connection: Connection,
+    pub(crate) brought: Brought,
+    /// The slot of the peer that waits.
+    pub(crate) waits: (Side, u32),
+    pub(crate) exchange: Exchange,
+}
+
+impl Waiting {
+    fn wakes_at(&self, heartbeat: Option<Tick>) -> Tick {
+        heartbeat.map_or(self.expires, |beat| beat.min(self.expires))
+    }
+}

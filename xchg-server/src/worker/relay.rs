@@ -1,0 +1,252 @@
+//! Running exchanges: the pumps of each, driven by readiness.
+
+use std::io;
+
+use socket2::SockRef;
+use xchg_core::relay::{Pump, Resources, Turn};
+use xchg_core::{Exchange, Outcome, Side, Sides};
+
+use super::{Id, Worker};
+use crate::connection::{Brought, Connection, State};
+use crate::dialect::Dialect;
+use crate::shared::Message;
+use crate::timers::Tick;
+
+/// Bytes that a flow may move before others get their turn.
+const TURN_BYTES: u64 = 2 << 20;
+
+/// An exchange that runs here.
+#[derive(Debug)]
+pub(super) struct Running {
+    exchange: Exchange,
+    slots: Sides<u32>,
+    /// The flow from each side.
+    pumps: Sides<Pump>,
+    deadline: Tick,
+    is_queued: bool,
+}
+
+impl Worker {
+    /// Starts an exchange between a newcomer and the peer that waits in `waits`.
+    pub(super) fn start(
+        &mut self,
+        exchange: Exchange,
+        newcomer: (u32, Brought),
+        waits: (Side, u32),
+    ) {
+        let (side, slot) = waits;
+        let waited = match std::mem::replace(
+            &mut self.connections[slot as usize].state,
+            State::Greeting(Vec::new()),
+        ) {
+            State::Waiting(waiting) => waiting.brought,
+            _ => unreachable!("a paired peer waits until its counterpart is here"),
+        };
+        let slots = Sides::of(side, slot, newcomer.0);
+        let mut brought = Sides::of(side, waited, newcomer.1);
+        let dialects =
+            Sides { upload: self.dialect(slots.upload), download: self.dialect(slots.download) };
+        let pumps = pumps(dialects, &mut brought);
+        let deadline = self.timers.now().after(self.shared.config.idle_timeout);
+        let upload_id =
+            Id { slot: slots.upload, serial: self.connections[slots.upload as usize].serial };
+        let (shared, worker) = (self.shared.clone(), usize::from(self.index));
+        exchange.on_cancel(move || shared.inboxes[worker].send(Message::Cancelled(upload_id)));
+        tracing::debug!(
+            exchange = %exchange.id(),
+            key = self.shared.shown(exchange.handle().key()),
+            realm = exchange.handle().realm().as_str(),
+            "matched"
+        );
+        let running = Running { exchange, slots, pumps, deadline, is_queued: false };
+        let index = u32::try_from(self.exchanges.insert(running)).expect("fewer than connections");
+        for side in Side::BOTH {
+            let connection = &mut self.connections[slots[side] as usize];
+            connection.state = State::Exchanging { exchange: index };
+            connection.deadline = deadline;
+        }
+        if self.shared.is_cutting() {
+            return self.cut(index);
+        }
+        self.arm(slots.upload);
+        if self.register(slots[!side]) {
+            self.guard(upload_id, |worker| worker.drive(index));
+        }
+    }
+
+    fn dialect(&self, slot: u32) -> Dialect {
+        self.connections[slot as usize].dialect.expect("only a peer whose dialect is known offers")
+    }
+
+    /// Lets the exchanges whose turn was cut short go on.
+    pub(super) fn go_on(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(index) = self.ready.pop_front() else { return };
+            if let Some(running) = self.exchanges.get_mut(index as usize)
+                && std::mem::take(&mut running.is_queued)
+            {
+                let slot = running.slots.upload;
+                let id = Id { slot, serial: self.connections[slot as usize].serial };
+                self.guard(id, |worker| worker.drive(index));
+            }
+        }
+    }
+
+    /// Moves what can be moved, and ends the exchange if it is over.
+    pub(super) fn drive(&mut self, index: u32) {
+        let now = self.timers.now();
+        let running = &mut self.exchanges[index as usize];
+        let bytes = running.exchange.moved_from(Side::Upload);
+        if running.exchange.is_cancelled() {
+            return self.end(index, Outcome::Cancelled { bytes });
+        }
+        let Sides { upload, download } = running.slots;
+        let (upload, download) = self
+            .connections
+            .get2_mut(upload as usize, download as usize)
+            .expect("an exchange has two connections, and they stay as long as it runs");
+        let mut peers = Sides { upload, download };
+        let mut lost = None;
+        let mut goes_on = false;
+        for side in Side::BOTH {
+            let mut moved = 0;
+            match turn(&mut running.pumps[side], side, &mut peers, &mut self.resources, &mut moved)
+            {
+                Turned::Blocked => {}
+                Turned::Spent => goes_on = true,
+                Turned::Lost(side, error) => lost = lost.or(Some((side, error))),
+            }
+            if moved > 0 {
+                running.exchange.add_moved(side, moved);
+                running.deadline = now.after(self.shared.config.idle_timeout);
+            }
+        }
+        let bytes = running.exchange.moved_from(Side::Upload);
+        if let Some((side, error)) = lost.or_else(|| running.failed(&peers)) {
+            tracing::debug!(exchange = %running.exchange.id(), side = side.as_str(), %error, "lost");
+            return self.end(index, Outcome::lost(side, bytes));
+        }
+        if Side::BOTH.iter().all(|&side| running.pumps[side].has_ended()) {
+            return self.end(index, Outcome::Completed { bytes });
+        }
+        if running.pumps.upload.has_ended() {
+            let closing = now.after(self.shared.config.closing_timeout);
+            running.deadline = running.deadline.min(closing);
+        }
+        if goes_on && !std::mem::replace(&mut running.is_queued, true) {
+            self.ready.push_back(index);
+        }
+        let (slot, deadline) = (running.slots.upload, running.deadline);
+        self.connections[slot as usize].deadline = deadline;
+        self.arm(slot);
+    }
+
+    pub(super) fn on_exchange_timer(&mut self, index: u32) {
+        let running = &self.exchanges[index as usize];
+        let bytes = running.exchange.moved_from(Side::Upload);
+        // A downloader that has been sent all and its half-close has had its time to say that it is done; not all do.
+        let outcome = match running.pumps.upload.has_ended() {
+            true => Outcome::Completed { bytes },
+            false => Outcome::TimedOut { bytes },
+        };
+        self.end(index, outcome);
+    }
+
+    /// Ends an exchange whose handling went wrong.
+    pub(super) fn abandon(&mut self, index: u32) {
+        let bytes = self.exchanges[index as usize].exchange.moved_from(Side::Upload);
+        self.end(index, Outcome::Cancelled { bytes });
+    }
+
+    /// Ends all exchanges at once: the drain's time is over.
+    pub(super) fn cut_all(&mut self) {
+        let running: Vec<_> = self.exchanges.iter().map(|(index, _)| index).collect();
+        for index in running {
+            self.cut(u32::try_from(index).expect("made from a u32"));
+        }
+    }
+
+    fn cut(&mut self, index: u32) {
+        self.shared.counters.cut_exchange();
+        self.abandon(index);
+    }
+
+    /// Closes both connections, so that a failure looks like one, and says how it ended.
+    fn end(&mut self, index: u32, outcome: Outcome) {
+        let running = self.exchanges.remove(index as usize);
+        for side in Side::BOTH {
+            let connection = self.remove(running.slots[side]);
+            if !outcome.is_completed() {
+                connection.reset();
+            }
+        }
+        let handle = running.exchange.handle();
+        tracing::debug!(
+            exchange = %handle.id(),
+            key = self.shared.shown(handle.key()),
+            outcome = outcome.as_str(),
+            bytes = outcome.bytes(),
+            seconds = handle.started().elapsed().as_secs_f64(),
+            "ended"
+        );
+        running.exchange.finish(outcome);
+    }
+}
+
+impl Running {
+    /// Whose connection the poll has seen fail, if its part is not over.
+    fn failed(&self, peers: &Sides<&mut Connection>) -> Option<(Side, io::Error)> {
+        let matters = |side: Side| {
+            let (from, to) = (&self.pumps[side], &self.pumps[!side]);
+            !from.has_ended() || !(to.has_ended() || to.is_discarding())
+        };
+        let side = Side::BOTH.into_iter().find(|&side| peers[side].has_failed && matters(side))?;
+        let error = SockRef::from(&peers[side].socket.0).take_error().ok().flatten();
+        Some((side, error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())))
+    }
+}
+
+enum Turned {
+    Blocked,
+    Spent,
+    Lost(Side, io::Error),
+}
+
+/// Moves the flow from `side` as far as it goes, and notes whose readiness is used up.
+fn turn(
+    pump: &mut Pump,
+    side: Side,
+    peers: &mut Sides<&mut Connection>,
+    resources: &mut Resources,
+    moved: &mut u64,
+) -> Turned {
+    let may_go_on =
+        if pump.is_holding() { peers[!side].is_writable } else { peers[side].is_readable };
+    if pump.has_ended() || !may_go_on {
+        return Turned::Blocked;
+    }
+    let (source, sink) = (&peers[side].socket, &peers[!side].socket);
+    match pump.turn(source, sink, resources, TURN_BYTES, moved) {
+        Turn::SourceBlocked => peers[side].is_readable = false,
+        Turn::SinkBlocked => peers[!side].is_writable = false,
+        Turn::Ended => {}
+        Turn::Spent => return Turned::Spent,
+        Turn::SourceFailed(error) => return Turned::Lost(side, error),
+        Turn::SinkFailed(error) => return Turned::Lost(!side, error),
+    }
+    Turned::Blocked
+}
+
+/// The flows between two peers, beginning with what each is told and what each has sent already.
+fn pumps(dialects: Sides<Dialect>, brought: &mut Sides<Brought>) -> Sides<Pump> {
+    let length = brought.upload.as_ref().and_then(|luggage| luggage.length);
+    let mut early = |side: Side| brought[side].take().map_or(Vec::new(), |luggage| luggage.early);
+    let to_download = dialects.download.matched(dialects.upload, length);
+    let to_upload = dialects.upload.matched(dialects.download, None);
+    let upload = Pump::new(to_download, &early(Side::Upload));
+    let download = match dialects.upload.hears(dialects.download) {
+        true => Pump::new(to_upload, &early(Side::Download)),
+        false => Pump::discarding(to_upload),
+    };
+    Sides { upload, download }
+}
