@@ -28,6 +28,8 @@ pub(crate) enum Message {
     Join(Box<Join>),
     /// To let go of a waiting peer that the broker has given back.
     Release(u32),
+    /// To close a waiting peer that the broker has given back because others were paired.
+    Spare(u32),
     /// To look at an exchange that a handle has cancelled.
     Cancelled(Id),
     /// To accept nobody any more.

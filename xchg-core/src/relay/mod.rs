@@ -43,15 +43,25 @@ pub trait Duplex {
     /// Tells the peer that no more will come; reading goes on.
     ///
     /// # Errors
-    /// Any is the loss of the connection.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the end needs words of its own that do not fit now; any other is the loss of the connection.
     fn half_close(&self) -> io::Result<()>;
 
     /// Ends both directions at once, so that blocked calls on other threads return.
     fn abort(&self);
 
-    /// The descriptor of a socket whose bytes may bypass [`read`](Self::read) and [`write`](Self::write), if it has one.
+    /// The socket from which the next bytes may be taken past [`read`](Self::read), and how many of them at most.
     #[cfg(target_os = "linux")]
-    fn spliceable(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+    fn splice_source(&self) -> Option<(std::os::fd::BorrowedFd<'_>, usize)> {
+        None
+    }
+
+    /// `n` bytes were taken from the [`splice_source`](Self::splice_source).
+    #[cfg(target_os = "linux")]
+    fn on_spliced(&self, _n: usize) {}
+
+    /// The socket to which bytes may be brought past [`write`](Self::write), if there is one; it must not change within an exchange.
+    #[cfg(target_os = "linux")]
+    fn splice_sink(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None
     }
 }

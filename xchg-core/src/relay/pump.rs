@@ -55,6 +55,15 @@ pub enum Turn {
     SinkFailed(io::Error),
 }
 
+impl Turn {
+    fn of_sink(error: io::Error) -> Turn {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Turn::SinkBlocked,
+            _ => Turn::SinkFailed(error),
+        }
+    }
+}
+
 /// A [`Flow`] and the bytes it holds.
 #[derive(Debug)]
 pub struct Pump {
@@ -109,6 +118,22 @@ impl Pump {
         self.flow.has_ended()
     }
 
+    /// Has `words` written behind what is held, before anything that is yet to be read. They count for nothing.
+    ///
+    /// # Panics
+    /// If payload is held in a pipe, or the flow has ended: words are for flows that discard.
+    pub fn say(&mut self, words: &[u8]) {
+        assert!(self.discards && !self.has_ended(), "words go where no payload goes");
+        let mut bytes = match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Bytes { bytes, from } => bytes[from..].to_vec(),
+            _ => Vec::new(),
+        };
+        bytes.extend_from_slice(words);
+        self.flow.on_read(words.len() as u64);
+        self.words += words.len() as u64;
+        self.held = Held::Bytes { bytes, from: 0 };
+    }
+
     /// Whether what the source says is dropped.
     pub fn is_discarding(&self) -> bool {
         self.discards
@@ -142,7 +167,8 @@ impl Pump {
                     Ok(())
                 }
                 Want::HalfClose => {
-                    sink.half_close().map(|()| self.flow.on_half_closed()).map_err(Turn::SinkFailed)
+                    let told = sink.half_close().map(|()| self.flow.on_half_closed());
+                    told.map_err(Turn::of_sink)
                 }
                 Want::Nothing => return Turn::Ended,
             };
@@ -162,9 +188,12 @@ impl Pump {
     ) -> Result<u64, Turn> {
         #[cfg(target_os = "linux")]
         if self.mode == Mode::Splice
-            && let (Some(source), Some(_)) = (source.spliceable(), sink.spliceable())
+            && sink.splice_sink().is_some()
+            && let Some((fd, len)) = source.splice_source()
         {
-            return self.splice_in(source, resources);
+            let n = self.splice_in(fd, len, resources)?;
+            source.on_spliced(n);
+            return Ok(n as u64);
         }
         let scratch = &mut resources.scratch;
         let n = match source.read(scratch) {
@@ -214,7 +243,7 @@ impl Pump {
             #[cfg(target_os = "linux")]
             Held::Pipe(pipe) => {
                 let sink =
-                    sink.spliceable().expect("a pipe is filled only for a sink that splices");
+                    sink.splice_sink().expect("a pipe is filled only for a sink that splices");
                 let len = usize::try_from(self.flow.held()).unwrap_or(usize::MAX);
                 pipe.empty(sink, len, false).map_err(io::Error::from)
             }
@@ -251,8 +280,9 @@ impl Pump {
     fn splice_in(
         &mut self,
         source: std::os::fd::BorrowedFd<'_>,
+        len: usize,
         resources: &mut Resources,
-    ) -> Result<u64, Turn> {
+    ) -> Result<usize, Turn> {
         use rustix::io::Errno;
 
         let Ok(pipe) = resources.pipes.take() else {
@@ -261,7 +291,7 @@ impl Pump {
             return Ok(0);
         };
         // The pipe is empty, so that `AGAIN` speaks of the source.
-        match pipe.fill(source) {
+        match pipe.fill(source, len) {
             Ok(0) => {
                 resources.pipes.give_back(pipe);
                 self.flow.on_read(0);
@@ -270,7 +300,7 @@ impl Pump {
             Ok(n) => {
                 self.flow.on_read(n as u64);
                 self.held = Held::Pipe(pipe);
-                Ok(n as u64)
+                Ok(n)
             }
             Err(error) => {
                 resources.pipes.give_back(pipe);

@@ -1,7 +1,9 @@
 //! Any connected stream socket as a [`Duplex`], by its descriptor.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
+#[cfg(target_os = "linux")]
+use std::os::fd::BorrowedFd;
 
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
@@ -35,7 +37,12 @@ impl<T: AsFd> Duplex for Socket<T> {
     }
 
     #[cfg(target_os = "linux")]
-    fn spliceable(&self) -> Option<BorrowedFd<'_>> {
+    fn splice_source(&self) -> Option<(BorrowedFd<'_>, usize)> {
+        Some((self.0.as_fd(), usize::MAX))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splice_sink(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.as_fd())
     }
 }

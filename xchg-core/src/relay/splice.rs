@@ -23,10 +23,10 @@ impl Pipe {
         Ok(Pipe { read, write, capacity })
     }
 
-    /// Moves what there is from `source` into the pipe; 0 is the source's end.
-    pub(super) fn fill(&self, source: BorrowedFd<'_>) -> Result<usize, Errno> {
-        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        retry_on_intr(|| splice(source, None, &self.write, None, self.capacity, flags))
+    /// Moves what there is from `source` into the pipe, at most `len` bytes; 0 is the source's end.
+    pub(super) fn fill(&self, source: BorrowedFd<'_>, len: usize) -> Result<usize, Errno> {
+        let (len, flags) = (len.min(self.capacity), SpliceFlags::MOVE | SpliceFlags::NONBLOCK);
+        retry_on_intr(|| splice(source, None, &self.write, None, len, flags))
     }
 
     /// Moves up to `len` bytes of the pipe to `sink`. `more` says that others will follow soon.

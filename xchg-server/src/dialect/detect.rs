@@ -2,7 +2,7 @@
 
 use xchg_core::wire::MAGIC;
 
-use super::Dialect;
+use super::{Dialect, transit};
 
 /// The longest greeting of any dialect, in bytes: a native head and body.
 pub(crate) const MAX_GREETING_LEN: usize = 8 + xchg_core::wire::MAX_BODY_LEN;
@@ -20,13 +20,17 @@ pub(crate) enum Detected {
 
 /// Tells what a peer speaks that began with `bytes`.
 pub(crate) fn detect(bytes: &[u8]) -> Detected {
-    let magic = bytes.len().min(MAGIC.len());
+    for (first, dialect) in
+        [(&MAGIC[..], Dialect::Native), (transit::FIRST_BYTES, Dialect::Transit)]
+    {
+        if bytes.starts_with(first) {
+            return Detected::Dialect(dialect);
+        }
+        if first.starts_with(bytes) {
+            return Detected::Partial;
+        }
+    }
     match bytes {
-        [] => Detected::Partial,
-        _ if bytes[..magic] == MAGIC[..magic] => match magic == MAGIC.len() {
-            true => Detected::Dialect(Dialect::Native),
-            false => Detected::Partial,
-        },
         [b'P' | b'G' | b'F', ..] => Detected::Dialect(Dialect::Classic),
         _ => Detected::Unknown,
     }
@@ -44,6 +48,9 @@ mod tests {
             (b"xch", Detected::Partial),
             (b"xchg", Detected::Dialect(Dialect::Native)),
             (b"xchm", Detected::Unknown),
+            (b"please ", Detected::Partial),
+            (b"please relay", Detected::Dialect(Dialect::Transit)),
+            (b"pleased", Detected::Unknown),
             (b"P", Detected::Dialect(Dialect::Classic)),
             (b"Gstocks\0\0", Detected::Dialect(Dialect::Classic)),
             (b"F", Detected::Dialect(Dialect::Classic)),

@@ -5,6 +5,7 @@
 mod classic;
 mod detect;
 mod native;
+mod transit;
 
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(crate) enum Dialect {
     Native,
     /// Nine bytes and the payload.
     Classic,
+    /// The transit relay protocol of magic-wormhole.
+    Transit,
 }
 
 /// What a peer asks for.
@@ -70,6 +73,7 @@ impl Dialect {
         match self {
             Dialect::Native => "native",
             Dialect::Classic => "classic",
+            Dialect::Transit => "transit",
         }
     }
 
@@ -78,6 +82,7 @@ impl Dialect {
         match self {
             Dialect::Native => native::hear(bytes),
             Dialect::Classic => classic::hear(bytes),
+            Dialect::Transit => transit::hear(bytes),
         }
     }
 
@@ -85,7 +90,7 @@ impl Dialect {
     pub(crate) fn waiting(self, elsewhere: Option<Realm>) -> Vec<u8> {
         match self {
             Dialect::Native => native::waiting(elsewhere),
-            Dialect::Classic => Vec::new(),
+            Dialect::Classic | Dialect::Transit => Vec::new(),
         }
     }
 
@@ -93,7 +98,7 @@ impl Dialect {
     pub(crate) fn heartbeat(self) -> Option<Vec<u8>> {
         match self {
             Dialect::Native => Some(native::heartbeat()),
-            Dialect::Classic => None,
+            Dialect::Classic | Dialect::Transit => None,
         }
     }
 
@@ -102,6 +107,7 @@ impl Dialect {
         match self {
             Dialect::Native => native::matched(other, length),
             Dialect::Classic => Vec::new(),
+            Dialect::Transit => transit::MATCHED.to_vec(),
         }
     }
 
@@ -109,7 +115,8 @@ impl Dialect {
     pub(crate) fn refused(self, code: RefusalCode, text: &str) -> Vec<u8> {
         match self {
             Dialect::Native => native::refused(code, text),
-            Dialect::Classic => Vec::new(),
+            Dialect::Transit if code == RefusalCode::Malformed => transit::BAD_HANDSHAKE.to_vec(),
+            Dialect::Classic | Dialect::Transit => Vec::new(),
         }
     }
 
@@ -117,7 +124,7 @@ impl Dialect {
     pub(crate) fn status(self, report: StatusReport) -> Vec<u8> {
         match self {
             Dialect::Native => native::status(report),
-            Dialect::Classic => Vec::new(),
+            Dialect::Classic | Dialect::Transit => Vec::new(),
         }
     }
 
@@ -129,7 +136,12 @@ impl Dialect {
 
     /// Whether an uploader of this dialect is sent what a downloader of `other` says. Where not, it is read and dropped.
     pub(crate) fn hears(self, other: Dialect) -> bool {
-        (self, other) == (Dialect::Native, Dialect::Native)
+        self == other && matches!(self, Dialect::Native | Dialect::Transit)
+    }
+
+    /// What a peer is told, and closed, if it sends anything while it waits; `None` if it may.
+    pub(crate) fn impatient(self) -> Option<&'static [u8]> {
+        (self == Dialect::Transit).then_some(transit::IMPATIENT)
     }
 }
 

@@ -106,6 +106,9 @@ impl Worker {
                 self.wait(slot, dialect, waiting, elsewhere);
             }
             Brokered::Paired(pair) => {
+                for spare in pair.spares {
+                    self.shared.inboxes[usize::from(spare.worker)].send(Message::Spare(spare.slot));
+                }
                 let me = Address { worker: self.index, slot };
                 let waits = match pair.upload == me {
                     true => (Side::Download, pair.download),
@@ -134,9 +137,13 @@ impl Worker {
         let heartbeat = dialect.heartbeat().map(|_| beat);
         let connection = &mut self.connections[slot as usize];
         connection.deadline = waiting.wakes_at(heartbeat);
+        let has_early = waiting.brought.is_some();
         connection.state = State::Waiting(waiting);
         if connection.say(&dialect.waiting(elsewhere)).is_err() {
             return self.withdraw(slot);
+        }
+        if has_early && let Some(words) = dialect.impatient() {
+            return self.rebuke(slot, words);
         }
         if self.register(slot) {
             self.arm(slot);

@@ -184,8 +184,11 @@ impl Worker {
                 let left = event.is_error()
                     || event.is_write_closed()
                     || (waiting.leaves_by_ending && event.is_read_closed());
-                if left {
-                    self.withdraw(id.slot);
+                let impatient = connection.dialect.and_then(Dialect::impatient);
+                match impatient {
+                    _ if left => self.withdraw(id.slot),
+                    Some(words) if event.is_readable() => self.rebuke(id.slot, words),
+                    _ => {}
                 }
             }
             State::Exchanging { exchange } => {
@@ -206,6 +209,17 @@ impl Worker {
         }
     }
 
+    /// Closes a waiting peer that sent what it must not yet, unless its counterpart is on its way here.
+    fn rebuke(&mut self, slot: u32, words: &[u8]) {
+        let State::Waiting(waiting) = &self.connections[slot as usize].state else {
+            unreachable!("callers have seen it wait")
+        };
+        if self.shared.broker.withdraw(waiting.place).is_some() {
+            self.shared.counters.refused(RefusalCode::Malformed);
+            self.leave(slot, words.to_vec());
+        }
+    }
+
     fn receive(&mut self) {
         let shared = self.shared.clone();
         for message in shared.inboxes[usize::from(self.index)].drain() {
@@ -222,6 +236,7 @@ impl Worker {
                         "the server is shutting down; try again later, or elsewhere",
                     );
                 }
+                Message::Spare(slot) => drop(self.remove(slot)),
                 Message::Cancelled(id) => self.guard(id, |worker| {
                     if let Some(Connection { state: State::Exchanging { exchange }, .. }) =
                         worker.connection(id)
