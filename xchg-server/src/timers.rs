@@ -83,7 +83,7 @@ mod tests {
     fn timers_fire_in_order_and_never_early() {
         let start = Instant::now();
         let mut timers = Timers::new(start);
-        let in_ms = |ms| Duration::from_micros(ms * 1000);
+        let in_ms = Duration::from_millis;
         timers.arm(timers.now().after(in_ms(20)), 'b');
         timers.arm(timers.now().after(in_ms(10)), 'a');
         timers.arm(Tick::NEVER, 'c');
