@@ -20,7 +20,7 @@ impl fmt::Display for ExchangeId {
     }
 }
 
-/// How an exchange ended, and how many bytes had reached the downloader by then.
+/// How an exchange ended, and how many payload bytes had moved by then: those that reached the downloader, or between equals either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -238,6 +238,11 @@ impl Exchange {
     /// Its name.
     pub fn id(&self) -> ExchangeId {
         self.shared.id
+    }
+
+    /// The realm that its peers named.
+    pub fn realm(&self) -> Realm {
+        self.shared.realm()
     }
 
     /// Says that `bytes` more have moved from `side` to its counterpart.
