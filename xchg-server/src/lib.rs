@@ -7,6 +7,7 @@ mod listener;
 mod server;
 mod shared;
 mod timers;
+mod web;
 mod worker;
 
 pub use config::{Config, Listen, Terminate};

@@ -4,6 +4,15 @@
 
 mod classic;
 mod detect;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the engine speaks it once it can relay framed bodies"
+    )
+)]
+pub(crate) mod http;
 mod native;
 mod transit;
 

@@ -1,0 +1,205 @@
+//! The http dialect: `PUT` or `POST /key` uploads, `GET /key` downloads, either first.
+//!
+//! It behaves as [piping-server](https://github.com/nwtgck/piping-server) does, in its words,
+//! except where that would lose or run something: a transferred payload never runs in this
+//! origin (see [`media::POLICY`]), a failure cannot be taken for a success (see
+//! [`UploadAnswer`]), and requests that two parsers could read differently are refused.
+//!
+//! Nothing here does I/O. The engine goes through these steps:
+//!
+//! 1. [`parse`] what has been read until it is a [`Head::Request`], then ask
+//!    [`Request::action`] what to do.
+//! 2. [`Action::Reply`]: send it. The request had no body that could follow if the connection is
+//!    kept alive. A body that was announced is not read: half-close behind the reply and drop
+//!    what still comes for a moment, since closing at once would reset the connection and the
+//!    reply with it.
+//! 3. [`Action::Download`]: offer; send [`PROCESSING`] every 25 s to an HTTP/1.1 peer that waits;
+//!    once paired, [`download_head`] and the payload in the framing that it asks for. A payload
+//!    that was cut is shown by closing before the end of the framing, or by a reset.
+//! 4. [`Action::Upload`]: offer; when that is taken, [`UploadAnswer::begin`] and its notices; take
+//!    the payload out of the [`Body`]. A form's [`description`](MultipartBody::description) is known
+//!    only after some of the body has been decoded, and the downloader's head has to wait for it.
+//! 5. A [`Refusal`] answers an offer that was not taken, and a downloader whose wait was in vain.
+//!    An uploader's is [`closing`](ReplyTo::closing), as in step 2, for its body is not read.
+
+mod answer;
+mod body;
+mod encode;
+mod fields;
+mod head;
+mod media;
+mod multipart;
+mod reserved;
+mod respond;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use answer::{Failure, Notice, UploadAnswer};
+pub(crate) use body::{BodyDecoder, BodyError, Step};
+pub(crate) use encode::ChunkedEncoder;
+pub(crate) use fields::FieldValue;
+pub(crate) use head::{Head, MAX_HEAD_BYTES, Request, parse};
+pub(crate) use media::Description;
+pub(crate) use multipart::MultipartBody;
+pub(crate) use respond::{Framing, PROCESSING, Refusal, ReplyTo, Version, download_head};
+pub(crate) use target::encode_path;
+
+pub(crate) use respond::{ResponseHead, Status};
+
+use xchg_core::Key;
+
+use head::{BodyLength, Method};
+use multipart::Boundary;
+use respond::Refused;
+
+/// How the client reached this server, which the pages' links repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// In clear.
+    Http,
+    /// Over TLS that ends here.
+    Https,
+}
+
+/// What a request asks the engine to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Offer the connection as uploader.
+    Upload(Upload),
+    /// Offer the connection as downloader.
+    Download(Download),
+    /// Nothing is exchanged: send this response.
+    Reply {
+        /// The whole response.
+        bytes: Vec<u8>,
+        /// Whether the connection carries another request behind it.
+        keep_alive: bool,
+    },
+}
+
+/// An upload that waits or runs. Small, since there may be many that wait.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// Where it goes to.
+    pub(crate) key: Key,
+    /// How to answer it.
+    pub(crate) reply_to: ReplyTo,
+    /// Whether it waits for the interim response before it sends its body.
+    pub(crate) expects_continue: bool,
+    /// How many receivers it asks for, at most [`target::MAX_RECEIVERS`].
+    pub(crate) receivers: u32,
+    /// The payload's length in bytes, if it is known before the body has been read.
+    pub(crate) length: Option<u64>,
+    /// What the request's own header says of the payload; nothing for a form.
+    pub(crate) description: Option<Box<Description>>,
+    /// Where the payload is.
+    pub(crate) body: Body,
+}
+
+/// An upload's body.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// Payload between framing: it can go through without being looked at.
+    Framed(BodyDecoder),
+    /// A form with the payload in one of its parts: it has to be copied.
+    Form(Box<MultipartBody>),
+}
+
+/// A download that waits or runs.
+#[derive(Debug)]
+pub(crate) struct Download {
+    /// Where it comes from.
+    pub(crate) key: Key,
+    /// How to answer it.
+    pub(crate) reply_to: ReplyTo,
+    /// How many receivers it believes there to be, at most [`target::MAX_RECEIVERS`].
+    pub(crate) receivers: u32,
+}
+
+impl Request {
+    /// What the engine should do with this request, which came over `scheme`.
+    #[must_use]
+    pub(crate) fn action(self, scheme: Scheme) -> Action {
+        // A reply comes instead of reading the body, after which no request can be found.
+        let reply_to = if self.body.is_none() { self.reply_to } else { self.reply_to.closing() };
+        let reply = |bytes| Action::Reply { bytes, keep_alive: reply_to.keep_alive };
+        let action = match self.method {
+            Method::Options => {
+                return reply(respond::preflight(reply_to, self.asks_private_network));
+            }
+            Method::Get | Method::Head if reserved::is_reserved(&self.key) => {
+                return reply(reserved::reply(&self, scheme));
+            }
+            Method::Put | Method::Post => self.upload(),
+            Method::Get => self.download(),
+            Method::Head | Method::Other(_) => Err(self.unsupported()),
+        };
+        action.unwrap_or_else(|refused| reply(refused.reply(reply_to)))
+    }
+
+    fn upload(self) -> Result<Action, Refused> {
+        let bad = |text: String| Err(Refused::new(Status::BadRequest, text));
+        if reserved::is_reserved(&self.key) {
+            let path = encode_path(&self.key);
+            return bad(format!("Cannot send to the reserved path '{path}'. (e.g. '/mypath123')"));
+        }
+        if self.has_content_range {
+            let method = self.method.name();
+            return bad(format!("Content-Range is not supported for now in {method}"));
+        }
+        let receivers = target::receivers(&self.query)?;
+        let (framing, length) = match self.body {
+            BodyLength::Unsaid => (BodyDecoder::with_length(0), Some(0)),
+            BodyLength::Known(length) => (BodyDecoder::with_length(length), Some(length)),
+            BodyLength::Chunked => (BodyDecoder::chunked(), None),
+        };
+        let media_type = self.description.media_type.as_ref();
+        let boundary = media_type
+            .map(FieldValue::as_bytes)
+            .filter(|value| multipart::is_form(value))
+            .map(|value| Boundary::of(value).ok_or_else(Boundary::refused))
+            .transpose()?;
+        let form = boundary
+            .map(|boundary| MultipartBody::new(framing.clone(), boundary, &self.description));
+        Ok(Action::Upload(Upload {
+            key: key(&self.key)?,
+            reply_to: self.reply_to,
+            expects_continue: self.expects_continue && !self.body.is_none(),
+            receivers,
+            length: length.filter(|_| form.is_none()),
+            description: (form.is_none() && !self.description.is_empty())
+                .then(|| Box::new(self.description)),
+            body: match form {
+                Some(form) => Body::Form(Box::new(form)),
+                None => Body::Framed(framing),
+            },
+        }))
+    }
+
+    fn download(self) -> Result<Action, Refused> {
+        let bad = |text: &'static str| Err(Refused::new(Status::BadRequest, text));
+        if self.is_service_worker {
+            return bad("Service Worker registration is rejected.");
+        }
+        if self.is_prefetch {
+            return bad("Fetching ahead is rejected: it would take the file away from a person.");
+        }
+        Ok(Action::Download(Download {
+            receivers: target::receivers(&self.query)?,
+            key: key(&self.key)?,
+            reply_to: self.reply_to,
+        }))
+    }
+
+    fn unsupported(&self) -> Refused {
+        // Nobody needs a long name repeated.
+        let name: String = self.method.name().chars().take(32).collect();
+        Refused::new(Status::MethodNotAllowed, format!("Unsupported method: {name}."))
+    }
+}
+
+/// The length was checked when the target was taken apart, and the empty key is a page.
+fn key(bytes: &[u8]) -> Result<Key, Refused> {
+    Key::parse(bytes).map_err(|error| Refused::new(Status::BadRequest, error.to_string()))
+}

@@ -1,0 +1,248 @@
+//! Which requests are taken, which refused, and that reading them in pieces changes nothing.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::dialect::http::multipart::MAX_BOUNDARY_BYTES;
+
+/// The status line of the refusal of `head`.
+fn refusal(head: &str) -> String {
+    match parse(head.as_bytes()) {
+        Head::Bad(response) => {
+            let response = text(&response);
+            assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
+            assert!(response.contains("\r\n\r\n[ERROR] "), "{response}");
+            response[9..12].to_owned()
+        }
+        other => panic!("{head:?} gives {other:?}"),
+    }
+}
+
+#[test]
+fn requests_that_can_be_read_in_two_ways_are_refused() {
+    for (start, fields, status) in [
+        // Two lengths, or one that is none.
+        ("POST /k HTTP/1.1", "Content-Length: 3\r\nTransfer-Encoding: chunked", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding: chunked\r\nContent-Length: 3", "400"),
+        ("POST /k HTTP/1.1", "Content-Length: 3\r\nContent-Length: 3", "400"),
+        ("POST /k HTTP/1.1", "Content-Length: 3\r\ncontent-length: 4", "400"),
+        ("POST /k HTTP/1.1", "Content-Length: 3, 3", "400"),
+        ("POST /k HTTP/1.1", "Content-Length: +3", "400"),
+        ("POST /k HTTP/1.1", "Content-Length: -3", "400"),
+        ("POST /k HTTP/1.1", "Content-Length: 0x3", "400"),
+        ("POST /k HTTP/1.1", "Content-Length: 3 3", "400"),
+        ("POST /k HTTP/1.1", "Content-Length:", "400"),
+        ("POST /k HTTP/1.1", "Content-Length: 9223372036854775808", "400"),
+        ("POST /k HTTP/1.1", "Content-Length: 99999999999999999999", "400"),
+        // Codings that another parser may see, or not.
+        ("POST /k HTTP/1.1", "Transfer-Encoding: gzip, chunked", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding: chunked, chunked", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding: chunked, identity", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding: identity", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding: xchunked", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding: \"chunked\"", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding: chunked;q=1", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding: \u{b}chunked", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding:", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "400"),
+        ("POST /k HTTP/1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: x", "400"),
+        ("POST /k HTTP/1.0", "Transfer-Encoding: chunked", "400"),
+        ("POST /k HTTP/1.0", "A: b", "411"),
+        // Names and lines.
+        ("POST /k HTTP/1.1", "Transfer-Encoding : chunked", "400"),
+        ("POST /k HTTP/1.1", " Transfer-Encoding: chunked", "400"),
+        ("POST /k HTTP/1.1", "A: b\r\n folded: c", "400"),
+        ("POST /k HTTP/1.1", "A: b\r\n\tfolded", "400"),
+        ("POST /k HTTP/1.1", "A: b\nContent-Length: 3", "400"),
+        ("POST /k HTTP/1.1", "A: b\rContent-Length: 3", "400"),
+        ("POST /k HTTP/1.1", "A: b\0", "400"),
+        ("POST /k HTTP/1.1", "A: \u{1b}[31m", "400"),
+        ("POST /k HTTP/1.1", "no colon", "400"),
+        ("POST /k HTTP/1.1", ": nameless", "400"),
+        ("POST /k HTTP/1.1", "A\u{e4}: b", "400"),
+        // Fields that mean one thing.
+        ("GET /k HTTP/1.1", "Host: other", "400"),
+        ("POST /k HTTP/1.1", "Content-Type: a/b\r\nContent-Type: c/d", "400"),
+        ("POST /k HTTP/1.1", "Expect: 200-maybe", "417"),
+        // Bodies where none belongs.
+        ("GET /k HTTP/1.1", "Content-Length: 1", "400"),
+        ("GET /k HTTP/1.1", "Transfer-Encoding: chunked", "400"),
+        ("HEAD / HTTP/1.1", "Content-Length: 1", "400"),
+        ("OPTIONS /k HTTP/1.1", "Transfer-Encoding: chunked", "400"),
+        // Request lines.
+        ("GET  /k HTTP/1.1", "A: b", "400"),
+        ("GET /k  HTTP/1.1", "A: b", "505"),
+        ("GET\t/k HTTP/1.1", "A: b", "400"),
+        ("GET /k", "A: b", "400"),
+        ("GET /k HTTP/1.1 ", "A: b", "400"),
+        ("GET /k HTTP/1.2", "A: b", "505"),
+        ("GET /k HTTP/2.0", "A: b", "505"),
+        ("GET /k http/1.1", "A: b", "505"),
+        ("G(T /k HTTP/1.1", "A: b", "400"),
+        ("GET k HTTP/1.1", "A: b", "400"),
+        ("GET * HTTP/1.1", "A: b", "400"),
+        ("GET /%zz HTTP/1.1", "A: b", "400"),
+        ("GET /a#b HTTP/1.1", "A: b", "400"),
+        ("CONNECT host:80 HTTP/1.1", "A: b", "400"),
+    ] {
+        let head = format!("{start}\r\nHost: h\r\n{fields}\r\n\r\n");
+        assert_eq!(refusal(&head), status, "{head:?}");
+    }
+    assert_eq!(refusal("GET /k HTTP/1.1\r\n\r\n"), "400", "no Host");
+    assert_eq!(refusal("GET /k HTTP/1.1\n"), "400", "a bare LF, at once");
+    assert_eq!(refusal("GET /k\rX"), "400", "a bare CR, at once");
+}
+
+#[test]
+fn heads_that_are_too_large_are_refused() {
+    let head = |size: usize| {
+        let start = "GET /k HTTP/1.1\r\nHost: h\r\nA: ";
+        format!("{start}{}\r\n\r\n", "a".repeat(size - start.len() - 4))
+    };
+    assert!(matches!(parse(head(MAX_HEAD_BYTES).as_bytes()), Head::Request { .. }));
+    assert_eq!(refusal(&head(MAX_HEAD_BYTES + 1)), "431");
+    assert!(matches!(
+        parse(&head(MAX_HEAD_BYTES + 1).as_bytes()[..MAX_HEAD_BYTES - 1]),
+        Head::Partial
+    ));
+    assert_eq!(refusal(&"\r\n".repeat(MAX_HEAD_BYTES)), "431");
+    let many = format!("GET /k HTTP/1.1\r\nHost: h\r\n{}\r\n", "A: b\r\n".repeat(100));
+    assert_eq!(refusal(&many), "431");
+    assert_eq!(refusal(&format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "k".repeat(256))), "414");
+}
+
+#[test]
+fn an_upload_says_where_its_payload_is() {
+    let chunked =
+        upload("POST /a%2Fb?n=1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n");
+    assert_eq!((chunked.key.as_bytes(), chunked.length), (&b"a/b"[..], None));
+    assert!(matches!(chunked.body, Body::Framed(body) if body == BodyDecoder::chunked()));
+    assert!(chunked.description.is_none() && chunked.reply_to.keep_alive);
+
+    let sized = upload(
+        "PUT http://h/k HTTP/1.1\r\nHost: other\r\nConnection: x, Close\r\ncontent-length: 0012\r\n\
+         Expect: 100-Continue\r\nContent-Type: a/b\r\nX-Piping: 1\r\nx-piping: 2\r\n\r\n",
+    );
+    assert_eq!((sized.key.as_bytes(), sized.length), (&b"k"[..], Some(12)));
+    assert!(matches!(sized.body, Body::Framed(body) if body == BodyDecoder::with_length(12)));
+    assert!(sized.expects_continue && !sized.reply_to.keep_alive);
+    let description = sized.description.expect("it has a type");
+    assert_eq!(description.x_piping.len(), 2);
+
+    let empty = upload("\r\nPOST /k HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!((empty.length, empty.expects_continue), (Some(0), false));
+
+    let old = upload("POST /k HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    assert_eq!((old.length, old.expects_continue), (Some(3), false));
+    assert!(!old.reply_to.keep_alive);
+
+    let form = upload(
+        "POST /k HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\
+         Content-Type: Multipart/Form-Data; boundary=\"a b\"\r\n\r\n",
+    );
+    assert_eq!(form.length, None);
+    assert!(matches!(form.body, Body::Form(_)));
+}
+
+#[test]
+fn a_download_names_its_key() {
+    let new = download("GET /k?n=1&download HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!((new.key.as_bytes(), new.receivers), (&b"k"[..], 1));
+    assert_eq!(new.reply_to.version, Version::Http11);
+    let old = download("GET /k HTTP/1.0\r\n\r\n");
+    assert_eq!((old.reply_to.version, old.reply_to.keep_alive), (Version::Http10, false));
+}
+
+#[test]
+fn waiting_requests_are_small() {
+    assert!(size_of::<Upload>() <= 96, "{}", size_of::<Upload>());
+    assert!(size_of::<Download>() <= 32, "{}", size_of::<Download>());
+}
+
+#[test]
+fn boundaries_are_as_rfc_2046_has_them() {
+    let long = "b".repeat(MAX_BOUNDARY_BYTES);
+    let too_long = "b".repeat(MAX_BOUNDARY_BYTES + 1);
+    for (parameter, accepted) in [
+        ("boundary=b", true),
+        ("charset=x; Boundary=\"it's (a+b_c,d-e./f:g=h?i)\"", true),
+        (&format!("boundary={long}"), true),
+        (&format!("boundary={too_long}"), false),
+        ("boundary=", false),
+        ("boundary=\"\"", false),
+        ("boundary=\"b \"", false),
+        ("boundary=b\u{e4}", false),
+        ("boundary=a;boundary=b", false),
+        ("boundary=a*b", false),
+        ("boundary=\"a\\b\"", false),
+        ("charset=x", false),
+    ] {
+        let head = format!(
+            "POST /k HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\
+             Content-Type: multipart/form-data; {parameter}\r\n\r\n"
+        );
+        assert_eq!(matches!(action(&head), Action::Upload(_)), accepted, "{parameter}");
+    }
+}
+
+/// Whether an action keeps the promises that its type makes.
+fn is_sound(action: &Action) -> bool {
+    match action {
+        Action::Upload(upload) => upload.receivers == 1,
+        Action::Download(download) => download.receivers == 1,
+        Action::Reply { bytes, .. } => bytes.starts_with(b"HTTP/1."),
+    }
+}
+
+/// Lines that make up heads, good and bad ones.
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => proptest::sample::select(vec![
+            "GET /key HTTP/1.1\r\n", "POST /k?n=1 HTTP/1.1\r\n", "PUT /k HTTP/1.0\r\n",
+            "Host: host\r\n", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n",
+            "Expect: 100-continue\r\n", "X-Piping: a\r\n", "\r\n", "\r\n\r\n",
+        ]).prop_map(|line| line.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..6),
+        1 => proptest::sample::select(vec!["\n", "\r", "Bad\n", " folded\r\n", "\0"])
+            .prop_map(|line| line.as_bytes().to_vec()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_head_read_in_pieces_is_the_head_read_at_once(
+        lines in proptest::collection::vec(line(), 0..8)
+    ) {
+        let input = lines.concat();
+        let whole = parse(&input);
+        for end in 0..input.len() {
+            match (parse(&input[..end]), &whole) {
+                (Head::Partial, _) => {}
+                (Head::Bad(_), Head::Bad(_)) => {}
+                (Head::Request { len, request }, Head::Request { len: all, request: expected }) => {
+                    prop_assert_eq!((len, &request), (*all, expected));
+                }
+                (piece, whole) => prop_assert!(false, "{:?} {:?}", piece, whole),
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_answered_or_awaited(input in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Head::Request { len, request } = parse(&input) {
+            prop_assert!(len <= input.len());
+            prop_assert!(is_sound(&request.action(Scheme::Https)));
+        }
+    }
+
+    #[test]
+    fn any_field_is_taken_or_refused(
+        name in "(host|content-type|content-length|x-piping|expect|content-disposition|connection)",
+        value in proptest::collection::vec(any::<u8>(), 0..100)
+    ) {
+        let head = [b"POST /k HTTP/1.1\r\nHost: h\r\n", name.as_bytes(), b": ", &value, b"\r\n\r\n"];
+        if let Head::Request { request, .. } = parse(&head.concat()) {
+            prop_assert!(is_sound(&request.action(Scheme::Https)));
+        }
+    }
+}
