@@ -1,0 +1,185 @@
+//! Stopping what runs from another thread.
+//!
+//! Sockets are non-blocking on unix, and every wait also watches a pipe that a cancellation closes: it takes effect
+//! at once. Elsewhere it takes effect between two calls.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use parking_lot::Mutex;
+
+use crate::Error;
+
+/// Stops the transfers of a [`Client`](crate::Client), from any thread. Clones are the same token.
+///
+/// A cancelled transfer ends with [`Error::Cancelled`]; a download leaves no temporary file, and the counterpart
+/// learns that it failed.
+#[derive(Clone)]
+pub struct Cancel(Arc<Shared>);
+
+struct Shared {
+    cancelled: AtomicBool,
+    /// Disconnected by the cancellation.
+    channel: Receiver<Infallible>,
+    /// At its end after the cancellation.
+    #[cfg(unix)]
+    pipe: io::PipeReader,
+    alarm: Mutex<Option<Alarm>>,
+}
+
+/// Dropped to cancel, which wakes whoever waits on the other ends.
+struct Alarm {
+    _channel: Sender<Infallible>,
+    #[cfg(unix)]
+    _pipe: io::PipeWriter,
+}
+
+impl Cancel {
+    /// A token that nobody has used yet.
+    ///
+    /// # Errors
+    /// If the process has no file descriptors left.
+    pub fn new() -> io::Result<Cancel> {
+        let (sender, channel) = crossbeam_channel::bounded(0);
+        #[cfg(unix)]
+        let (pipe, writer) = io::pipe()?;
+        let alarm = Alarm {
+            _channel: sender,
+            #[cfg(unix)]
+            _pipe: writer,
+        };
+        Ok(Cancel(Arc::new(Shared {
+            cancelled: AtomicBool::new(false),
+            channel,
+            #[cfg(unix)]
+            pipe,
+            alarm: Mutex::new(Some(alarm)),
+        })))
+    }
+
+    /// Cancels, for good. Doing it again changes nothing.
+    pub fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Release);
+        self.0.alarm.lock().take();
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Sleeps.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], at once.
+    pub(crate) fn pause(&self, timeout: Duration) -> Result<(), Error> {
+        match self.0.channel.recv_timeout(timeout) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => Err(Error::Cancelled),
+            Ok(never) => match never {},
+        }
+    }
+
+    /// What `channel` has to say, or nothing within `timeout` or when cancelled.
+    pub(crate) fn receive<T>(&self, channel: &Receiver<T>, timeout: Duration) -> Option<T> {
+        crossbeam_channel::select! {
+            recv(channel) -> message => message.ok(),
+            recv(self.0.channel) -> _ => None,
+            default(timeout) => None,
+        }
+    }
+
+    /// The error of a call that a cancellation has cut short.
+    pub(crate) fn error() -> io::Error {
+        io::Error::other("cancelled")
+    }
+}
+
+#[cfg(unix)]
+pub(crate) mod readiness {
+    //! Waiting for descriptors.
+
+    use std::io;
+    use std::time::Instant;
+
+    pub(crate) use rustix::event::{PollFd, PollFlags};
+    use rustix::event::{Timespec, poll};
+
+    use super::Cancel;
+
+    impl Cancel {
+        /// Waits until one of `fds` is ready, and gives what each is ready for.
+        ///
+        /// # Errors
+        /// `TimedOut` at the deadline, [`Cancel::error`] when cancelled, or what `poll(2)` says.
+        pub(crate) fn wait<const N: usize>(
+            &self,
+            fds: [PollFd<'_>; N],
+            deadline: Option<Instant>,
+        ) -> io::Result<[PollFlags; N]> {
+            let mut watched = Vec::with_capacity(N + 1);
+            watched.extend(fds);
+            watched.push(PollFd::new(&self.0.pipe, PollFlags::IN));
+            loop {
+                let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+                match poll(&mut watched, timeout.as_ref()) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                    Ok(_) if self.is_cancelled() => return Err(Cancel::error()),
+                    Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                    Ok(_) => return Ok(std::array::from_fn(|i| watched[i].revents())),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancel").field(&self.is_cancelled()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancelling_ends_every_wait_of_every_clone() {
+        let cancel = Cancel::new().unwrap();
+        let clone = cancel.clone();
+        let waiter = std::thread::spawn(move || clone.pause(Duration::from_secs(3600)));
+        cancel.cancel();
+        cancel.cancel();
+        assert!(matches!(waiter.join().unwrap(), Err(Error::Cancelled)));
+        assert!(cancel.is_cancelled());
+        let (_sender, nobody) = crossbeam_channel::bounded::<()>(0);
+        assert_eq!(cancel.receive(&nobody, Duration::from_secs(3600)), None);
+        #[cfg(unix)]
+        assert!(cancel.wait([], None).is_err());
+    }
+
+    #[test]
+    fn a_pause_ends_by_itself() {
+        assert!(Cancel::new().unwrap().pause(Duration::from_millis(1)).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_wait_ends_at_its_deadline_or_with_a_ready_descriptor() {
+        use readiness::{PollFd, PollFlags};
+        let cancel = Cancel::new().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        let wait = |deadline| cancel.wait([PollFd::new(&reader, PollFlags::IN)], Some(deadline));
+        let now = std::time::Instant::now();
+        assert_eq!(wait(now).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(writer);
+        assert!(wait(now + Duration::from_secs(3600)).unwrap()[0].contains(PollFlags::HUP));
+    }
+}

@@ -1,0 +1,278 @@
+//! The client: one server, and what can be asked of it.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use xchg_core::wire::{
+    Answer, Command, CounterpartDialect, Greeting, Matched, Offer, StatusReport, Token, Wait,
+};
+use xchg_core::{Key, Realm, Side};
+
+use crate::connect::{Connection, Settings};
+use crate::handshake::Handshake;
+use crate::meter::Meter;
+use crate::plain::Framing;
+use crate::source::Input;
+use crate::target::Output;
+use crate::throttle::Throttle;
+use crate::{Address, Cancel, Error, Observer, Source, Target, download, upload};
+
+/// How long connecting may take, unless [`Client::connect_timeout`] says otherwise.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many bytes are copied at once, unless [`Client::buffer_bytes`] says otherwise: enough to make the cost of the
+/// calls vanish, and little enough to stay in a processor's cache.
+pub const DEFAULT_BUFFER_BYTES: u32 = 256 << 10;
+
+/// Transfers files through one server. Each call makes a connection of its own.
+#[derive(Debug, Clone)]
+pub struct Client {
+    address: Address,
+    token: Option<Token>,
+    connect_timeout: Duration,
+    buffer_bytes: Option<u32>,
+    cancel: Option<Cancel>,
+}
+
+/// What to upload.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct UploadOptions {
+    /// What the downloader has to name too.
+    pub key: Key,
+    /// Where the payload comes from.
+    pub source: Source,
+    /// How long to wait for the downloader. Default: for ever.
+    pub wait: Wait,
+    /// The least pause between two sends. Default: none.
+    pub pace: Duration,
+    /// The most bytes a second. Default: no limit.
+    pub rate_limit: Option<NonZeroU64>,
+}
+
+impl UploadOptions {
+    /// Uploads `source` as soon as somebody downloads `key`.
+    pub fn new(key: Key, source: Source) -> UploadOptions {
+        UploadOptions { key, source, wait: Wait::Forever, pace: Duration::ZERO, rate_limit: None }
+    }
+}
+
+/// What to download.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DownloadOptions {
+    /// What the uploader has to name too.
+    pub key: Key,
+    /// Where the payload goes.
+    pub target: Target,
+    /// How long to wait for the uploader. Default: for ever.
+    pub wait: Wait,
+    /// The most bytes a second. Default: no limit.
+    pub rate_limit: Option<NonZeroU64>,
+}
+
+impl DownloadOptions {
+    /// Downloads into `target` as soon as somebody uploads `key`.
+    pub fn new(key: Key, target: Target) -> DownloadOptions {
+        DownloadOptions { key, target, wait: Wait::Forever, rate_limit: None }
+    }
+}
+
+/// A transfer that is done.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Payload bytes.
+    pub bytes: u64,
+    /// From the match to the end.
+    pub elapsed: Duration,
+    /// What the counterpart speaks. Only a native one has confirmed that it keeps the payload.
+    pub counterpart: CounterpartDialect,
+    /// Where a download is, if it went to a file.
+    pub path: Option<PathBuf>,
+}
+
+impl Client {
+    /// A client of the server at `address`.
+    pub fn new(address: Address) -> Client {
+        Client {
+            address,
+            token: None,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            buffer_bytes: None,
+            cancel: None,
+        }
+    }
+
+    /// Shows `token` to the server.
+    pub fn token(mut self, token: Token) -> Client {
+        self.token = Some(token);
+        self
+    }
+
+    /// How long looking up the server and trying all its addresses may take.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Client {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The size of the copy buffer and of the socket's buffers, here and at the server, which may take it as a wish.
+    pub fn buffer_bytes(mut self, bytes: u32) -> Client {
+        self.buffer_bytes = Some(bytes.max(1));
+        self
+    }
+
+    /// Lets `cancel` end whatever this client is doing.
+    pub fn cancel(mut self, cancel: Cancel) -> Client {
+        self.cancel = Some(cancel);
+        self
+    }
+
+    /// Waits for a downloader, and sends it the payload.
+    ///
+    /// # Errors
+    /// Unless a native downloader has confirmed every byte, or the connection of another one has taken it.
+    pub fn upload(
+        &self,
+        options: UploadOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Summary, Error> {
+        let UploadOptions { key, source, wait, pace, rate_limit } = options;
+        let input = Input::open(source)?;
+        let mut offer = Offer::new(Realm::Plain, Side::Upload, key);
+        offer.wait = wait;
+        offer.length = input.length();
+        self.exchange(offer, pace, rate_limit, observer, |connection, matched, meter| {
+            upload::send(connection, Framing::with(matched.dialect), input, meter).map(|()| None)
+        })
+    }
+
+    /// Waits for an uploader, and takes the payload.
+    ///
+    /// # Errors
+    /// Unless the whole payload is where it shall be; a target file exists if and only if it is.
+    pub fn download(
+        &self,
+        options: DownloadOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Summary, Error> {
+        let DownloadOptions { key, target, wait, rate_limit } = options;
+        let output = Output::open(target, &key)?;
+        let mut offer = Offer::new(Realm::Plain, Side::Download, key);
+        offer.wait = wait;
+        self.exchange(offer, Duration::ZERO, rate_limit, observer, |connection, matched, meter| {
+            let framing = Framing::with(matched.dialect);
+            download::receive(connection, framing, matched.length, output, meter)
+        })
+    }
+
+    /// How the server is.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the server wants a token for that.
+    pub fn status(&self) -> Result<StatusReport, Error> {
+        self.report(Command::Status)
+    }
+
+    /// Drains the server: it refuses those who wait and those who come, and exits when the running exchanges have ended.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this is not allowed from here, or not with this token.
+    pub fn terminate(&self) -> Result<StatusReport, Error> {
+        self.report(Command::Terminate)
+    }
+
+    fn exchange(
+        &self,
+        mut offer: Offer,
+        pace: Duration,
+        rate_limit: Option<NonZeroU64>,
+        observer: &mut dyn Observer,
+        transfer: impl FnOnce(Connection, &Matched, &mut Meter<'_>) -> Result<Option<PathBuf>, Error>,
+    ) -> Result<Summary, Error> {
+        offer.buffer_bytes = self.buffer_bytes;
+        self.cancellable(|cancel| {
+            let (connection, matched) = self.offer(offer, cancel, observer)?;
+            let started = Instant::now();
+            let throttle = Throttle::new(pace, rate_limit, started);
+            let buffer_bytes = self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES);
+            let buffer_bytes = usize::try_from(buffer_bytes).unwrap_or(usize::MAX);
+            let mut meter = Meter::new(observer, throttle, cancel, buffer_bytes);
+            let path = transfer(connection, &matched, &mut meter)?;
+            Ok(Summary {
+                bytes: meter.bytes(),
+                elapsed: started.elapsed(),
+                counterpart: matched.dialect,
+                path,
+            })
+        })
+    }
+
+    /// Waits for the counterpart. What comes on the connection then is the exchange.
+    pub(crate) fn offer(
+        &self,
+        offer: Offer,
+        cancel: &Cancel,
+        observer: &mut dyn Observer,
+    ) -> Result<(Connection, Matched), Error> {
+        let sends_payload = offer.side == Side::Upload;
+        let length = offer.length;
+        let mut handshake = self.greet(Command::Offer(offer), cancel, observer)?;
+        let mut matched = loop {
+            match handshake.next_answer()? {
+                Answer::Waiting(waiting) => observer.waiting(&waiting),
+                Answer::Heartbeat => {}
+                Answer::Matched(matched) => break matched,
+                Answer::Refused { code, text } => return Err(Error::Refused { code, text }),
+                Answer::Status(_) => return Err(handshake.unexpected()),
+            }
+        };
+        let lost = |source: io::Error| Error::ServerLost { address: self.address.clone(), source };
+        let mut connection = handshake.into_connection();
+        connection.set_read_timeout(None).map_err(lost)?;
+        connection.watch_for_death(sends_payload).map_err(lost)?;
+        connection.reset_unless_finished().map_err(lost)?;
+        if sends_payload {
+            // Nobody knows it better than the uploader.
+            matched.length = length;
+        }
+        observer.matched(&matched);
+        Ok((connection, matched))
+    }
+
+    fn report(&self, command: Command) -> Result<StatusReport, Error> {
+        self.cancellable(|cancel| {
+            let mut handshake = self.greet(command, cancel, &mut ())?;
+            match handshake.next_answer()? {
+                Answer::Status(report) => Ok(report),
+                _ => Err(handshake.unexpected()),
+            }
+        })
+    }
+
+    fn greet(
+        &self,
+        command: Command,
+        cancel: &Cancel,
+        observer: &mut dyn Observer,
+    ) -> Result<Handshake<'_>, Error> {
+        observer.connecting(&self.address);
+        let settings = Settings { timeout: self.connect_timeout, buffer_bytes: self.buffer_bytes };
+        let connection = Connection::open(&self.address, settings, cancel)?;
+        let mut greeting = Greeting::new(command);
+        greeting.token.clone_from(&self.token);
+        Handshake::greet(&self.address, connection, &greeting)
+    }
+
+    /// Runs `call` with the token that ends it. Whatever a cancelled call fails with, that is why.
+    fn cancellable<T>(&self, call: impl FnOnce(&Cancel) -> Result<T, Error>) -> Result<T, Error> {
+        let cancel = match &self.cancel {
+            Some(cancel) => cancel.clone(),
+            None => Cancel::new()
+                .map_err(|source| Error::Local { what: "a way to be interrupted", source })?,
+        };
+        call(&cancel).map_err(|error| if cancel.is_cancelled() { Error::Cancelled } else { error })
+    }
+}

@@ -1,0 +1,406 @@
+//! Connections: finding the server, and bytes in both directions that a [`Cancel`] can interrupt.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+
+use crate::{Address, Cancel, Error};
+
+/// How long a connection may be silent before the kernel probes it, and until it is given up: 30 s of silence and three
+/// probes every 10 s make 60 s.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(30))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
+
+/// How long bytes may stay unacknowledged before the connection is given up.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a downloader that gave up keeps taking what is under way, so that its receipt is read before a reset.
+const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How to connect.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// For looking up the host and trying all its addresses.
+    pub(crate) timeout: Duration,
+    /// The size of the socket's own buffers; the kernel tunes them if there is none.
+    pub(crate) buffer_bytes: Option<u32>,
+}
+
+/// A connection to the server: TCP, or a unix socket. Reads and writes block until they can do something, the
+/// [`Cancel`] token is used, or a read's timeout has passed.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: Socket,
+    is_tcp: bool,
+    cancel: Cancel,
+    read_timeout: Option<Duration>,
+}
+
+impl Connection {
+    /// Tries every address that the host has, in order; each gets an equal share of the time that is left.
+    pub(crate) fn open(
+        address: &Address,
+        settings: Settings,
+        cancel: &Cancel,
+    ) -> Result<Connection, Error> {
+        let failed = |source| Error::Connect { address: address.clone(), source };
+        let deadline = Instant::now().checked_add(settings.timeout);
+        let targets = targets(address, settings.timeout, cancel)?;
+        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        for (i, target) in targets.iter().enumerate() {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let tries_left = u32::try_from(targets.len() - i).unwrap_or(u32::MAX);
+            let share = left.map_or(settings.timeout, |left| left / tries_left);
+            match connect(target, share, settings.buffer_bytes, cancel) {
+                Ok(connection) => return Ok(connection),
+                Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
+                Err(error) => last = error,
+            }
+        }
+        Err(failed(last))
+    }
+
+    /// How long a read may wait for its first byte; `None` for as long as it takes.
+    pub(crate) fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.read_timeout = timeout;
+        if cfg!(not(unix)) {
+            self.socket.set_read_timeout(timeout)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the kernel find out that the server's machine is gone, now that no heartbeats come.
+    ///
+    /// The user timeout is for those who send next to nothing. With it the kernel would also give up on a window that
+    /// stays closed (`tcp_probe_timer` in Linux), that is on a downloader that only pauses; an uploader relies
+    /// on retransmissions, which Linux gives up after about a quarter of an hour (`tcp_retries2`).
+    pub(crate) fn watch_for_death(&self, sends_payload: bool) -> io::Result<()> {
+        if !self.is_tcp {
+            return Ok(());
+        }
+        self.socket.set_tcp_keepalive(&KEEPALIVE)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if !sends_payload {
+            self.socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        }
+        Ok(())
+    }
+
+    /// Makes any close before [`finish`](Self::finish) a reset, even that of a killed process: a stream that merely
+    /// ends would be a whole payload to counterparts without end marks. Unix sockets have no resets.
+    pub(crate) fn reset_unless_finished(&self) -> io::Result<()> {
+        if self.is_tcp { self.socket.set_linger(Some(Duration::ZERO)) } else { Ok(()) }
+    }
+
+    /// Half-closes: all is sent.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        self.socket.shutdown(Shutdown::Write)?;
+        if self.is_tcp { self.socket.set_linger(None) } else { Ok(()) }
+    }
+
+    /// Says a last word as far as that is possible without waiting, even when cancelled, and takes leave so that the
+    /// other end can read it: bytes left unread would make the close a reset.
+    pub(crate) fn part_with(mut self, word: &[u8]) {
+        if self.socket.send(word).is_err() || self.finish().is_err() {
+            return;
+        }
+        let deadline = Instant::now() + PARTING_TIMEOUT;
+        let mut rest = vec![0; 64 << 10];
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            let taken = self.set_read_timeout(Some(left)).and_then(|()| self.read(&mut rest));
+            if !matches!(taken, Ok(n) if n > 0) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the other end to close after all it has to say, which nobody wants to know.
+    pub(crate) fn wait_for_close(&mut self) -> io::Result<()> {
+        io::copy(self, &mut io::sink()).map(|_| ())
+    }
+}
+
+#[cfg(unix)]
+mod readiness {
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::time::Instant;
+
+    use super::Connection;
+    use crate::cancel::readiness::{PollFd, PollFlags};
+
+    impl Connection {
+        pub(super) fn readable(&self, deadline: Option<Instant>) -> io::Result<()> {
+            self.ready(PollFlags::IN, deadline)
+        }
+
+        pub(super) fn writable(&self, deadline: Option<Instant>) -> io::Result<()> {
+            self.ready(PollFlags::OUT, deadline)
+        }
+
+        fn ready(&self, flags: PollFlags, deadline: Option<Instant>) -> io::Result<()> {
+            self.cancel.wait([PollFd::new(&self.socket, flags)], deadline).map(|_| ())
+        }
+
+        /// Whether a read would give something now: bytes, the end, or an error.
+        pub(crate) fn has_news(&self) -> io::Result<bool> {
+            match self.readable(Some(Instant::now())) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+                Err(error) => Err(error),
+            }
+        }
+
+        /// Waits until `input` can be read; `false` if the connection has news first, as far as it is `watched`,
+        /// or has failed.
+        pub(crate) fn wait_for_input(&self, input: &impl AsFd, watched: bool) -> io::Result<bool> {
+            let news = if watched { PollFlags::IN } else { PollFlags::empty() };
+            let input: BorrowedFd<'_> = input.as_fd();
+            let fds =
+                [PollFd::from_borrowed_fd(input, PollFlags::IN), PollFd::new(&self.socket, news)];
+            let [input, connection] = self.cancel.wait(fds, None)?;
+            Ok(connection.is_empty() && !input.is_empty())
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod readiness {
+    //! Sockets block here, within the timeouts that they have been given.
+
+    use std::io;
+    use std::time::Instant;
+
+    use super::Connection;
+
+    impl Connection {
+        pub(super) fn readable(&self, _: Option<Instant>) -> io::Result<()> {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+
+        pub(super) fn writable(&self, _: Option<Instant>) -> io::Result<()> {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+
+        pub(crate) fn has_news(&self) -> io::Result<bool> {
+            Ok(false)
+        }
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let deadline = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        while !self.cancel.is_cancelled() {
+            match self.socket.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable(deadline)?;
+                }
+                done => return done,
+            }
+        }
+        Err(Cancel::error())
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        while !self.cancel.is_cancelled() {
+            match self.socket.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable(None)?,
+                done => return done,
+            }
+        }
+        Err(Cancel::error())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Connection {
+    /// Sends up to `count` bytes of `file` from `offset` on without copying them through this process, and moves
+    /// `offset` along. 0 is the end of the file.
+    pub(crate) fn send_file(
+        &mut self,
+        file: &std::fs::File,
+        offset: &mut u64,
+        count: usize,
+    ) -> io::Result<usize> {
+        use rustix::io::Errno;
+        while !self.cancel.is_cancelled() {
+            match rustix::fs::sendfile(&self.socket, file, Some(offset), count) {
+                Err(Errno::AGAIN) => self.writable(None)?,
+                Err(Errno::INTR) => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(Cancel::error())
+    }
+}
+
+fn targets(address: &Address, timeout: Duration, cancel: &Cancel) -> Result<Vec<SockAddr>, Error> {
+    match address {
+        Address::Tcp { host, port } => {
+            resolve(host, *port, timeout, cancel).map_err(|source| match source {
+                _ if cancel.is_cancelled() => Error::Cancelled,
+                source => Error::UnknownHost { host: host.clone(), source },
+            })
+        }
+        Address::Unix(path) => match SockAddr::unix(path) {
+            Ok(target) => Ok(vec![target]),
+            Err(source) => Err(Error::Connect { address: address.clone(), source }),
+        },
+    }
+}
+
+fn resolve(host: &str, port: u16, timeout: Duration, cancel: &Cancel) -> io::Result<Vec<SockAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::from((ip, port)).into()]);
+    }
+    // The system's resolver can neither be interrupted nor given a deadline: it is left behind in its own thread.
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let host = host.to_owned();
+    thread::Builder::new().name("resolver".into()).spawn(move || {
+        let found = (host.as_str(), port).to_socket_addrs();
+        sender.send(found.map(|found| found.map(SockAddr::from).collect()))
+    })?;
+    cancel.receive(&receiver, timeout).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn connect(
+    target: &SockAddr,
+    timeout: Duration,
+    buffer_bytes: Option<u32>,
+    cancel: &Cancel,
+) -> io::Result<Connection> {
+    let is_tcp = !target.is_unix();
+    let domain = if is_tcp { target.domain() } else { Domain::UNIX };
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    if let Some(bytes) = buffer_bytes {
+        // Before connecting: the window scale is agreed on in the first segments (RFC 7323 section 2.2).
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        socket.set_recv_buffer_size(bytes)?;
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if is_tcp {
+        socket.set_tcp_nodelay(true)?;
+    }
+    let connection = Connection { socket, is_tcp, cancel: cancel.clone(), read_timeout: None };
+    connection.connect(target, timeout)?;
+    Ok(connection)
+}
+
+impl Connection {
+    #[cfg(unix)]
+    fn connect(&self, target: &SockAddr, timeout: Duration) -> io::Result<()> {
+        use rustix::io::Errno;
+        if !self.is_tcp {
+            // A full backlog makes a non-blocking connect fail rather than wait, and there is nothing to poll for.
+            self.socket.set_write_timeout(Some(timeout.max(Duration::from_millis(1))))?;
+            self.socket.connect(target)?;
+            return self.socket.set_nonblocking(true);
+        }
+        self.socket.set_nonblocking(true)?;
+        match self.socket.connect(target) {
+            Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
+            done => return done,
+        }
+        self.writable(Instant::now().checked_add(timeout))?;
+        self.socket.take_error()?.map_or(Ok(()), Err)
+    }
+
+    #[cfg(not(unix))]
+    fn connect(&self, target: &SockAddr, timeout: Duration) -> io::Result<()> {
+        self.socket.connect_timeout(target, timeout)
+    }
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A connection to a listener of its own, and the other end.
+    fn pair(cancel: &Cancel) -> (Connection, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let settings = Settings { timeout: Duration::from_secs(60), buffer_bytes: None };
+        let connection = Connection::open(&address, settings, cancel).unwrap();
+        (connection, listener.accept().unwrap().0)
+    }
+
+    /// A connection that takes no bytes any more.
+    pub(crate) fn closed() -> Connection {
+        let (connection, _) = pair(&Cancel::new().unwrap());
+        connection.finish().unwrap();
+        connection
+    }
+
+    #[test]
+    fn a_cancellation_wakes_blocked_reads_and_writes() {
+        let cancel = Cancel::new().unwrap();
+        let (mut reader, _silent) = pair(&cancel);
+        let (mut writer, _full) = pair(&cancel);
+        let reads = thread::spawn(move || reader.read(&mut [0]).is_err());
+        let writes = thread::spawn(move || {
+            loop {
+                if writer.write(&[0; 1 << 16]).is_err() {
+                    return true;
+                }
+            }
+        });
+        cancel.cancel();
+        assert!(reads.join().unwrap() && writes.join().unwrap());
+    }
+
+    #[test]
+    fn a_read_gives_up_at_its_timeout_and_not_before_bytes_that_are_there() {
+        let (mut connection, mut other) = pair(&Cancel::new().unwrap());
+        connection.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let error = connection.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(!connection.has_news().unwrap());
+        connection.set_read_timeout(None).unwrap();
+        other.write_all(b"x").unwrap();
+        assert_eq!(connection.read(&mut [0; 2]).unwrap(), 1);
+    }
+
+    #[test]
+    fn dropped_is_a_reset_until_all_is_said() {
+        let cancel = Cancel::new().unwrap();
+        for (finishes, clean) in [(false, false), (true, true)] {
+            let (mut connection, mut other) = pair(&cancel);
+            connection.reset_unless_finished().unwrap();
+            connection.write_all(b"x").unwrap();
+            if finishes {
+                connection.finish().unwrap();
+            }
+            drop(connection);
+            assert_eq!(other.read_to_end(&mut Vec::new()).is_ok(), clean);
+        }
+    }
+
+    #[test]
+    fn parting_words_arrive_even_when_nobody_listened_before() {
+        let (connection, mut other) = pair(&Cancel::new().unwrap());
+        connection.reset_unless_finished().unwrap();
+        other.write_all(&[0; 1000]).unwrap();
+        let parting = thread::spawn(|| connection.part_with(b"bye"));
+        let mut word = [0; 3];
+        other.read_exact(&mut word).unwrap();
+        drop(other);
+        parting.join().unwrap();
+        assert_eq!(&word, b"bye");
+    }
+}

@@ -1,0 +1,54 @@
+//! The downloader's part of a plain exchange (PROTOCOL.md section 2).
+
+use std::io::{BufReader, Read};
+use std::path::PathBuf;
+
+use crate::Error;
+use crate::connect::Connection;
+use crate::meter::Meter;
+use crate::plain::{Framing, Payload, Receipt};
+use crate::target::Output;
+
+/// Room for the heads of small chunks to be read with what follows them; greater reads go past it.
+const READ_AHEAD_BYTES: usize = 32 << 10;
+
+/// Takes the whole payload, puts it where it shall be, and says so. Gives the file's name, if it is one.
+pub(crate) fn receive(
+    connection: Connection,
+    framing: Framing,
+    length: Option<u64>,
+    output: Output,
+    meter: &mut Meter<'_>,
+) -> Result<Option<PathBuf>, Error> {
+    let stream = BufReader::with_capacity(READ_AHEAD_BYTES, connection);
+    let mut payload = Payload::new(stream, framing, length);
+    let kept = fill(output, &mut payload, length, meter);
+    let connection = payload.into_stream().into_inner();
+    let receipt = Receipt { received: kept.is_ok(), bytes: meter.bytes() };
+    match framing {
+        Framing::Chunks => connection.part_with(&receipt.encode()),
+        // Otherwise the close is a reset, which is all that such a counterpart can be told.
+        Framing::Raw if kept.is_ok() => drop(connection.finish()),
+        Framing::Raw => {}
+    }
+    kept
+}
+
+fn fill(
+    output: Output,
+    payload: &mut Payload<impl Read>,
+    length: Option<u64>,
+    meter: &mut Meter<'_>,
+) -> Result<Option<PathBuf>, Error> {
+    let mut sink = output.start(length)?;
+    let mut buffer = vec![0; meter.slice()];
+    loop {
+        match payload.read(&mut buffer)? {
+            0 => return sink.keep(),
+            count => {
+                sink.write(&buffer[..count])?;
+                meter.moved(count)?;
+            }
+        }
+    }
+}
