@@ -1,0 +1,295 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use xchg_client::{Address, Key, Token, Wait};
+
+macro_rules! exit_codes {
+    () => {
+        "\
+Exit codes:
+    0  done: all was received
+    1  failed
+    2  the command line cannot be understood
+    3  no counterpart came in time, or the server is full or shutting down: try again later
+  130  interrupted"
+    };
+}
+
+/// The contract with scripts: see `exit.rs`.
+const EXIT_CODES: &str = exit_codes!();
+
+/// The contract with programs: see `Event` in `progress.rs`.
+const EXIT_CODES_AND_EVENTS: &str = concat!(
+    exit_codes!(),
+    r#"
+
+Events with --json, one object a line on stderr; fields may be added:
+  {"event":"connecting","server":"HOST:PORT"}
+  {"event":"waiting","side":"upload"|"download","key":TEXT,"elsewhere":REALM|null}
+  {"event":"matched","counterpart":"native"|"classic"|"http"|"other","length":BYTES|null}
+  {"event":"progress","bytes":BYTES,"length":BYTES|null}   at most once a second
+  {"event":"done","bytes":BYTES,"seconds":SECONDS,"receipt":true|false,"path":FILE|null}
+  {"event":"failed","exit_code":NUMBER,"error":TEXT}"#
+);
+
+const COMMON: &str = "Options of every command";
+
+/// Sends files to whoever names the same key, through an xchg server that stores nothing.
+#[derive(Debug, Parser)]
+#[command(name = "xchg-client", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The server: HOST, HOST:PORT, [IPV6]:PORT or unix:PATH
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "XCHG_SERVER",
+        default_value = "127.0.0.1:4980",
+        global = true,
+        help_heading = COMMON
+    )]
+    pub(crate) server: Address,
+    /// The access token, if the server wants one; better in the environment than in the list of processes
+    #[arg(long, env = "XCHG_TOKEN", hide_env_values = true, value_parser = token(), global = true, help_heading = COMMON)]
+    pub(crate) token: Option<Token>,
+    /// How long looking up the server and trying all its addresses may take
+    #[arg(long, value_name = "SECS", default_value = "10", value_parser = seconds, global = true, help_heading = COMMON)]
+    pub(crate) connect_timeout: Duration,
+    /// Say what goes on as JSON (on stderr), and what the server reports as well (on stdout)
+    #[arg(long, conflicts_with = "quiet", global = true, help_heading = COMMON)]
+    pub(crate) json: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, help_heading = COMMON)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send a file to whoever downloads the key
+    #[command(after_help = EXIT_CODES_AND_EVENTS)]
+    Upload(Upload),
+    /// Take the file of whoever uploads the key
+    #[command(after_help = EXIT_CODES_AND_EVENTS)]
+    Download(Download),
+    /// Have the server refuse newcomers, finish what runs, and exit
+    #[command(after_help = EXIT_CODES)]
+    Terminate,
+    /// Ask the server how it is
+    #[command(after_help = EXIT_CODES)]
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Upload {
+    /// The file, or `-` for the standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// What the downloader names too [default: the file's name]
+    #[arg(long, value_parser = key(), required_if_eq("file", "-"))]
+    pub(crate) key: Option<Key>,
+    /// Pause so long between two sends
+    #[arg(long, value_name = "MS", default_value = "0", value_parser = milliseconds)]
+    pub(crate) pace: Duration,
+    #[command(flatten)]
+    pub(crate) transfer: Transfer,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Download {
+    /// What the uploader names too
+    #[arg(value_parser = key())]
+    pub(crate) key: Key,
+    /// A file, a folder, or `-` for the standard output [default: the last part of the key, in this folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace a file that exists
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) transfer: Transfer,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Transfer {
+    /// How long to wait for the counterpart; -1 for ever, 0 only if it waits already
+    #[arg(
+        long,
+        value_name = "SECS",
+        default_value = "-1",
+        value_parser = wait,
+        allow_hyphen_values = true
+    )]
+    pub(crate) wait: Wait,
+    /// Size of the buffers here and at the server, from 1K to 64M [default: as the systems see fit]
+    #[arg(long, value_name = "BYTES[K|M]", value_parser = buffer_size)]
+    pub(crate) buffer_size: Option<u32>,
+    /// Move at most so much a second
+    #[arg(long, value_name = "BYTES[K|M]", value_parser = rate)]
+    pub(crate) limit_rate: Option<NonZeroU64>,
+}
+
+fn key() -> impl TypedValueParser<Value = Key> {
+    OsStringValueParser::new().try_map(|text: OsString| Key::parse(text.as_encoded_bytes()))
+}
+
+fn token() -> impl TypedValueParser<Value = Token> {
+    OsStringValueParser::new().try_map(|text: OsString| {
+        Token::parse(text.as_encoded_bytes()).map_err(|_| "a token has 1 to 255 bytes".to_owned())
+    })
+}
+
+/// Seconds with a fraction, or -1. Rounded up to milliseconds, so that no wait becomes none.
+fn wait(text: &str) -> Result<Wait, String> {
+    const WRONG: &str = "write seconds, such as 90 or 0.5, or -1 to wait for ever";
+    match text.parse::<f64>().map_err(|_| WRONG)? {
+        -1.0 => Ok(Wait::Forever),
+        seconds => {
+            let exact = Duration::try_from_secs_f64(seconds).map_err(|_| WRONG)?;
+            let millis = exact.as_nanos().div_ceil(1_000_000);
+            let millis = i64::try_from(millis).map_err(|_| WRONG)?;
+            Ok(Wait::AtMost(Duration::from_millis(millis.unsigned_abs())))
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match seconds {
+        Some(seconds) if !seconds.is_zero() => Ok(seconds),
+        _ => Err("write seconds, such as 10 or 0.5".into()),
+    }
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let millis = text.parse().map_err(|_| "write milliseconds, such as 250")?;
+    Ok(Duration::from_millis(millis))
+}
+
+fn buffer_size(text: &str) -> Result<u32, String> {
+    const LEAST: u64 = 1 << 10;
+    const MOST: u64 = 64 << 20;
+    match byte_count(text)? {
+        bytes @ LEAST..=MOST => u32::try_from(bytes).map_err(|error| error.to_string()),
+        bytes => Err(format!("{bytes} bytes are out of range; choose from 1K to 64M")),
+    }
+}
+
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    NonZeroU64::new(byte_count(text)?).ok_or_else(|| "at 0 bytes a second nothing moves".into())
+}
+
+/// A number of bytes, or of 1024 (`K`) or 1024 * 1024 (`M`) of them.
+fn byte_count(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1 << 10),
+        None => match text.strip_suffix(['m', 'M']) {
+            Some(digits) => (digits, 1 << 20),
+            None => (text, 1),
+        },
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("write a whole number of bytes, with K or M behind it for 1024 or 1024*1024 of them, as in 64K".into());
+    }
+    let count = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    count.ok_or_else(|| "that is more than any machine has".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wait_is_seconds_or_for_ever() {
+        let millis = |n| Some(Wait::AtMost(Duration::from_millis(n)));
+        for (text, expected) in [
+            ("-1", Some(Wait::Forever)),
+            ("-1.0", Some(Wait::Forever)),
+            ("0", millis(0)),
+            ("2", millis(2000)),
+            ("0.25", millis(250)),
+            ("0.0001", millis(1)),
+            (".5", millis(500)),
+            ("-2", None),
+            ("-0.5", None),
+            ("nan", None),
+            ("inf", None),
+            ("1e300", None),
+            ("1e18", None),
+            ("", None),
+            ("5s", None),
+        ] {
+            assert_eq!(wait(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_a_number_with_or_without_a_unit() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("4096", Some(4096)),
+            ("64K", Some(65_536)),
+            ("64k", Some(65_536)),
+            ("2M", Some(2_097_152)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("18446744073709551615K", None),
+            ("", None),
+            ("K", None),
+            ("1.5M", None),
+            ("-1", None),
+            ("+1", None),
+            ("64 K", None),
+            ("64KB", None),
+            ("0x10", None),
+        ] {
+            assert_eq!(byte_count(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_size_has_bounds_and_says_so() {
+        for (text, expected) in [
+            ("1023", None),
+            ("1K", Some(1024)),
+            ("64M", Some(64 << 20)),
+            ("65M", None),
+            ("99999999999", None),
+        ] {
+            assert_eq!(buffer_size(text).ok(), expected, "{text}");
+        }
+        assert!(buffer_size("65M").unwrap_err().contains("from 1K to 64M"));
+        assert!(buffer_size("many").unwrap_err().contains("64K"));
+    }
+
+    #[test]
+    fn timeouts_and_rates_are_not_zero() {
+        assert_eq!(seconds("0.5").ok(), Some(Duration::from_millis(500)));
+        for text in ["0", "-1", "nan", "soon"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+        assert_eq!(rate("10K").ok(), NonZeroU64::new(10_240));
+        assert!(rate("0").unwrap_err().contains("nothing moves"));
+        assert_eq!(milliseconds("250").ok(), Some(Duration::from_millis(250)));
+        assert!(milliseconds("-1").is_err());
+    }
+}

@@ -1,0 +1,39 @@
+//! What the program's exit code says.
+
+use std::process;
+
+use xchg_client::Error;
+
+/// A contract with scripts. The help texts in `cli.rs` say the same to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum ExitCode {
+    /// The whole payload has been received, or the command carried out.
+    Done = 0,
+    /// It has not, for a reason that trying again will hardly remove.
+    Failed = 1,
+    /// The command line cannot be understood; clap exits with this too.
+    Usage = 2,
+    /// No counterpart came within the wait, or the server is full or shutting down: worth a retry later.
+    NoCounterpart = 3,
+    /// Ctrl-C or SIGTERM: 128 and the number of SIGINT, as shells have it.
+    Interrupted = 130,
+}
+
+impl ExitCode {
+    /// The one for a call that failed like this.
+    pub(crate) fn of(error: &Error) -> ExitCode {
+        match error {
+            Error::Cancelled => ExitCode::Interrupted,
+            Error::UnsafeName { .. } => ExitCode::Usage,
+            error if error.is_worth_a_retry() => ExitCode::NoCounterpart,
+            _ => ExitCode::Failed,
+        }
+    }
+}
+
+impl From<ExitCode> for process::ExitCode {
+    fn from(code: ExitCode) -> process::ExitCode {
+        process::ExitCode::from(code as u8)
+    }
+}

@@ -1,0 +1,244 @@
+//! Telling the person, or the program, at stderr what goes on.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use serde::Serialize;
+use xchg_client::terminal::escape;
+use xchg_client::{
+    Address, CounterpartDialect, Error, Key, Matched, Observer, Side, Summary, Waiting,
+};
+
+use crate::exit::ExitCode;
+
+/// The least time between two progress events.
+const EVENT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How much is told, and to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Errors only.
+    Quiet,
+    /// Lines, and a bar on a terminal.
+    Human,
+    /// Events, one JSON object a line.
+    Json,
+}
+
+/// Reports one transfer.
+pub(crate) struct Reporter {
+    tone: Tone,
+    side: Side,
+    key: String,
+    length: Option<u64>,
+    bar: Option<ProgressBar>,
+    last_event: Instant,
+}
+
+/// What is told as JSON. Documented in the help, and stable.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event<'a> {
+    Connecting { server: String },
+    Waiting { side: &'a str, key: &'a str, elsewhere: Option<&'a str> },
+    Matched { counterpart: &'a str, length: Option<u64> },
+    Progress { bytes: u64, length: Option<u64> },
+    Done { bytes: u64, seconds: f64, receipt: bool, path: Option<&'a str> },
+    Failed { exit_code: u8, error: &'a str },
+}
+
+impl Reporter {
+    pub(crate) fn new(tone: Tone, side: Side, key: &Key) -> Reporter {
+        let key = String::from_utf8_lossy(key.as_bytes()).into_owned();
+        Reporter { tone, side, key, length: None, bar: None, last_event: Instant::now() }
+    }
+
+    /// The last word of a transfer that is done.
+    pub(crate) fn done(&mut self, summary: &Summary) {
+        self.clear_bar();
+        let path = summary.path.as_deref().map(Path::to_string_lossy);
+        match self.tone {
+            Tone::Quiet => {}
+            Tone::Human => {
+                let wheres = match (self.side, path) {
+                    (Side::Download, Some(path)) => format!("; it is in {}", escape(&path)),
+                    (Side::Download, None) => String::new(),
+                    (Side::Upload, _) if has_receipt(summary) => "; the downloader has it".into(),
+                    (Side::Upload, _) => "; the downloader's connection took it".into(),
+                };
+                say(&format!("done: {}{wheres}", figures(summary.bytes, summary.elapsed)));
+            }
+            Tone::Json => emit(&Event::Done {
+                bytes: summary.bytes,
+                seconds: summary.elapsed.as_secs_f64(),
+                receipt: has_receipt(summary),
+                path: path.as_deref(),
+            }),
+        }
+    }
+
+    fn clear_bar(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.clear_bar();
+    }
+}
+
+/// Reports a failure, of a transfer or of any other command, unless it is one that nobody is left to hear of.
+pub(crate) fn failed(tone: Tone, error: &Error, code: ExitCode) {
+    let text = chain(error);
+    match tone {
+        Tone::Json => emit(&Event::Failed { exit_code: code as u8, error: &text }),
+        Tone::Quiet | Tone::Human if error.is_broken_pipe() => {}
+        Tone::Quiet | Tone::Human => say(&format!("xchg-client: {}", escape(&text))),
+    }
+}
+
+impl Observer for Reporter {
+    fn connecting(&mut self, address: &Address) {
+        if self.tone == Tone::Json {
+            emit(&Event::Connecting { server: address.to_string() });
+        }
+    }
+
+    fn waiting(&mut self, waiting: &Waiting) {
+        let elsewhere = waiting.elsewhere.map(|realm| realm.as_str());
+        match self.tone {
+            Tone::Quiet => {}
+            Tone::Human => {
+                let (key, counterpart) = (escape(&self.key), with_article(!self.side));
+                say(&format!("waiting for {counterpart} of {key}"));
+                if let Some(realm) = elsewhere {
+                    say(&format!(
+                        "note: {counterpart} of {key} waits in the realm {realm}; you will not meet there"
+                    ));
+                }
+            }
+            Tone::Json => {
+                emit(&Event::Waiting { side: self.side.as_str(), key: &self.key, elsewhere })
+            }
+        }
+    }
+
+    fn matched(&mut self, matched: &Matched) {
+        self.length = matched.length;
+        let counterpart = dialect(matched.dialect);
+        match self.tone {
+            Tone::Quiet => {}
+            Tone::Human => {
+                say(&format!("matched with {} ({counterpart})", with_article(!self.side)));
+                self.bar = io::stderr().is_terminal().then(|| bar(self.length));
+            }
+            Tone::Json => emit(&Event::Matched { counterpart, length: self.length }),
+        }
+    }
+
+    fn progress(&mut self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(bytes);
+        }
+        if self.tone == Tone::Json && self.last_event.elapsed() >= EVENT_INTERVAL {
+            self.last_event = Instant::now();
+            emit(&Event::Progress { bytes, length: self.length });
+        }
+    }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Bytes, time and rate, for people.
+fn figures(bytes: u64, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "shown with three digits"
+    )]
+    let rate = if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { 0 };
+    format!("{} in {seconds:.2} s ({}/s)", HumanBytes(bytes), HumanBytes(rate))
+}
+
+fn bar(length: Option<u64>) -> ProgressBar {
+    let (bar, template) = match length {
+        Some(length) => (
+            ProgressBar::new(length),
+            "{bar:30} {percent:>3}% of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {binary_bytes}, {binary_bytes_per_sec}"),
+    };
+    bar.with_style(ProgressStyle::with_template(template).expect("the templates are well-formed"))
+}
+
+fn has_receipt(summary: &Summary) -> bool {
+    summary.counterpart == CounterpartDialect::Native
+}
+
+fn with_article(side: Side) -> &'static str {
+    match side {
+        Side::Upload => "an uploader",
+        Side::Download => "a downloader",
+    }
+}
+
+fn dialect(dialect: CounterpartDialect) -> &'static str {
+    match dialect {
+        CounterpartDialect::Native => "native",
+        CounterpartDialect::Classic => "classic",
+        CounterpartDialect::Http => "http",
+        _ => "other",
+    }
+}
+
+fn emit(event: &Event<'_>) {
+    if let Ok(line) = serde_json::to_string(event) {
+        say(&line);
+    }
+}
+
+/// Writes a line to stderr. That nobody reads it is no reason to fail.
+fn say(line: &str) {
+    drop(io::stderr().lock().write_all(format!("{line}\n").as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_shown_with_its_causes() {
+        let source = io::Error::new(io::ErrorKind::NotFound, "no such file");
+        let error = Error::Source { path: "stocks.txt".into(), source };
+        assert_eq!(chain(&error), "cannot read `stocks.txt`: no such file");
+        assert_eq!(chain(&Error::Cancelled), "interrupted");
+    }
+
+    #[test]
+    fn figures_are_for_people() {
+        for (bytes, millis, shown) in [
+            (0, 0, "0 B in 0.00 s (0 B/s)"),
+            (1536, 500, "1.50 KiB in 0.50 s (3.00 KiB/s)"),
+            (1 << 30, 2000, "1.00 GiB in 2.00 s (512.00 MiB/s)"),
+        ] {
+            assert_eq!(figures(bytes, Duration::from_millis(millis)), shown);
+        }
+    }
+}

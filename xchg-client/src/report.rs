@@ -1,0 +1,71 @@
+//! What the server reports, on stdout.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use indicatif::FormattedDuration;
+use serde::Serialize;
+use xchg_client::{Error, StatusReport};
+
+use crate::progress::Tone;
+
+/// `status --json`.
+#[derive(Serialize)]
+struct Status {
+    waiting: u64,
+    exchanging: u64,
+    completed: u64,
+    failed: u64,
+    uptime_millis: u64,
+    draining: bool,
+}
+
+/// `terminate --json`.
+#[derive(Serialize)]
+struct Terminated {
+    released: u64,
+    exchanging: u64,
+}
+
+/// Shows how the server is.
+pub(crate) fn status(report: &StatusReport, tone: Tone) -> Result<(), Error> {
+    let &StatusReport { waiting, exchanging, completed, failed, uptime_millis, draining } = report;
+    if tone == Tone::Json {
+        let status = Status { waiting, exchanging, completed, failed, uptime_millis, draining };
+        return print(&json(&status));
+    }
+    let uptime = FormattedDuration(Duration::from_millis(uptime_millis)).to_string();
+    let rows = [
+        ("waiting peers", waiting.to_string()),
+        ("running exchanges", exchanging.to_string()),
+        ("completed exchanges", completed.to_string()),
+        ("failed exchanges", failed.to_string()),
+        ("uptime", uptime),
+        ("draining", if draining { "yes" } else { "no" }.into()),
+    ];
+    let widest = rows.iter().map(|(_, value)| value.len()).max().unwrap_or(0);
+    let table = rows.map(|(name, value)| format!("{name:<20} {value:>widest$}\n"));
+    print(&table.concat())
+}
+
+/// Shows what a drain released, and what it still waits for.
+pub(crate) fn terminate(report: &StatusReport, tone: Tone) -> Result<(), Error> {
+    let &StatusReport { waiting: released, exchanging, .. } = report;
+    match tone {
+        Tone::Json => print(&json(&Terminated { released, exchanging })),
+        Tone::Quiet => Ok(()),
+        Tone::Human => {
+            print(&format!("released waiting peers: {released}\nrunning exchanges: {exchanging}\n"))
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("numbers and flags are always JSON") + "\n"
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    printed.map_err(|source| Error::Target { path: None, source })
+}

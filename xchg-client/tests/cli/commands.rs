@@ -1,0 +1,204 @@
+//! `status`, `terminate`, the command line and the environment.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tempfile::tempdir;
+use xchg_core::wire::{Answer, Command, RefusalCode, StatusReport};
+
+use crate::server::{Server, nowhere};
+use crate::support::{Client, command};
+
+const REPORT: StatusReport = StatusReport {
+    waiting: 3,
+    exchanging: 12,
+    completed: 1000,
+    failed: 0,
+    uptime_millis: 90_061_000,
+    draining: false,
+};
+
+/// Runs `args` against a server that has `answer` for the command.
+fn asked(args: &[&str], expected: Command, answer: Answer) -> crate::support::Finished {
+    let server = Server::run(move |mut peer| {
+        assert_eq!(peer.greeting.command, expected);
+        peer.answer(&answer);
+    });
+    let args = [args, &["--server", &server.address]].concat();
+    let finished = Client::start(Path::new("."), &args).finish();
+    server.finish();
+    finished
+}
+
+#[test]
+fn status_is_a_table() {
+    let finished = asked(&["status"], Command::Status, Answer::Status(REPORT)).expect(0, "");
+    let expected = "\
+waiting peers                  3
+running exchanges             12
+completed exchanges         1000
+failed exchanges               0
+uptime               1d 01:01:01
+draining                      no
+";
+    assert_eq!(String::from_utf8(finished.stdout).unwrap(), expected);
+    assert_eq!(finished.stderr, [""; 0]);
+}
+
+#[test]
+fn status_as_json_is_one_object() {
+    let finished = asked(&["status", "--json"], Command::Status, Answer::Status(REPORT));
+    let report: serde_json::Value = serde_json::from_slice(&finished.stdout).unwrap();
+    let expected = serde_json::json!({
+        "waiting": 3, "exchanging": 12, "completed": 1000, "failed": 0,
+        "uptime_millis": 90_061_000, "draining": false,
+    });
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn terminate_says_what_was_released_and_what_still_runs() {
+    let finished = asked(&["terminate"], Command::Terminate, Answer::Status(REPORT)).expect(0, "");
+    let text = String::from_utf8(finished.stdout).unwrap();
+    assert_eq!(text, "released waiting peers: 3\nrunning exchanges: 12\n");
+
+    let finished = asked(&["terminate", "--json"], Command::Terminate, Answer::Status(REPORT));
+    let report: serde_json::Value = serde_json::from_slice(&finished.stdout).unwrap();
+    assert_eq!(report, serde_json::json!({ "released": 3, "exchanging": 12 }));
+}
+
+#[test]
+fn a_forbidden_terminate_fails_and_is_not_worth_a_retry() {
+    let answer = Answer::Refused { code: RefusalCode::Forbidden, text: "give its token".into() };
+    asked(&["terminate"], Command::Terminate, answer).expect(1, "give its token");
+}
+
+#[test]
+fn an_answer_that_fits_no_question_is_malformed() {
+    asked(&["status"], Command::Status, Answer::Heartbeat).expect(1, "is not an xchg server");
+}
+
+#[test]
+fn a_gone_reader_of_stdout_is_no_panic() {
+    let server = Server::run(|mut peer| peer.answer(&Answer::Status(REPORT)));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = command(Path::new("."), &["status", "--server", &server.address]);
+    let output = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let output = output.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stderr, b"", "quietly");
+    server.finish();
+}
+
+#[test]
+fn a_gone_reader_of_stderr_changes_nothing() {
+    let server = Server::run(|mut peer| peer.refuse(RefusalCode::Busy, "full"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = command(Path::new("."), &["status", "--server", &server.address]);
+    assert_eq!(command.stderr(writer).status().unwrap().code(), Some(3));
+    server.finish();
+}
+
+#[test]
+fn the_environment_names_server_and_token() {
+    let server = Server::run(|mut peer| {
+        assert_eq!(peer.greeting.token.as_ref().unwrap().as_bytes(), b"sesame");
+        peer.answer(&Answer::Status(REPORT));
+    });
+    let mut command = command(Path::new("."), &["status"]);
+    command.env("XCHG_SERVER", &server.address).env("XCHG_TOKEN", "sesame");
+    Client::spawn(command).finish().expect(0, "");
+    server.finish();
+}
+
+#[test]
+fn the_help_shows_the_contract_with_scripts() {
+    for (args, parts) in [
+        (&["--help"][..], &["Exit codes:", "130  interrupted", "127.0.0.1:4980"][..]),
+        (&["upload", "--help"], &["Exit codes:", r#"{"event":"waiting""#, "--pace"]),
+        (&["download", "--help"], &["Exit codes:", r#"{"event":"done""#, "--overwrite"]),
+    ] {
+        let finished = Client::start(Path::new("."), args).finish().expect(0, "");
+        let help = String::from_utf8(finished.stdout).unwrap();
+        for part in parts {
+            assert!(help.contains(part), "no {part} in {help}");
+        }
+    }
+}
+
+#[test]
+fn an_unreadable_command_line_exits_2_and_says_why() {
+    for (args, why) in [
+        (&[][..], "Usage"),
+        (&["upload"], "FILE"),
+        (&["upload", "-"], "--key"),
+        (&["upload", "f", "--key", ""], "key is 0 bytes long; use 1 to 255"),
+        (&["download", &"k".repeat(256)], "key is 256 bytes long; use 1 to 255"),
+        (&["download", "k", "--wait", "-2"], "-1 to wait for ever"),
+        (&["download", "k", "--buffer-size", "1G"], "with K or M behind it"),
+        (&["download", "k", "--buffer-size", "65M"], "choose from 1K to 64M"),
+        (&["download", "k", "--limit-rate", "0"], "nothing moves"),
+        (&["status", "--server", "http://host"], "1 to 65535"),
+        (&["status", "--connect-timeout", "0"], "write seconds"),
+        (&["status", "--token", ""], "a token has 1 to 255 bytes"),
+        (&["status", "--json", "--quiet"], "cannot be used with"),
+    ] {
+        let finished = Client::start(Path::new("."), args).finish();
+        assert_eq!(finished.code, Some(2), "{finished:?}");
+        assert!(finished.stderr.concat().contains(why), "no {why} in {finished:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named_with_a_way_out() {
+    let address = nowhere();
+    Client::start(Path::new("."), &["status", "--server", &address]).finish().expect(
+        1,
+        &format!("cannot reach {address}; is the server running? start one with xchg-server: "),
+    );
+}
+
+#[test]
+fn an_unknown_host_is_named() {
+    // A label of more than 63 bytes is no name at all, so that no resolver has to be asked.
+    let host = "x".repeat(64);
+    let server = format!("{host}.invalid");
+    let args = ["status", "--server", &server, "--connect-timeout", "5"];
+    let part = format!("unknown host `{server}`; check its spelling");
+    Client::start(Path::new("."), &args).finish().expect(1, &part);
+}
+
+#[test]
+fn every_address_of_a_host_is_tried() {
+    // Where `localhost` has an IPv6 address too, nothing listens there.
+    let server = Server::run(|mut peer| peer.answer(&Answer::Status(REPORT)));
+    let address = server.address.replace("127.0.0.1", "localhost");
+    Client::start(Path::new("."), &["status", "--server", &address]).finish().expect(0, "");
+    server.finish();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_is_an_address_too() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("xchg.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let address = format!("unix:{}", path.display());
+    let server = Server::on(listener.into(), address, |socket| {
+        let mut peer = crate::server::Peer::greeted(socket);
+        peer.wait();
+        peer.match_native();
+        peer.send_payload(b"over a unix socket");
+        assert_eq!(peer.read(9), crate::server::receipt(0, 18));
+    });
+    let args = ["download", "k", "--server", &server.address, "-o", "-"];
+    let finished = Client::start(folder.path(), &args).finish().expect(0, "done: 18 B");
+    assert_eq!(finished.stdout, b"over a unix socket");
+    server.finish();
+
+    let address = format!("unix:{}", folder.path().join("none").display());
+    let args = ["status", "--server", &address];
+    Client::start(folder.path(), &args).finish().expect(1, "start one with xchg-server");
+}

@@ -1,0 +1,14 @@
+//! The real program against scripted servers.
+
+#![allow(clippy::unwrap_used, reason = "whatever fails here is a failed test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod commands;
+mod download;
+#[cfg(unix)]
+mod interrupt;
+mod server;
+mod upload;
+mod waiting;

@@ -1,0 +1,150 @@
+//! From the greeting to the match.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::tempdir;
+use xchg_core::wire::{Answer, CounterpartDialect, RefusalCode, Wait, Waiting};
+use xchg_core::{Realm, Side};
+
+use crate::server::{Server, receipt};
+use crate::support::Client;
+
+#[test]
+fn a_refusal_decides_the_exit_code_and_its_text_is_shown_escaped() {
+    for (code, exit) in [
+        (RefusalCode::Malformed, 1),
+        (RefusalCode::Version, 1),
+        (RefusalCode::Busy, 3),
+        (RefusalCode::TimedOut, 3),
+        (RefusalCode::Draining, 3),
+        (RefusalCode::Forbidden, 1),
+        (RefusalCode::Unsupported, 1),
+        (RefusalCode::Other(77), 1),
+    ] {
+        let server = Server::run(move |mut peer| peer.refuse(code, "no\u{1b}[2J\u{202e}\nreally"));
+        let args = ["download", "k", "-o", "-", "--server", &server.address];
+        let shown = format!(
+            "xchg-client: the server refuses ({}): no\\u{{1b}}[2J\\u{{202e}}\\nreally",
+            code.as_str()
+        );
+        Client::start(Path::new("."), &args).finish().expect(exit, &shown);
+        server.finish();
+    }
+}
+
+#[test]
+fn the_greeting_says_all_that_was_asked_for() {
+    let folder = tempdir().unwrap();
+    std::fs::write(folder.path().join("stocks.txt"), "seven").unwrap();
+    let server = Server::run(|mut peer| {
+        assert_eq!(peer.greeting.token.as_ref().unwrap().as_bytes(), b"sesame");
+        let offer = peer.offer();
+        assert_eq!((offer.realm, offer.side), (Realm::Plain, Side::Upload));
+        assert_eq!(offer.key.as_bytes(), b"stocks.txt");
+        assert_eq!(offer.wait, Wait::AtMost(Duration::from_millis(1500)));
+        assert_eq!(offer.length, Some(5));
+        assert_eq!(offer.buffer_bytes, Some(65_536));
+        peer.refuse(RefusalCode::TimedOut, "nobody came");
+    });
+    let path = folder.path().join("stocks.txt");
+    let args = [
+        &["upload", path.to_str().unwrap(), "--wait", "1.5", "--buffer-size", "64K"][..],
+        &["--token", "sesame", "--server", &server.address],
+    ];
+    Client::start(Path::new("."), &args.concat()).finish().expect(3, "nobody came");
+    server.finish();
+}
+
+#[test]
+fn without_options_a_peer_waits_for_ever_and_asks_for_nothing_more() {
+    let server = Server::run(|mut peer| {
+        assert_eq!(peer.greeting.token, None);
+        let offer = peer.offer();
+        assert_eq!(offer.side, Side::Download);
+        assert_eq!((offer.wait, offer.length, offer.buffer_bytes), (Wait::Forever, None, None));
+        peer.refuse(RefusalCode::Busy, "");
+    });
+    let args = ["download", "k", "-o", "-", "--server", &server.address];
+    Client::start(Path::new("."), &args).finish().expect(3, "");
+    server.finish();
+}
+
+#[test]
+fn heartbeats_and_unknown_answers_are_passed_over() {
+    let server = Server::run(|mut peer| {
+        peer.wait();
+        for _ in 0..3 {
+            peer.answer(&Answer::Heartbeat);
+        }
+        peer.send(&[200, 0, 2, 1, 2]);
+        // An answer may come in pieces, and together with what follows it.
+        let matched =
+            Answer::Matched(xchg_core::wire::Matched::new(CounterpartDialect::Native, None));
+        let rest = [matched.encode(), crate::server::framed(b"payload")].concat();
+        peer.send(&rest[..2]);
+        peer.send(&rest[2..]);
+        assert_eq!(peer.read(9), receipt(0, 7));
+    });
+    let args = ["download", "a/stocks.txt", "-o", "-", "--server", &server.address];
+    let finished = Client::start(Path::new("."), &args).finish();
+    let finished = finished.expect(0, "waiting for an uploader of a/stocks.txt");
+    assert_eq!(finished.stdout, b"payload");
+    assert_eq!(finished.stderr[1], "matched with an uploader (native)");
+    assert!(finished.stderr[2].starts_with("done: 7 B in "), "{finished:?}");
+    server.finish();
+}
+
+#[test]
+fn a_counterpart_in_another_realm_is_mentioned() {
+    let server = Server::run(|mut peer| {
+        let mut waiting = Waiting::default();
+        waiting.elsewhere = Some(Realm::Sealed);
+        peer.answer(&Answer::Waiting(waiting));
+        peer.refuse(RefusalCode::TimedOut, "nobody came");
+    });
+    let args = ["download", "k", "-o", "-", "--server", &server.address];
+    let part = "an uploader of k waits in the realm sealed";
+    Client::start(Path::new("."), &args).finish().expect(3, part);
+    server.finish();
+}
+
+#[test]
+fn a_server_lost_while_waiting_is_an_error() {
+    let server = Server::run(|mut peer| {
+        peer.wait();
+        peer.answer(&Answer::Heartbeat);
+    });
+    let args = ["download", "k", "-o", "-", "--server", &server.address];
+    let part = format!(
+        "lost {} before a counterpart came; check that it is an xchg server, and try again: \
+         the connection was closed",
+        server.address
+    );
+    Client::start(Path::new("."), &args).finish().expect(1, &part);
+    server.finish();
+}
+
+#[test]
+fn something_else_than_an_xchg_server_is_recognised() {
+    for (greeting, part) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n"[..], "is not an xchg server; check the address"),
+        (b"SSH-2.0-OpenSSH\r\n", "is not an xchg server; check the address"),
+        (&[3, 0, 0], "Matched lacks the counterpart's dialect"),
+        (&[5, 0, 1, 0], "a Status body has 41 bytes"),
+        (b"", "check that it is an xchg server"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = Server::on(listener.into(), address, move |mut socket| {
+            socket.write_all(greeting).unwrap();
+            // Having heard the peer out, so that the close is no reset.
+            drop(crate::server::Peer::greeted(socket));
+        });
+        let args = ["download", "k", "-o", "-", "--server", &server.address];
+        Client::start(Path::new("."), &args).finish().expect(1, part);
+        server.finish();
+    }
+}
