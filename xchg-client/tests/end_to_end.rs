@@ -1,0 +1,260 @@
+//! The real program and the library through the real server, which runs on unix only.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "whatever fails here is a failed test")]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+
+use support::{Client, DEADLINE, names};
+use tempfile::{TempDir, tempdir};
+use xchg_client::{
+    Cancel, DownloadOptions, Error, Key, Matched, Observer, Source, Target, UploadOptions, Wait,
+    Waiting,
+};
+use xchg_server::{Config, Server, ServerHandle};
+
+/// A running server and its address. It ends with the test.
+struct Rendezvous {
+    handle: ServerHandle,
+    address: String,
+}
+
+impl Rendezvous {
+    fn start() -> Rendezvous {
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let config = Config { listen, workers: 2, ..Config::default() };
+        let handle = Server::bind(config).unwrap().start().unwrap();
+        let address = handle.addresses()[0].to_string();
+        Rendezvous { handle, address }
+    }
+
+    fn client(&self) -> xchg_client::Client {
+        xchg_client::Client::new(self.address.parse().unwrap())
+    }
+
+    /// Starts the program in `folder`.
+    fn run(&self, folder: &Path, args: &[&str]) -> Client {
+        Client::start(folder, &[args, &["--server", &self.address]].concat())
+    }
+}
+
+impl Drop for Rendezvous {
+    fn drop(&mut self) {
+        self.handle.cut();
+    }
+}
+
+fn folder_with(name: &str, content: &[u8]) -> TempDir {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join(name), content).unwrap();
+    folder
+}
+
+fn payload(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n * 31 / 7 % 256).to_le_bytes()[0]).collect()
+}
+
+#[test]
+fn a_file_arrives_whole_whoever_comes_first() {
+    let server = Rendezvous::start();
+    for (len, upload_first) in
+        [(0, true), (0, false), (1, true), (1 << 20, false), ((9 << 20) + 17, true)]
+    {
+        let payload = payload(len);
+        let here = folder_with("stocks.bin", &payload);
+        let there = tempdir().unwrap();
+        let upload = || server.run(here.path(), &["upload", "stocks.bin"]);
+        let download = || server.run(there.path(), &["download", "stocks.bin"]);
+        let (upload, download) = if upload_first {
+            let mut upload = upload();
+            upload.wait_for("waiting for a downloader");
+            (upload, download())
+        } else {
+            let mut download = download();
+            download.wait_for("waiting for an uploader");
+            (upload(), download)
+        };
+        upload.finish().expect(0, "the downloader has it");
+        download.finish().expect(0, "it is in stocks.bin");
+        assert!(fs::read(there.path().join("stocks.bin")).unwrap() == payload, "{len} bytes");
+        assert_eq!(names(there.path()), ["stocks.bin"]);
+    }
+}
+
+#[test]
+fn a_pipeline_goes_through() {
+    let server = Rendezvous::start();
+    let mut upload = server.run(Path::new("."), &["upload", "-", "--key", "pipe"]);
+    let download = server.run(Path::new("."), &["download", "pipe", "-o", "-"]);
+    let payload = payload(3 << 20);
+    for part in payload.chunks(100_000) {
+        upload.feed(part);
+    }
+    upload.end_input();
+    upload.finish().expect(0, "the downloader has it");
+    assert!(download.finish().expect(0, "done").stdout == payload);
+}
+
+#[test]
+fn small_buffers_pace_and_limits_change_nothing_about_the_payload() {
+    let server = Rendezvous::start();
+    let payload = payload(30_000);
+    let here = folder_with("f", &payload);
+    let there = tempdir().unwrap();
+    let options = ["--buffer-size", "2K", "--limit-rate", "200K"];
+    let upload = server.run(here.path(), &[&["upload", "f", "--pace", "1"], &options[..]].concat());
+    let download = server.run(there.path(), &[&["download", "f"], &options[..]].concat());
+    upload.finish().expect(0, "");
+    download.finish().expect(0, "");
+    assert!(fs::read(there.path().join("f")).unwrap() == payload);
+}
+
+#[test]
+fn nobody_within_the_wait_is_exit_code_3() {
+    let server = Rendezvous::start();
+    for wait in ["0", "0.05"] {
+        let args = ["download", "k", "-o", "-", "--wait", wait];
+        server.run(Path::new("."), &args).finish().expect(3, "timed-out");
+    }
+}
+
+#[test]
+fn terminate_releases_those_who_wait() {
+    let server = Rendezvous::start();
+    let mut waiting = server.run(Path::new("."), &["download", "k", "-o", "-"]);
+    waiting.wait_for("waiting");
+    let finished = server.run(Path::new("."), &["status", "--json"]).finish().expect(0, "");
+    let report: serde_json::Value = serde_json::from_slice(&finished.stdout).unwrap();
+    assert_eq!((&report["waiting"], &report["draining"]), (&1.into(), &false.into()));
+
+    let finished = server.run(Path::new("."), &["terminate"]).finish().expect(0, "");
+    assert!(finished.stdout.starts_with(b"released waiting peers: 1\n"), "{finished:?}");
+    waiting.finish().expect(3, "draining");
+    assert_eq!(server.handle.join().cut, 0);
+}
+
+#[test]
+fn an_interrupted_download_fails_for_the_uploader_too() {
+    let server = Rendezvous::start();
+    let there = tempdir().unwrap();
+    let mut upload = server.run(Path::new("."), &["upload", "-", "--key", "k"]);
+    let mut download = server.run(there.path(), &["download", "k"]);
+    upload.feed(b"so far");
+    download.wait_for("matched");
+    download.signal(rustix::process::Signal::INT);
+    download.finish().expect(130, "interrupted");
+    upload.finish().expect(1, "the downloader");
+    assert_eq!(names(there.path()), [""; 0]);
+}
+
+#[test]
+fn an_uploader_that_is_killed_is_no_shorter_file() {
+    let server = Rendezvous::start();
+    let there = tempdir().unwrap();
+    let mut upload = server.run(Path::new("."), &["upload", "-", "--key", "k"]);
+    let mut download = server.run(there.path(), &["download", "k"]);
+    upload.feed(b"so far");
+    download.wait_for("matched");
+    upload.wait_for("matched");
+    upload.signal(rustix::process::Signal::KILL);
+    download.finish().expect(1, "lost the uploader");
+    assert_eq!(names(there.path()), [""; 0]);
+}
+
+#[test]
+fn classic_peers_exchange_with_ours() {
+    let server = Rendezvous::start();
+    let payload = payload(2 << 20);
+    let here = folder_with("classic", &payload);
+
+    let upload = server.run(here.path(), &["upload", "classic"]);
+    let mut classic = TcpStream::connect(&server.address).unwrap();
+    classic.set_read_timeout(Some(DEADLINE)).unwrap();
+    classic.write_all(b"Gclassic\0").unwrap();
+    let mut received = Vec::new();
+    classic.read_to_end(&mut received).unwrap();
+    drop(classic);
+    assert!(received == payload);
+    upload.finish().expect(0, "the downloader's connection took it");
+
+    let download = server.run(here.path(), &["download", "classic", "-o", "copy"]);
+    let mut classic = TcpStream::connect(&server.address).unwrap();
+    classic.write_all(b"Pclassic\0").unwrap();
+    classic.write_all(&payload).unwrap();
+    drop(classic);
+    download.finish().expect(0, "matched with an uploader (classic)");
+    assert!(fs::read(here.path().join("copy")).unwrap() == payload);
+}
+
+/// Passes on what it hears.
+struct Listening(mpsc::Sender<String>);
+
+impl Observer for Listening {
+    fn waiting(&mut self, _: &Waiting) {
+        self.0.send("waiting".into()).unwrap();
+    }
+
+    fn matched(&mut self, matched: &Matched) {
+        self.0.send(format!("matched {:?}", matched.length)).unwrap();
+    }
+
+    fn progress(&mut self, bytes: u64) {
+        self.0.send(format!("{bytes} bytes")).unwrap();
+    }
+}
+
+#[test]
+fn the_library_transfers_between_any_reader_and_writer() {
+    let server = Rendezvous::start();
+    let key = Key::parse(b"library").unwrap();
+    let client = server.client();
+    let (sender, heard) = mpsc::channel();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let uploader = {
+        let (client, key) = (client.clone(), key.clone());
+        thread::spawn(move || {
+            let source = Source::Reader(Box::new(&b"in memory"[..]));
+            client.upload(UploadOptions::new(key, source), &mut Listening(sender)).unwrap()
+        })
+    };
+    assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), "waiting");
+    let options = DownloadOptions::new(key, Target::Writer(Box::new(writer)));
+    let downloaded = client.download(options, &mut ()).unwrap();
+    let uploaded = uploader.join().unwrap();
+    assert_eq!((downloaded.bytes, uploaded.bytes), (9, 9));
+    assert_eq!(heard.iter().collect::<Vec<_>>(), ["matched None", "9 bytes"]);
+    assert_eq!(std::io::read_to_string(reader).unwrap(), "in memory");
+}
+
+#[test]
+fn the_library_can_be_cancelled_while_it_waits() {
+    let server = Rendezvous::start();
+    let cancel = Cancel::new().unwrap();
+    let client = server.client().cancel(cancel.clone());
+    let (sender, heard) = mpsc::channel();
+    let waits = thread::spawn(move || {
+        let target = Target::Writer(Box::new(std::io::sink()));
+        let options = DownloadOptions::new(Key::parse(b"k").unwrap(), target);
+        client.download(options, &mut Listening(sender))
+    });
+    heard.recv_timeout(DEADLINE).unwrap();
+    cancel.cancel();
+    assert!(matches!(waits.join().unwrap(), Err(Error::Cancelled)));
+}
+
+#[test]
+fn a_refused_library_call_says_whether_to_try_again() {
+    let server = Rendezvous::start();
+    let mut options = DownloadOptions::new(Key::parse(b"k").unwrap(), Target::Stdout);
+    options.wait = Wait::AtMost(std::time::Duration::ZERO);
+    let error = server.client().download(options, &mut ()).unwrap_err();
+    assert!(error.is_worth_a_retry(), "{error}");
+    assert_eq!(server.client().status().unwrap().waiting, 0);
+}
