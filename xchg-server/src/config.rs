@@ -35,8 +35,6 @@ pub struct Config {
     pub wait_timeout: Option<Duration>,
     /// How long an exchange may stand still. Default: 15 min, so that a laptop may sleep through a coffee.
     pub idle_timeout: Duration,
-    /// How long to wait for a peer's own end once it has been sent everything. Default: 60 s.
-    pub closing_timeout: Duration,
     /// How often a waiting native peer is told that it still has its place. Default: 25 s, under the 30 s after which the
     /// strictest NATs forget a mapping.
     pub heartbeat: Duration,
@@ -66,7 +64,6 @@ impl Default for Config {
             greeting_timeout: Duration::from_secs(10),
             wait_timeout: None,
             idle_timeout: Duration::from_secs(15 * 60),
-            closing_timeout: Duration::from_secs(60),
             heartbeat: Duration::from_secs(25),
             drain_timeout: None,
             terminate: Terminate::Loopback,
@@ -105,13 +102,8 @@ impl Config {
         if self.token.as_ref().is_some_and(|token| !(1..=255).contains(&token.len())) {
             return wrong("token", "use 1 to 255 bytes");
         }
-        if [self.greeting_timeout, self.idle_timeout, self.closing_timeout, self.heartbeat]
-            .contains(&Duration::ZERO)
-        {
-            return wrong(
-                "timeouts",
-                "the greeting, idle, closing and heartbeat times must not be 0",
-            );
+        if [self.greeting_timeout, self.idle_timeout, self.heartbeat].contains(&Duration::ZERO) {
+            return wrong("timeouts", "the greeting, idle and heartbeat times must not be 0");
         }
         Ok(())
     }

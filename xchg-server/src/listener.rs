@@ -17,7 +17,8 @@ use crate::{Config, Error, Listen};
 /// in flight is found after 60 + 3 x 20 s.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(20), 3);
 
-/// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`): as long as keepalive takes, so that both agree.
+/// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`): as long as keepalive takes, so that both agree. An exchange's
+/// peers get more once they stop reading.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// One listening socket.

@@ -1,6 +1,7 @@
 //! Running exchanges: the pumps of each, driven by readiness.
 
 use std::io;
+use std::time::Duration;
 
 use socket2::SockRef;
 use xchg_core::relay::{Pump, Resources, Turn};
@@ -15,6 +16,9 @@ use crate::timers::Tick;
 /// Bytes that a flow may move before others get their turn.
 const TURN_BYTES: u64 = 2 << 20;
 
+/// What fits into a receiver's buffer even if it reads nothing: Linux opens with a window of 64 KB, others with no less than half of it.
+const FIRST_WINDOW: u64 = 32 << 10;
+
 /// An exchange that runs here.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -24,6 +28,8 @@ pub(super) struct Running {
     pumps: Sides<Pump>,
     deadline: Tick,
     is_queued: bool,
+    /// Whose connection may stand still as long as the exchange may.
+    is_patient: Sides<bool>,
 }
 
 impl Worker {
@@ -58,7 +64,14 @@ impl Worker {
             realm = exchange.handle().realm().as_str(),
             "matched"
         );
-        let running = Running { exchange, slots, pumps, deadline, is_queued: false };
+        let running = Running {
+            exchange,
+            slots,
+            pumps,
+            deadline,
+            is_queued: false,
+            is_patient: Sides::default(),
+        };
         let index = u32::try_from(self.exchanges.insert(running)).expect("fewer than connections");
         for side in Side::BOTH {
             let connection = &mut self.connections[slots[side] as usize];
@@ -113,6 +126,7 @@ impl Worker {
             match turn(&mut running.pumps[side], side, &mut peers, &mut self.resources, &mut moved)
             {
                 Turned::Blocked => {}
+                Turned::Full => be_patient(running, &peers, !side, self.shared.config.idle_timeout),
                 Turned::Spent => goes_on = true,
                 Turned::Lost(side, error) => lost = lost.or(Some((side, error))),
             }
@@ -129,9 +143,8 @@ impl Worker {
         if Side::BOTH.iter().all(|&side| running.pumps[side].has_ended()) {
             return self.end(index, Outcome::Completed { bytes });
         }
-        if running.pumps.upload.has_ended() {
-            let closing = now.after(self.shared.config.closing_timeout);
-            running.deadline = running.deadline.min(closing);
+        if running.pumps.upload.has_ended() && bytes > FIRST_WINDOW {
+            be_patient(running, &peers, Side::Download, self.shared.config.idle_timeout);
         }
         if goes_on && !std::mem::replace(&mut running.is_queued, true) {
             self.ready.push_back(index);
@@ -144,7 +157,7 @@ impl Worker {
     pub(super) fn on_exchange_timer(&mut self, index: u32) {
         let running = &self.exchanges[index as usize];
         let bytes = running.bytes();
-        // A downloader that has been sent all and its half-close has had its time to say that it is done; not all do.
+        // A downloader that has been sent all and its end, and has had all that time to read it: not every one closes.
         let outcome = match running.pumps.upload.has_ended() {
             true => Outcome::Completed { bytes },
             false => Outcome::TimedOut { bytes },
@@ -217,8 +230,25 @@ impl Running {
 
 enum Turned {
     Blocked,
+    /// The sink's buffer is full.
+    Full,
     Spent,
     Lost(Side, io::Error),
+}
+
+/// Lets a peer pause as long as an exchange may stand still: to the kernel, one that reads nothing looks dead, however alive it answers
+/// the probes (`TCP_USER_TIMEOUT` in tcp(7) counts closed windows too).
+fn be_patient(
+    running: &mut Running,
+    peers: &Sides<&mut Connection>,
+    side: Side,
+    timeout: Duration,
+) {
+    if !std::mem::replace(&mut running.is_patient[side], true) {
+        // Refused by unix sockets, which have no such time.
+        #[cfg(target_os = "linux")]
+        SockRef::from(&peers[side].socket.0).set_tcp_user_timeout(Some(timeout)).ok();
+    }
 }
 
 /// Moves the flow from `side` as far as it goes, and notes whose readiness is used up.
@@ -237,7 +267,10 @@ fn turn(
     let (source, sink) = (&peers[side].socket, &peers[!side].socket);
     match pump.turn(source, sink, resources, TURN_BYTES, moved) {
         Turn::SourceBlocked => peers[side].is_readable = false,
-        Turn::SinkBlocked => peers[!side].is_writable = false,
+        Turn::SinkBlocked => {
+            peers[!side].is_writable = false;
+            return Turned::Full;
+        }
         Turn::Ended => {}
         Turn::Spent => return Turned::Spent,
         Turn::SourceFailed(error) => return Turned::Lost(side, error),
