@@ -33,6 +33,12 @@ impl Quota {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// How many sources are counted.
+    #[cfg(test)]
+    pub(crate) fn sources(&self) -> usize {
+        self.per_source.lock().len()
+    }
+
     /// Counts one more who waits, unless a limit forbids it.
     pub(crate) fn take(&self, source: Source) -> Result<(), Refusal> {
         // Relaxed: the counter guards no other memory.

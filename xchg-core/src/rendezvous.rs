@@ -53,7 +53,8 @@ pub enum Role {
     /// With the other side.
     Side(Side),
     /// With any whose label is another, or who has none: the two ends are equals, the first to come is `upload`. On
-    /// pairing, the others under the key are [spares](Offered::Paired). For [`Realm::Transit`].
+    /// pairing, the others under the key are [spares](Offered::Paired). For [`Realm::Transit`]; in a realm where others offer
+    /// sides, it pairs with none of those, and stands in their way.
     Label(Option<Box<[u8; 16]>>),
 }
 
@@ -375,7 +376,9 @@ impl<Conn> Rendezvous<Conn> {
             deadlines.shrink_to_fit();
             self.deadlines = deadlines;
         }
-        if self.peak > KEEP && self.waiters.len() < self.peak / 4 {
+        // The second condition is for who leaves in the order of arrival: until the last has left, nothing could be returned.
+        let few = self.peak > KEEP && self.waiters.len() < self.peak / 4;
+        if few || self.waiters.is_empty() && self.waiters.capacity() > KEEP {
             self.peak = self.waiters.len();
             // Entries behind the last one in use; those between stay, to be used again.
             self.waiters.shrink_to_fit();
@@ -414,3 +417,6 @@ impl<Conn> Rendezvous<Conn> {
 fn hash(hasher: &RandomState, realm: Realm, key: &Key) -> u64 {
     hasher.hash_one((realm, key))
 }
+
+#[cfg(test)]
+mod tests;

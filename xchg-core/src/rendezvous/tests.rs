@@ -1,0 +1,373 @@
+//! Any sequence of operations against a plain model, with the matcher's insides checked after each.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: Limits = Limits { waiting: 8, waiting_per_key: 3, waiting_per_source: 4 };
+
+/// What is paired here: it can be neither copied nor made twice.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Conn(usize);
+
+#[derive(Debug, Clone)]
+enum Op {
+    Offer(Arrival),
+    /// The ticket of the n-th offer, whatever became of it.
+    Withdraw(prop::sample::Index),
+    /// So many seconds later.
+    Expire(u64),
+    Close,
+}
+
+#[derive(Debug, Clone)]
+struct Arrival {
+    realm: Realm,
+    key: u8,
+    role: Role,
+    source: Source,
+    /// Seconds from the beginning.
+    deadline: Option<u64>,
+    alone: bool,
+}
+
+fn arrival() -> impl Strategy<Value = Arrival> {
+    let side = prop::sample::select(&Side::BOTH).prop_map(Role::Side);
+    let sided = (prop::sample::select(&[Realm::Plain, Realm::Sealed]), side);
+    let label = option::weighted(0.8, (0..3u8).prop_map(|label| Box::new([label; 16])));
+    let labelled = (Just(Realm::Transit), label.prop_map(Role::Label));
+    (
+        prop_oneof![3 => sided, 1 => labelled],
+        0..3u8,
+        (0..3u64).prop_map(Source),
+        option::of(0..30u64),
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|((realm, role), key, source, deadline, alone)| Arrival {
+            realm,
+            key,
+            role,
+            source,
+            deadline,
+            alone,
+        })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        60 => arrival().prop_map(Op::Offer),
+        20 => any::<prop::sample::Index>().prop_map(Op::Withdraw),
+        5 => (0..5u64).prop_map(Op::Expire),
+        1 => Just(Op::Close),
+    ]
+}
+
+/// Who waits under each realm and key, in order of arrival.
+#[derive(Debug, Default)]
+struct Model {
+    queues: BTreeMap<(Realm, u8), VecDeque<(usize, Arrival)>>,
+    closed: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Expected {
+    Waiting { elsewhere: Option<Realm> },
+    Paired { upload: usize, download: usize, spares: Vec<usize> },
+    Refused(Refusal),
+}
+
+impl Model {
+    fn waiting(&self) -> impl Iterator<Item = &(usize, Arrival)> {
+        self.queues.values().flatten()
+    }
+
+    fn first_that_pairs(&self, realm: Realm, key: u8, role: &Role) -> Option<usize> {
+        let queue = self.queues.get(&(realm, key))?;
+        queue.iter().position(|(_, other)| match (&other.role, role) {
+            (Role::Side(one), Role::Side(other)) => one != other,
+            (Role::Label(one), Role::Label(other)) => {
+                one.is_none() || other.is_none() || one != other
+            }
+            _ => false,
+        })
+    }
+
+    fn offer(&mut self, id: usize, arrival: &Arrival) -> Expected {
+        let Arrival { realm, key, ref role, source, alone, .. } = *arrival;
+        if self.closed {
+            return Expected::Refused(Refusal::Closed);
+        }
+        if let Some(position) = self.first_that_pairs(realm, key, role) {
+            let mut queue = self.queues.remove(&(realm, key)).unwrap();
+            let (waited, _) = queue.remove(position).unwrap();
+            let (upload, download) =
+                if *role == Role::Side(Side::Upload) { (id, waited) } else { (waited, id) };
+            let mut spares = Vec::new();
+            if matches!(role, Role::Label(_)) {
+                spares = queue.drain(..).map(|(id, _)| id).collect();
+            }
+            self.put_back(realm, key, queue);
+            return Expected::Paired { upload, download, spares };
+        }
+        let before = self.queues.get(&(realm, key)).map_or(0, VecDeque::len);
+        let of_source = self.waiting().filter(|(_, other)| other.source == source).count();
+        if alone && before > 0 {
+            return Expected::Refused(Refusal::NotAlone);
+        } else if before == LIMITS.waiting_per_key {
+            return Expected::Refused(Refusal::KeyFull);
+        } else if self.waiting().count() == LIMITS.waiting {
+            return Expected::Refused(Refusal::Full);
+        } else if of_source == LIMITS.waiting_per_source {
+            return Expected::Refused(Refusal::SourceFull);
+        }
+        let other = match realm {
+            Realm::Plain => Some(Realm::Sealed),
+            Realm::Sealed => Some(Realm::Plain),
+            _ => None,
+        };
+        let elsewhere = other.filter(|&realm| self.first_that_pairs(realm, key, role).is_some());
+        self.queues.entry((realm, key)).or_default().push_back((id, arrival.clone()));
+        Expected::Waiting { elsewhere }
+    }
+
+    fn remove(&mut self, id: usize) -> bool {
+        let found = self.queues.iter().find_map(|(&name, queue)| {
+            queue.iter().position(|&(other, _)| other == id).map(|position| (name, position))
+        });
+        let Some(((realm, key), position)) = found else { return false };
+        let mut queue = self.queues.remove(&(realm, key)).unwrap();
+        queue.remove(position);
+        self.put_back(realm, key, queue);
+        true
+    }
+
+    fn put_back(&mut self, realm: Realm, key: u8, queue: VecDeque<(usize, Arrival)>) {
+        if !queue.is_empty() {
+            self.queues.insert((realm, key), queue);
+        }
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = (u64, usize)> {
+        self.waiting().filter_map(|(id, arrival)| Some((arrival.deadline?, *id)))
+    }
+}
+
+/// The matcher, the model, and every connection that has come out.
+struct Bench {
+    matcher: Rendezvous<Conn>,
+    model: Model,
+    tickets: Vec<(Ticket, usize)>,
+    offered: usize,
+    out: BTreeSet<Conn>,
+    start: Instant,
+    now: u64,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an instant to count from; there is no other"
+        )]
+        let start = Instant::now();
+        Bench {
+            matcher: Rendezvous::new(LIMITS),
+            model: Model::default(),
+            tickets: Vec::new(),
+            offered: 0,
+            out: BTreeSet::new(),
+            start,
+            now: 0,
+        }
+    }
+
+    fn at(&self, seconds: u64) -> Instant {
+        self.start + Duration::from_secs(seconds)
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Offer(arrival) => self.offer(arrival),
+            Op::Withdraw(index) if !self.tickets.is_empty() => {
+                let (ticket, id) = *index.get(&self.tickets);
+                let expected = self.model.remove(id).then_some(Conn(id));
+                let conn = self.matcher.withdraw(ticket);
+                assert_eq!(conn, expected, "withdrawn");
+                self.come_out(conn);
+            }
+            Op::Withdraw(_) => {}
+            Op::Expire(seconds) => self.expire(*seconds),
+            Op::Close => {
+                let mut released: Vec<_> = self.matcher.close().into_iter().collect();
+                released.sort();
+                let mut expected: Vec<_> = self.model.waiting().map(|(id, _)| Conn(*id)).collect();
+                expected.sort();
+                assert_eq!(released, expected, "released");
+                self.come_out(released);
+                self.model = Model { closed: true, ..Model::default() };
+            }
+        }
+        self.check();
+    }
+
+    fn offer(&mut self, arrival: &Arrival) {
+        let id = self.offered;
+        self.offered += 1;
+        let expected = self.model.offer(id, arrival);
+        let offered = self.matcher.offer(Offer {
+            realm: arrival.realm,
+            key: Key::parse(&[arrival.key]).unwrap(),
+            role: arrival.role.clone(),
+            source: arrival.source,
+            deadline: arrival.deadline.map(|seconds| self.at(seconds)),
+            alone: arrival.alone,
+            conn: Conn(id),
+        });
+        let got = match offered {
+            Offered::Waiting { ticket, elsewhere } => {
+                self.tickets.push((ticket, id));
+                Expected::Waiting { elsewhere }
+            }
+            Offered::Paired { upload, download, spares } => {
+                let (up, down) = (upload.0, download.0);
+                let ids = spares.iter().map(|spare| spare.0).collect();
+                self.come_out([upload, download].into_iter().chain(spares));
+                Expected::Paired { upload: up, download: down, spares: ids }
+            }
+            Offered::Refused { conn, why } => {
+                assert_eq!(conn, Conn(id));
+                self.come_out([conn]);
+                Expected::Refused(why)
+            }
+        };
+        assert_eq!(got, expected, "{arrival:?}");
+    }
+
+    fn expire(&mut self, seconds: u64) {
+        self.now += seconds;
+        let mut due: Vec<_> =
+            self.model.deadlines().filter(|(deadline, _)| *deadline <= self.now).collect();
+        due.sort();
+        let deadline_of: BTreeMap<usize, u64> = due.iter().map(|&(at, id)| (id, at)).collect();
+        due.iter().for_each(|&(_, id)| assert!(self.model.remove(id)));
+        let expired = self.matcher.expire(self.at(self.now));
+        let order: Vec<_> = expired.iter().map(|conn| deadline_of[&conn.0]).collect();
+        assert!(order.is_sorted(), "the most overdue comes first: {order:?}");
+        assert_eq!(expired.len(), due.len(), "expired");
+        self.come_out(expired);
+    }
+
+    fn come_out(&mut self, conns: impl IntoIterator<Item = Conn>) {
+        for conn in conns {
+            assert!(conn.0 < self.offered, "nobody offered {conn:?}");
+            let id = conn.0;
+            assert!(self.out.insert(conn), "{id} came out twice");
+        }
+    }
+
+    fn check(&mut self) {
+        let waiting = self.model.waiting().count();
+        assert_eq!(self.matcher.waiting(), waiting);
+        assert_eq!(self.out.len() + waiting, self.offered, "every connection is in or out");
+        let next = self.model.deadlines().map(|(deadline, _)| deadline).min();
+        assert_eq!(self.matcher.next_deadline(), next.map(|seconds| self.at(seconds)));
+        assert_sound(&self.matcher, self.model.queues.len());
+    }
+}
+
+/// Checks what the matcher's insides promise one another.
+fn assert_sound<Conn>(matcher: &Rendezvous<Conn>, keys: usize) {
+    assert_eq!(matcher.index.len(), keys, "a key is indexed while somebody waits under it");
+    assert_eq!(matcher.quota.waiting(), matcher.waiting());
+    let with_deadline = matcher.waiters.iter().filter(|(_, waiter)| waiter.has_deadline).count();
+    assert_eq!(matcher.with_deadline, with_deadline);
+    let mut in_rings = 0;
+    for &first in &matcher.index {
+        let head = &matcher.waiters[first as usize];
+        let (mut at, mut len) = (first, 0);
+        loop {
+            let waiter = &matcher.waiters[at as usize];
+            assert!(waiter.realm == head.realm && waiter.key == head.key);
+            assert_eq!(matcher.waiters[waiter.next as usize].prev, at);
+            len += 1;
+            at = waiter.next;
+            if at == first {
+                break;
+            }
+        }
+        assert_eq!(head.ring_len, len);
+        in_rings += len as usize;
+    }
+    assert_eq!(in_rings, matcher.waiting(), "whoever waits is in one ring");
+    if matcher.waiting() == 0 {
+        assert_eq!(matcher.quota.sources(), 0, "sources are forgotten with their last waiter");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn every_connection_comes_out_once_as_the_model_says(ops in vec(op(), 0..120)) {
+        let mut bench = Bench::new();
+        for op in &ops {
+            bench.apply(op);
+        }
+        bench.apply(&Op::Close);
+        prop_assert_eq!(bench.out.len(), bench.offered);
+        prop_assert_eq!(bench.matcher.waiting(), 0);
+    }
+}
+
+#[test]
+fn a_ticket_names_one_use_of_its_entry_only() {
+    let mut matcher = Rendezvous::new(Limits::default());
+    let mut offer = |n| match matcher.offer(offer_of(n)) {
+        Offered::Waiting { ticket, .. } => (matcher.withdraw(ticket), ticket),
+        other => panic!("{other:?}"),
+    };
+    let (first, stale) = offer(1);
+    let (second, _) = offer(2);
+    assert_eq!((first, second), (Some(Conn(1)), Some(Conn(2))));
+    let Offered::Waiting { ticket, .. } = matcher.offer(offer_of(3)) else { panic!("it waits") };
+    assert_eq!(ticket.index, stale.index, "the entry is used again");
+    assert_eq!(matcher.withdraw(stale), None);
+    assert_eq!(matcher.withdraw(ticket), Some(Conn(3)));
+}
+
+#[test]
+fn a_burst_leaves_no_memory_behind() {
+    const BURST: usize = 20_000;
+    let bench = Bench::new();
+    let mut matcher = Rendezvous::new(Limits::default());
+    for round in 0..3u64 {
+        let tickets: Vec<_> = (0..BURST)
+            .map(|n| {
+                let deadline = Some(bench.at(1000 + n as u64));
+                match matcher.offer(Offer { deadline, ..offer_of(n) }) {
+                    Offered::Waiting { ticket, .. } => ticket,
+                    other => panic!("round {round}: {other:?}"),
+                }
+            })
+            .collect();
+        assert_sound(&matcher, BURST);
+        for (n, ticket) in tickets.into_iter().enumerate() {
+            assert_eq!(matcher.withdraw(ticket), Some(Conn(n)));
+        }
+        assert_sound(&matcher, 0);
+        assert!(matcher.waiters.capacity() <= BURST / 4, "{} entries", matcher.waiters.capacity());
+        assert!(matcher.index.capacity() <= BURST / 4, "{} keys", matcher.index.capacity());
+        assert!(matcher.deadlines.len() <= 1024, "{} deadlines", matcher.deadlines.len());
+        assert!(matcher.deadlines.capacity() <= BURST / 4);
+    }
+}
+
+fn offer_of(n: usize) -> Offer<Conn> {
+    let key = Key::parse(&n.to_be_bytes()).unwrap();
+    Offer::new(Realm::Plain, key, Side::Upload, Conn(n))
+}
