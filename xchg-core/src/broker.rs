@@ -1,6 +1,7 @@
 //! The matcher shared between threads, the exchanges that run, and the drain.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::exchange::{Exchange, ExchangeHandle, ExchangeId, Finished, Outcome, Shared};
 use crate::quota::Quota;
 use crate::rendezvous::{Offer, Offered, Refusal, Rendezvous, Ticket};
-use crate::{Limits, Realm};
+use crate::{Key, Limits, Realm};
 
 /// A power of two, so that picking a shard is a mask; 16 keep a lock's waiters few up to far more cores than a relay can feed.
 const SHARDS: usize = 16;
@@ -115,7 +116,7 @@ pub enum Event {
 /// The exchanges that run, and what is remembered of those that ended.
 #[derive(Debug)]
 struct Book {
-    running: Mutex<HashMap<ExchangeId, Arc<Shared>>>,
+    running: Mutex<Running>,
     ended: Condvar,
     next_id: AtomicU64,
     completed: AtomicU64,
@@ -124,6 +125,32 @@ struct Book {
     draining: AtomicBool,
     subscribers: Mutex<Vec<Sender<Event>>>,
     has_subscribers: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    exchanges: HashMap<ExchangeId, Arc<Shared>>,
+    /// How many run under each key, so that who wants to be [alone](Offer::alone) need not look at all of them.
+    keys: HashMap<(Realm, Key), usize>,
+}
+
+impl Running {
+    fn add(&mut self, exchange: &Arc<Shared>) {
+        self.exchanges.insert(exchange.id(), exchange.clone());
+        *self.keys.entry((exchange.realm(), exchange.key().clone())).or_insert(0) += 1;
+    }
+
+    fn remove(&mut self, exchange: &Shared) {
+        self.exchanges.remove(&exchange.id());
+        if let Entry::Occupied(mut count) =
+            self.keys.entry((exchange.realm(), exchange.key().clone()))
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -160,10 +187,10 @@ impl<Conn> Broker<Conn> {
         // By key alone, so that a shard sees the key's other realms.
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits matter")]
         let shard = self.inner.hasher.hash_one(&key) as usize % SHARDS;
+        let mut matcher = self.inner.shards[shard].lock();
         if offer.alone && self.inner.book.runs(realm, &key) {
             return Brokered::Refused { conn: offer.conn, why: Refusal::NotAlone };
         }
-        let mut matcher = self.inner.shards[shard].lock();
         match matcher.offer(offer) {
             Offered::Waiting { ticket, elsewhere } => {
                 #[expect(clippy::cast_possible_truncation, reason = "shards are few")]
@@ -206,7 +233,7 @@ impl<Conn> Broker<Conn> {
         let book = &self.inner.book;
         Counts {
             waiting: self.inner.quota.waiting() as u64,
-            exchanging: book.running.lock().len() as u64,
+            exchanging: book.running.lock().exchanges.len() as u64,
             completed: book.completed.load(Ordering::Relaxed),
             failed: book.failed.load(Ordering::Relaxed),
             bytes: book.bytes.load(Ordering::Relaxed),
@@ -217,7 +244,7 @@ impl<Conn> Broker<Conn> {
     /// The exchanges that run, oldest first.
     pub fn exchanges(&self) -> Vec<ExchangeHandle> {
         let running = self.inner.book.running.lock();
-        let mut handles: Vec<_> = running.values().cloned().map(ExchangeHandle).collect();
+        let mut handles: Vec<_> = running.exchanges.values().cloned().map(ExchangeHandle).collect();
         handles.sort_by_key(ExchangeHandle::id);
         handles
     }
@@ -242,7 +269,7 @@ impl Drained {
     /// Blocks until no exchange runs, or until `deadline`; gives the number of those that still run.
     pub fn wait_until(&self, deadline: Option<Instant>) -> usize {
         let mut running = self.book.running.lock();
-        while !running.is_empty() {
+        while !running.exchanges.is_empty() {
             match deadline {
                 None => self.book.ended.wait(&mut running),
                 Some(deadline) => {
@@ -252,21 +279,21 @@ impl Drained {
                 }
             }
         }
-        running.len()
+        running.exchanges.len()
     }
 }
 
 impl Book {
-    fn start(book: &Arc<Book>, realm: Realm, key: crate::Key, now: Instant) -> Exchange {
+    fn start(book: &Arc<Book>, realm: Realm, key: Key, now: Instant) -> Exchange {
         let id = ExchangeId(book.next_id.fetch_add(1, Ordering::Relaxed));
         let shared = Arc::new(Shared::new(id, realm, key, now));
-        book.running.lock().insert(id, shared.clone());
+        book.running.lock().add(&shared);
         book.tell(|| Event::Started(ExchangeHandle(shared.clone())));
         Exchange::new(shared, book.clone())
     }
 
-    fn runs(&self, realm: Realm, key: &crate::Key) -> bool {
-        self.running.lock().values().any(|shared| shared.realm() == realm && shared.key() == key)
+    fn runs(&self, realm: Realm, key: &Key) -> bool {
+        self.running.lock().keys.contains_key(&(realm, key.clone()))
     }
 
     fn tell(&self, event: impl Fn() -> Event) {
@@ -286,8 +313,8 @@ impl Finished for Book {
         counter.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(outcome.bytes(), Ordering::Relaxed);
         let mut running = self.running.lock();
-        running.remove(&exchange.id());
-        if running.is_empty() {
+        running.remove(exchange);
+        if running.exchanges.is_empty() {
             self.ended.notify_all();
         }
         drop(running);

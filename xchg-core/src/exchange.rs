@@ -136,9 +136,12 @@ impl Shared {
         self.id
     }
 
-    /// The first outcome stays.
-    pub(crate) fn finish(&self, outcome: Outcome) {
-        self.outcome.lock().get_or_insert(outcome);
+    fn finish(self: &Arc<Self>, outcome: Outcome, broker: &dyn Finished) {
+        let mut slot = self.outcome.lock();
+        *slot = Some(outcome);
+        // Still under the lock: whoever learns of the end finds it in the broker's counts.
+        broker.finished(self, outcome);
+        drop(slot);
         // A hook may hold what the exchange ran on; nobody needs it any more.
         *self.on_cancel.lock() = None;
         self.ended.notify_all();
@@ -260,7 +263,8 @@ impl Exchange {
         self.shared.cancelled.load(Ordering::Acquire)
     }
 
-    /// Has `hook` called when a handle asks for the end, at once if one has already.
+    /// Has `hook` called when a handle asks for the end, at once if one has already; and again if one asks again. It is called
+    /// under a lock of the exchange's, so that it must neither finish nor cancel the exchange itself. Replaces an earlier hook.
     pub fn on_cancel(&self, hook: impl Fn() + Send + 'static) {
         let mut slot = self.shared.on_cancel.lock();
         if self.is_cancelled() {
@@ -276,8 +280,7 @@ impl Exchange {
 
     fn end(&mut self, outcome: Outcome) {
         if let Some(broker) = self.on_finish.take() {
-            self.shared.finish(outcome);
-            broker.finished(&self.shared, outcome);
+            self.shared.finish(outcome, &*broker);
         }
     }
 }
