@@ -15,6 +15,7 @@ mod socket;
 mod splice;
 
 use std::io;
+use std::sync::Arc;
 
 pub use blocking::run;
 pub use flow::{Flow, Want};
@@ -49,7 +50,8 @@ pub trait Duplex {
     /// Ends both directions at once, so that blocked calls on other threads return.
     fn abort(&self);
 
-    /// The socket from which the next bytes may be taken past [`read`](Self::read), and how many of them at most.
+    /// The socket from which the next bytes may be taken past [`read`](Self::read), and how many of them at most; at least one. Whether
+    /// the socket's end is the connection's, `read` is asked.
     #[cfg(target_os = "linux")]
     fn splice_source(&self) -> Option<(std::os::fd::BorrowedFd<'_>, usize)> {
         None
@@ -63,5 +65,39 @@ pub trait Duplex {
     #[cfg(target_os = "linux")]
     fn splice_sink(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None
+    }
+}
+
+/// A connection that others hold too, or of whatever type behind `Arc<dyn Duplex + Send + Sync>`.
+impl<T: Duplex + ?Sized> Duplex for Arc<T> {
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        (**self).read(buf)
+    }
+
+    fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        (**self).write(buf)
+    }
+
+    fn half_close(&self) -> io::Result<()> {
+        (**self).half_close()
+    }
+
+    fn abort(&self) {
+        (**self).abort();
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splice_source(&self) -> Option<(std::os::fd::BorrowedFd<'_>, usize)> {
+        (**self).splice_source()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn on_spliced(&self, n: usize) {
+        (**self).on_spliced(n);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splice_sink(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        (**self).splice_sink()
     }
 }

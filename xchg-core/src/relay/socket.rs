@@ -10,6 +10,9 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use super::Duplex;
 
 /// A connected stream socket: TCP, unix, or one end of a pair.
+///
+/// [`abort`](Duplex::abort) shuts it down both ways, which its peer cannot tell from a proper end. Peers that must know a cut stream
+/// from a whole one need lengths or an end mark in it, as PROTOCOL.md section 2 has them.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::exhaustive_structs, reason = "a newtype")]
 pub struct Socket<T>(pub T);
