@@ -41,20 +41,25 @@ impl Quota {
 
     /// Counts one more who waits, unless a limit forbids it.
     pub(crate) fn take(&self, source: Source) -> Result<(), Refusal> {
+        if !self.counts_sources() {
+            return self.take_place();
+        }
+        let mut per_source = self.per_source.lock();
+        let count = per_source.get(&source).copied().unwrap_or(0);
+        if count >= self.limits.waiting_per_source {
+            return Err(Refusal::SourceFull);
+        }
+        self.take_place()?;
+        per_source.insert(source, count + 1);
+        Ok(())
+    }
+
+    fn take_place(&self) -> Result<(), Refusal> {
         // Relaxed: the counter guards no other memory.
         let room = |waiting| (waiting < self.limits.waiting).then_some(waiting + 1);
         self.waiting
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
             .map_err(|_| Refusal::Full)?;
-        if self.counts_sources() {
-            let mut per_source = self.per_source.lock();
-            let count = per_source.entry(source).or_insert(0);
-            if *count >= self.limits.waiting_per_source {
-                self.waiting.fetch_sub(1, Ordering::Relaxed);
-                return Err(Refusal::SourceFull);
-            }
-            *count += 1;
-        }
         Ok(())
     }
 

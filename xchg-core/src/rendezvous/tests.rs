@@ -120,10 +120,10 @@ impl Model {
             return Expected::Refused(Refusal::NotAlone);
         } else if before == LIMITS.waiting_per_key {
             return Expected::Refused(Refusal::KeyFull);
-        } else if self.waiting().count() == LIMITS.waiting {
-            return Expected::Refused(Refusal::Full);
         } else if of_source == LIMITS.waiting_per_source {
             return Expected::Refused(Refusal::SourceFull);
+        } else if self.waiting().count() == LIMITS.waiting {
+            return Expected::Refused(Refusal::Full);
         }
         let other = match realm {
             Realm::Plain => Some(Realm::Sealed),
