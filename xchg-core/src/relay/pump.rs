@@ -65,6 +65,10 @@ impl Turn {
 }
 
 /// A [`Flow`] and the bytes it holds.
+///
+/// Small streams are copied. Once a read fills the buffer, bytes bypass user space (Linux only) where the connections are a
+/// [source](Duplex::splice_source) and a [sink](Duplex::splice_sink) of that; a sink whose peer has left then raises SIGPIPE,
+/// which Rust's runtime ignores from the start and the process must not switch on again.
 #[derive(Debug)]
 pub struct Pump {
     flow: Flow,
@@ -121,9 +125,12 @@ impl Pump {
     /// Has `words` written behind what is held, before anything that is yet to be read. They count for nothing.
     ///
     /// # Panics
-    /// If payload is held in a pipe, or the flow has ended: words are for flows that discard.
+    /// If the flow is not [discarding](Self::discarding), or has ended: words go where no payload goes.
     pub fn say(&mut self, words: &[u8]) {
         assert!(self.discards && !self.has_ended(), "words go where no payload goes");
+        if words.is_empty() {
+            return;
+        }
         let mut bytes = match std::mem::replace(&mut self.held, Held::Nothing) {
             Held::Bytes { bytes, from } => bytes[from..].to_vec(),
             _ => Vec::new(),
@@ -188,12 +195,16 @@ impl Pump {
     ) -> Result<u64, Turn> {
         #[cfg(target_os = "linux")]
         if self.mode == Mode::Splice
+            && resources.pipes.may_be_used()
             && sink.splice_sink().is_some()
             && let Some((fd, len)) = source.splice_source()
         {
             let n = self.splice_in(fd, len, resources)?;
-            source.on_spliced(n);
-            return Ok(n as u64);
+            if n > 0 {
+                source.on_spliced(n);
+                return Ok(n as u64);
+            }
+            // Its end, or no splicing: a read tells which, and whether the end is a proper one.
         }
         let scratch = &mut resources.scratch;
         let n = match source.read(scratch) {
@@ -245,11 +256,13 @@ impl Pump {
                 let sink =
                     sink.splice_sink().expect("a pipe is filled only for a sink that splices");
                 let len = usize::try_from(self.flow.held()).unwrap_or(usize::MAX);
-                pipe.empty(sink, len, false).map_err(io::Error::from)
+                pipe.empty(sink, len).map_err(io::Error::from)
             }
             Held::Nothing => unreachable!("whatever the flow holds is somewhere"),
         };
         match written {
+            // Lest a connection that takes nothing and does not say so spin its thread for ever.
+            Ok(0) => return Err(Turn::SinkFailed(io::ErrorKind::WriteZero.into())),
             Ok(n) => self.on_written(n as u64, moved),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(Turn::SinkBlocked);
@@ -275,7 +288,7 @@ impl Pump {
         *moved += n - words;
     }
 
-    /// Fills a pipe from `source`, or falls back to copying where the kernel refuses.
+    /// Fills a pipe from `source`. Nothing, if the source has ended, or the kernel refuses: copying goes on from there.
     #[cfg(target_os = "linux")]
     fn splice_in(
         &mut self,
@@ -294,7 +307,6 @@ impl Pump {
         match pipe.fill(source, len) {
             Ok(0) => {
                 resources.pipes.give_back(pipe);
-                self.flow.on_read(0);
                 Ok(0)
             }
             Ok(n) => {
@@ -316,3 +328,7 @@ impl Pump {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests;

@@ -29,15 +29,12 @@ impl Pipe {
         retry_on_intr(|| splice(source, None, &self.write, None, len, flags))
     }
 
-    /// Moves up to `len` bytes of the pipe to `sink`. `more` says that others will follow soon.
-    pub(super) fn empty(
-        &self,
-        sink: BorrowedFd<'_>,
-        len: usize,
-        more: bool,
-    ) -> Result<usize, Errno> {
-        let mut flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        flags.set(SpliceFlags::MORE, more);
+    /// Moves up to `len` bytes of the pipe to `sink`.
+    ///
+    /// To a sink whose peer has left it raises SIGPIPE, which splice(2) has no flag to suppress. Rust programs ignore that signal
+    /// unless they ask for it; they must not while they relay.
+    pub(super) fn empty(&self, sink: BorrowedFd<'_>, len: usize) -> Result<usize, Errno> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         retry_on_intr(|| splice(&self.read, None, sink, None, len, flags))
     }
 }
@@ -55,6 +52,11 @@ impl Pipes {
         Pipes { idle: Vec::new(), capacity, keep }
     }
 
+    /// Whether there is any use in taking one: a capacity of 0 switches pipes off.
+    pub(super) fn may_be_used(&self) -> bool {
+        self.capacity > 0
+    }
+
     pub(super) fn take(&mut self) -> Result<Pipe, Errno> {
         match self.idle.pop() {
             Some(pipe) => Ok(pipe),
@@ -64,8 +66,15 @@ impl Pipes {
 
     /// Takes back a pipe, which must be empty: what is left in it would reach another exchange.
     pub(super) fn give_back(&mut self, pipe: Pipe) {
+        debug_assert_eq!(rustix::io::ioctl_fionread(&pipe.read), Ok(0), "bytes left in a pipe");
         if self.idle.len() < self.keep {
             self.idle.push(pipe);
         }
+    }
+
+    /// How many are idle.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.idle.len()
     }
 }
