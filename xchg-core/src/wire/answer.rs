@@ -114,6 +114,9 @@ impl Answer {
     pub const MAX_TEXT_LEN: usize = 1024;
 
     /// The answer's bytes on the wire.
+    ///
+    /// # Panics
+    /// If it points to [`Realm::Transit`], whose peers speak a dialect of their own.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         let kind = match self {

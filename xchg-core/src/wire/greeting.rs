@@ -121,6 +121,9 @@ impl Greeting {
     }
 
     /// The greeting's bytes on the wire.
+    ///
+    /// # Panics
+    /// If it offers in [`Realm::Transit`], whose peers speak a dialect of their own.
     pub fn encode(&self) -> Vec<u8> {
         let (command, body) = match &self.command {
             Command::Offer(offer) => {
