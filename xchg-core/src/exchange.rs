@@ -258,6 +258,16 @@ impl Exchange {
         self.shared.moved[side].load(Ordering::Relaxed)
     }
 
+    /// Payload bytes moved so far, as an [`Outcome`] has them: from uploader to downloader, and between equals, whose realm is
+    /// [`Realm::Transit`], both ways.
+    pub fn bytes(&self) -> u64 {
+        let back = match self.realm() {
+            Realm::Transit => self.moved_from(Side::Download),
+            _ => 0,
+        };
+        self.moved_from(Side::Upload) + back
+    }
+
     /// Whether a handle has asked for the end.
     pub fn is_cancelled(&self) -> bool {
         self.shared.cancelled.load(Ordering::Acquire)
@@ -287,7 +297,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.end(Outcome::Cancelled { bytes: self.moved_from(Side::Upload) });
+        self.end(Outcome::Cancelled { bytes: self.bytes() });
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use xchg_core::{
     Broker, Brokered, Event, ExchangeHandle, Key, Limits, Offer, Outcome, Pair, Place, Realm,
-    Refusal, Side, Source,
+    Refusal, Role, Side, Source,
 };
 
 /// A connection that can be neither copied nor made twice.
@@ -314,6 +314,26 @@ fn handles_show_how_far_an_exchange_is() {
     assert_eq!(handle.outcome(), Some(Outcome::Cancelled { bytes: 15 }), "dropped unfinished");
     assert_eq!(broker.counts().failed, 1);
     assert!(broker.exchanges().is_empty());
+}
+
+#[test]
+fn between_equals_the_bytes_of_both_ways_count() {
+    let broker = Broker::new(Limits::default());
+    for (realm, bytes) in [(Realm::Sealed, 10), (Realm::Transit, 11)] {
+        let role = |side| match realm {
+            Realm::Transit => Role::Label(None),
+            _ => Role::Side(side),
+        };
+        let offer = |side| Offer { realm, role: role(side), ..offer_of(0, 1, side) };
+        waits(broker.offer(offer(Side::Upload), now()));
+        let pair = paired(broker.offer(offer(Side::Download), now()));
+        let handle = pair.exchange.handle();
+        pair.exchange.add_moved(Side::Upload, 10);
+        pair.exchange.add_moved(Side::Download, 1);
+        assert_eq!(pair.exchange.bytes(), bytes);
+        drop(pair);
+        assert_eq!(handle.wait(), Outcome::Cancelled { bytes });
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ where
             Err(_) => ends.cut(End::Cancelled),
         }
     });
-    let bytes = exchange.moved_from(Side::Upload);
+    let bytes = exchange.bytes();
     let outcome = match ends.end.get_or_init(|| End::Whole) {
         End::Whole => Outcome::Completed { bytes },
         End::Lost(side) => Outcome::lost(*side, bytes),
