@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use xchg_core::relay::{Pump, Resources, Turn};
-use xchg_core::{Exchange, Outcome, Realm, Side, Sides};
+use xchg_core::{Exchange, Outcome, Side, Sides};
 
 use super::{Id, Worker};
 use crate::connection::{Brought, Connection, State};
@@ -109,7 +109,7 @@ impl Worker {
     pub(super) fn drive(&mut self, index: u32) {
         let now = self.timers.now();
         let running = &mut self.exchanges[index as usize];
-        let bytes = running.bytes();
+        let bytes = running.exchange.bytes();
         if running.exchange.is_cancelled() {
             return self.end(index, Outcome::Cancelled { bytes });
         }
@@ -135,7 +135,7 @@ impl Worker {
                 running.deadline = now.after(self.shared.config.idle_timeout);
             }
         }
-        let bytes = running.bytes();
+        let bytes = running.exchange.bytes();
         if let Some((side, error)) = lost.or_else(|| running.failed(&peers)) {
             tracing::debug!(exchange = %running.exchange.id(), side = side.as_str(), %error, "lost");
             return self.end(index, Outcome::lost(side, bytes));
@@ -156,7 +156,7 @@ impl Worker {
 
     pub(super) fn on_exchange_timer(&mut self, index: u32) {
         let running = &self.exchanges[index as usize];
-        let bytes = running.bytes();
+        let bytes = running.exchange.bytes();
         // A downloader that has been sent all and its end, and has had all that time to read it: not every one closes.
         let outcome = match running.pumps.upload.has_ended() {
             true => Outcome::Completed { bytes },
@@ -167,7 +167,7 @@ impl Worker {
 
     /// Ends an exchange whose handling went wrong.
     pub(super) fn abandon(&mut self, index: u32) {
-        let bytes = self.exchanges[index as usize].bytes();
+        let bytes = self.exchanges[index as usize].exchange.bytes();
         self.end(index, Outcome::Cancelled { bytes });
     }
 
@@ -207,15 +207,6 @@ impl Worker {
 }
 
 impl Running {
-    /// Payload bytes moved; between equals in both directions.
-    fn bytes(&self) -> u64 {
-        let back = match self.exchange.realm() {
-            Realm::Transit => self.exchange.moved_from(Side::Download),
-            _ => 0,
-        };
-        self.exchange.moved_from(Side::Upload) + back
-    }
-
     /// Whose connection the poll has seen fail, if its part is not over.
     fn failed(&self, peers: &Sides<&mut Connection>) -> Option<(Side, io::Error)> {
         let matters = |side: Side| {
