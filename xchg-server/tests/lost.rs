@@ -1,0 +1,204 @@
+//! Exchanges that do not end whole: who is told what, and which outcome is reported.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod common;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use common::{DEADLINE, InProcess, Peer, assert_lost, config, eventually, payload};
+use xchg_core::{Event, Outcome, Side};
+use xchg_server::Config;
+
+#[derive(Clone, Copy, Debug)]
+enum Speaks {
+    Classic,
+    Native,
+}
+
+/// A matched uploader and downloader of any two dialects.
+fn pair(server: &InProcess, uploads: Speaks, downloads: Speaks) -> (Peer, Peer) {
+    let peer = |speaks, side, command| match speaks {
+        Speaks::Classic => Peer::classic(server.address(), command, "pair"),
+        Speaks::Native => Peer::native(server.address(), side, "pair"),
+    };
+    let running = server.exchanges().len();
+    let mut downloader = peer(downloads, Side::Download, b'G');
+    server.await_waiting(1);
+    let mut uploader = peer(uploads, Side::Upload, b'P');
+    for (speaks, peer) in [(uploads, &mut uploader), (downloads, &mut downloader)] {
+        if matches!(speaks, Speaks::Native) {
+            peer.matched();
+        }
+    }
+    // Classic peers are not told.
+    eventually("they are paired", || server.exchanges().len() == running + 1);
+    (uploader, downloader)
+}
+
+fn of_all_dialects(check: impl Fn(Speaks, Speaks)) {
+    for uploads in [Speaks::Classic, Speaks::Native] {
+        for downloads in [Speaks::Classic, Speaks::Native] {
+            check(uploads, downloads);
+        }
+    }
+}
+
+/// Sends until that fails.
+fn send_until_told(uploader: &Peer) -> io::Error {
+    let mut stream = uploader.stream();
+    let chunk = payload(1, 1 << 20);
+    for _ in 0..4096 {
+        if let Err(error) = stream.write_all(&chunk) {
+            return error;
+        }
+    }
+    panic!("4 GiB were taken for a downloader that is gone");
+}
+
+#[test]
+fn a_downloader_sees_a_reset_when_its_uploader_is_lost() {
+    let server = InProcess::default();
+    of_all_dialects(|uploads, downloads| {
+        let (mut uploader, mut downloader) = pair(&server, uploads, downloads);
+        let part = payload(2, 100_000);
+        uploader.send(&part);
+        assert!(downloader.read(part.len()) == part);
+        uploader.reset();
+        assert_lost(downloader.rest());
+        assert_eq!(server.next_outcome(), Outcome::UploaderLost { bytes: 100_000 });
+    });
+}
+
+#[test]
+fn an_uploader_is_told_at_once_when_its_downloader_is_lost() {
+    let server = InProcess::default();
+    of_all_dialects(|uploads, downloads| {
+        // In the midst of the transfer, while both directions are full.
+        let (mut uploader, mut downloader) = pair(&server, uploads, downloads);
+        uploader.send(&payload(3, 500_000));
+        downloader.read(1);
+        downloader.reset();
+        assert_lost(Err::<(), _>(send_until_told(&uploader)));
+        assert!(matches!(server.next_outcome(), Outcome::DownloaderLost { .. }));
+
+        // Without a byte on its way, too.
+        let (mut uploader, downloader) = pair(&server, uploads, downloads);
+        downloader.reset();
+        assert_lost(uploader.rest());
+        assert_eq!(server.next_outcome(), Outcome::DownloaderLost { bytes: 0 });
+    });
+}
+
+/// It closes without a reset; the next byte that reaches it shows that nobody reads.
+#[test]
+fn a_downloader_that_closes_midway_is_lost() {
+    let server = InProcess::default();
+    of_all_dialects(|uploads, downloads| {
+        let (mut uploader, mut downloader) = pair(&server, uploads, downloads);
+        uploader.send(b"part");
+        assert_eq!(downloader.read(4), b"part");
+        drop(downloader);
+        assert_lost(Err::<(), _>(send_until_told(&uploader)));
+        assert!(matches!(server.next_outcome(), Outcome::DownloaderLost { .. }));
+    });
+}
+
+#[test]
+fn a_downloader_that_never_reads_times_out() {
+    let idle_timeout = Duration::from_millis(200);
+    let server = InProcess::start(Config { idle_timeout, ..config() });
+    of_all_dialects(|uploads, downloads| {
+        let (uploader, mut downloader) = pair(&server, uploads, downloads);
+        assert_lost(Err::<(), _>(send_until_told(&uploader)));
+        assert!(matches!(server.next_outcome(), Outcome::TimedOut { .. }));
+        // It gets what was on its way already, and then no clean end.
+        assert_lost(downloader.rest());
+    });
+}
+
+#[test]
+fn an_uploader_that_never_sends_times_out() {
+    let idle_timeout = Duration::from_millis(200);
+    let server = InProcess::start(Config { idle_timeout, ..config() });
+    of_all_dialects(|uploads, downloads| {
+        let (mut uploader, mut downloader) = pair(&server, uploads, downloads);
+        assert_lost(downloader.rest());
+        assert_lost(uploader.rest());
+        assert_eq!(server.next_outcome(), Outcome::TimedOut { bytes: 0 });
+    });
+}
+
+#[test]
+fn an_uploader_may_trickle() {
+    let server = InProcess::default();
+    of_all_dialects(|uploads, downloads| {
+        let (mut uploader, mut downloader) = pair(&server, uploads, downloads);
+        for byte in 0..=255 {
+            uploader.send(&[byte]);
+            assert_eq!(downloader.read(1), [byte]);
+        }
+        uploader.half_close();
+        assert_eq!(downloader.whole(), b"");
+        assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 256 });
+    });
+}
+
+/// Some keep the connection open when they have it all; the uploader need not wait for them for ever.
+#[test]
+fn a_classic_downloader_that_never_closes_has_all_when_its_time_is_up() {
+    let closing_timeout = Duration::from_millis(50);
+    let server = InProcess::start(Config { closing_timeout, ..config() });
+    let (uploader, mut downloader) = pair(&server, Speaks::Native, Speaks::Classic);
+    let mut uploader = uploader.send_all(b"all of it");
+    assert_eq!(uploader.rest().unwrap(), b"");
+    assert_eq!(downloader.rest().unwrap(), b"all of it");
+    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 9 });
+}
+
+#[test]
+fn a_handle_cancels_its_exchange_and_resets_both() {
+    let server = InProcess::default();
+    of_all_dialects(|uploads, downloads| {
+        let (mut uploader, mut downloader) = pair(&server, uploads, downloads);
+        uploader.send(b"part");
+        assert_eq!(downloader.read(4), b"part");
+        let handle = server.next_exchange();
+        handle.cancel();
+        assert_eq!(handle.wait(), Outcome::Cancelled { bytes: 4 });
+        assert_lost(downloader.rest());
+        assert_lost(uploader.rest());
+        assert_eq!(server.next_outcome(), Outcome::Cancelled { bytes: 4 });
+        // Once it is over, that changes nothing.
+        handle.cancel();
+        assert_eq!(handle.outcome(), Some(Outcome::Cancelled { bytes: 4 }));
+    });
+}
+
+#[test]
+fn events_handles_and_counts_tell_the_same_story() {
+    let server = InProcess::default();
+    let (mut uploader, mut downloader) = pair(&server, Speaks::Classic, Speaks::Classic);
+    uploader.send(b"four");
+    assert_eq!(downloader.read(4), b"four");
+    let running = server.exchanges();
+    assert_eq!(running.len(), 1);
+    assert_eq!((running[0].key().as_bytes(), running[0].outcome()), (&b"pair"[..], None));
+    let Ok(Event::Started(started)) = server.events().recv_timeout(DEADLINE) else {
+        panic!("an exchange starts before it ends")
+    };
+    assert_eq!(started.id(), running[0].id());
+    uploader.reset();
+    let Ok(Event::Ended(ended, outcome)) = server.events().recv_timeout(DEADLINE) else {
+        panic!("an exchange ends once")
+    };
+    assert_eq!((ended.id(), outcome), (started.id(), Outcome::UploaderLost { bytes: 4 }));
+    assert_eq!((ended.outcome(), ended.moved_from(Side::Upload)), (Some(outcome), 4));
+    assert!(server.exchanges().is_empty());
+    let (uploader, downloader) = pair(&server, Speaks::Classic, Speaks::Classic);
+    drop(uploader.send_all(b"fine!"));
+    assert_eq!(downloader.whole(), b"fine!");
+    server.await_counts("the second ends", |counts| counts.exchanging == 0);
+    let counts = server.counts();
+    assert_eq!((counts.completed, counts.failed, counts.bytes, counts.waiting), (1, 1, 9, 0));
+}
