@@ -10,6 +10,9 @@ use common::{DEADLINE, InProcess, Peer, assert_lost, config, eventually, payload
 use xchg_core::{Event, Outcome, Side};
 use xchg_server::Config;
 
+/// Shorter than any test's patience, and longer than a loaded machine stops for.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+
 #[derive(Clone, Copy, Debug)]
 enum Speaks {
     Classic,
@@ -127,6 +130,32 @@ fn an_uploader_that_never_sends_times_out() {
         assert_lost(uploader.rest());
         assert_eq!(server.next_outcome(), Outcome::TimedOut { bytes: 0 });
     });
+}
+
+/// The time is counted from the last byte, whatever timers were set while the peers waited.
+#[test]
+fn an_exchange_that_moves_outlives_the_idle_timeout() {
+    let heartbeat = Duration::from_millis(1);
+    let server = InProcess::start(Config { idle_timeout: IDLE_TIMEOUT, heartbeat, ..config() });
+    for downloads in [Speaks::Classic, Speaks::Native] {
+        let (mut uploader, mut downloader) = pair(&server, Speaks::Native, downloads);
+        // Another, begun later, in which nothing moves: when it times out, this one is older than that.
+        let _idle = pair(&server, Speaks::Native, Speaks::Native);
+        let mut sent = 0;
+        let outcome = loop {
+            match server.events().try_recv() {
+                Ok(Event::Ended(_, outcome)) => break outcome,
+                _ => {
+                    uploader.send(b".");
+                    assert_eq!(downloader.read(1), b".");
+                    sent += 1;
+                }
+            }
+        };
+        assert_eq!(outcome, Outcome::TimedOut { bytes: 0 }, "it was the idle one that ended");
+        drop((uploader, downloader));
+        assert_eq!(server.next_outcome(), Outcome::Completed { bytes: sent });
+    }
 }
 
 #[test]

@@ -76,8 +76,10 @@ impl Worker {
         for side in Side::BOTH {
             let connection = &mut self.connections[slots[side] as usize];
             connection.state = State::Exchanging { exchange: index };
-            connection.deadline = deadline;
+            connection.deadline = Tick::NEVER;
         }
+        // One timer serves both; what the other's was set to while it waited comes to nothing.
+        self.connections[slots.upload as usize].deadline = deadline;
         if self.shared.is_cutting() {
             return self.cut(index);
         }
