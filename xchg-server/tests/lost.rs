@@ -176,13 +176,23 @@ fn an_uploader_may_trickle() {
 /// Some keep the connection open when they have it all; the uploader need not wait for them for ever.
 #[test]
 fn a_classic_downloader_that_never_closes_has_all_when_its_time_is_up() {
-    let closing_timeout = Duration::from_millis(50);
-    let server = InProcess::start(Config { closing_timeout, ..config() });
+    let server = InProcess::start(Config { idle_timeout: IDLE_TIMEOUT, ..config() });
     let (uploader, mut downloader) = pair(&server, Speaks::Native, Speaks::Classic);
     let mut uploader = uploader.send_all(b"all of it");
     assert_eq!(uploader.rest().unwrap(), b"");
     assert_eq!(downloader.rest().unwrap(), b"all of it");
     assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 9 });
+}
+
+/// Its answer is awaited: without it nothing is whole.
+#[test]
+fn a_native_downloader_that_never_answers_times_out() {
+    let server = InProcess::start(Config { idle_timeout: IDLE_TIMEOUT, ..config() });
+    let (uploader, mut downloader) = pair(&server, Speaks::Native, Speaks::Native);
+    let mut uploader = uploader.send_all(b"all of it");
+    assert_eq!(downloader.rest().unwrap(), b"all of it");
+    assert_lost(uploader.rest());
+    assert_eq!(server.next_outcome(), Outcome::TimedOut { bytes: 9 });
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl Worker {
         let running = &self.exchanges[index as usize];
         let bytes = running.exchange.bytes();
         // A downloader that has been sent all and its end, and has had all that time to read it: not every one closes.
-        let outcome = match running.pumps.upload.has_ended() {
+        let outcome = match running.is_closing() {
             true => Outcome::Completed { bytes },
             false => Outcome::TimedOut { bytes },
         };
@@ -209,6 +209,11 @@ impl Worker {
 }
 
 impl Running {
+    /// Whether the downloader has been sent all, and only its own end is awaited, of which nobody is told.
+    fn is_closing(&self) -> bool {
+        self.pumps.upload.has_ended() && self.pumps.download.is_discarding()
+    }
+
     /// Whose connection the poll has seen fail, if its part is not over.
     fn failed(&self, peers: &Sides<&mut Connection>) -> Option<(Side, io::Error)> {
         let matters = |side: Side| {
