@@ -26,8 +26,8 @@ pub(crate) struct Connection {
     /// Whether a read may find something, a write find room: what the poll has said and no call has refuted since.
     pub(crate) is_readable: bool,
     pub(crate) is_writable: bool,
-    /// Whether the poll has reported an error. `read` may hide it: behind unread bytes a reset looks like an end.
-    pub(crate) has_failed: bool,
+    /// The error that the poll has reported. `read` may hide it: behind unread bytes a reset looks like an end.
+    pub(crate) failure: Option<io::ErrorKind>,
     pub(crate) dialect: Option<Dialect>,
     pub(crate) state: State,
     /// When the state is over, and when the worker's timer next looks.
@@ -87,7 +87,7 @@ impl Connection {
             is_registered: false,
             is_readable: true,
             is_writable: true,
-            has_failed: false,
+            failure: None,
             dialect: None,
             state: State::Greeting(Vec::new()),
             deadline: Tick::NEVER,
@@ -106,6 +106,20 @@ impl Connection {
         registry.register(&mut mio::unix::SourceFd(&fd), token, both)?;
         self.is_registered = true;
         Ok(())
+    }
+
+    /// Notes the error that the poll has reported.
+    pub(crate) fn on_error(&mut self) {
+        let error = SockRef::from(&self.socket.0).take_error().ok().flatten();
+        self.failure = Some(error.map_or(io::ErrorKind::ConnectionReset, |error| error.kind()));
+    }
+
+    /// By what error the peer is lost, that is still to hear something or not.
+    ///
+    /// A reset behind the peer's end is `EPIPE`. All that it said is here then, and only what it was still to hear is lost. So it goes with an
+    /// uploader that has closed: a minute later its system knows the connection no more, and resets it when it is probed.
+    pub(crate) fn lost(&self, is_to_hear: bool) -> Option<io::ErrorKind> {
+        self.failure.filter(|&error| is_to_hear || error != io::ErrorKind::BrokenPipe)
     }
 
     /// Sends words that must fit at once: a peer that has not read the few bytes before them is gone.

@@ -7,8 +7,9 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::thread;
 
-use common::{InProcess, Peer, assert_lost, classic_greeting, eventually, payload};
+use common::{InProcess, Peer, assert_lost, classic_greeting, config, eventually, payload};
 use xchg_core::Outcome;
+use xchg_server::Config;
 
 /// More than the sockets' buffers at both ends hold, however far the kernel lets them grow.
 const LARGER_THAN_BUFFERS: usize = 48 << 20;
@@ -74,6 +75,38 @@ fn an_uploader_may_close_before_its_downloader_comes() {
         assert!(download(server.address(), "left").rest().unwrap() == file, "{len} bytes");
         assert_eq!(server.next_outcome(), Outcome::Completed { bytes: len as u64 });
     }
+}
+
+/// Some systems answer a keepalive probe for a connection that was closed a minute ago with a reset. What had been sent
+/// before, and that it was all, is at the server already.
+#[test]
+fn a_reset_behind_the_end_of_an_upload_takes_nothing_back() {
+    let server = InProcess::default();
+    let file = payload(3, 30_000);
+
+    // While it waits.
+    let uploader = upload(server.address(), "waits").send_all(&file);
+    uploader.await_acknowledged();
+    uploader.reset();
+    server.await_waiting(1);
+    assert!(download(server.address(), "waits").rest().unwrap() == file);
+    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 30_000 });
+
+    // While its counterpart reads slowly.
+    let server = InProcess::start(Config {
+        recv_buffer: Some(1 << 20),
+        send_buffer: Some(4 << 10),
+        ..config()
+    });
+    let file = payload(4, 1 << 20);
+    let mut downloader = download(server.address(), "reads");
+    server.await_waiting(1);
+    let uploader = upload(server.address(), "reads").send_all(&file);
+    let first = downloader.read(1);
+    uploader.await_acknowledged();
+    uploader.reset();
+    assert!([first, downloader.whole()].concat() == file);
+    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 1 << 20 });
 }
 
 #[test]

@@ -177,13 +177,15 @@ impl Worker {
         let Some(connection) = self.connection(id) else { return };
         connection.is_readable |= event.is_readable() || event.is_read_closed();
         connection.is_writable |= event.is_writable();
-        connection.has_failed |= event.is_error();
+        if event.is_error() {
+            connection.on_error();
+        }
         match &connection.state {
             State::Greeting(_) => self.greet(id.slot),
             State::Waiting(waiting) => {
-                let left = event.is_error()
-                    || event.is_write_closed()
-                    || (waiting.leaves_by_ending && event.is_read_closed());
+                let ends = event.is_read_closed() || event.is_write_closed();
+                let left = connection.lost(waiting.leaves_by_ending).is_some()
+                    || (waiting.leaves_by_ending && ends);
                 let impatient = connection.dialect.and_then(Dialect::impatient);
                 match impatient {
                     _ if left => self.withdraw(id.slot),

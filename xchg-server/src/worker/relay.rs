@@ -121,16 +121,20 @@ impl Worker {
             .get2_mut(upload as usize, download as usize)
             .expect("an exchange has two connections, and they stay as long as it runs");
         let mut peers = Sides { upload, download };
-        let mut lost = None;
+        // Before anything is read: what is left of a reset connection ends like a whole one.
+        let mut lost = running.failed(&peers);
         let mut goes_on = false;
         for side in Side::BOTH {
+            if lost.is_some() {
+                break;
+            }
             let mut moved = 0;
             match turn(&mut running.pumps[side], side, &mut peers, &mut self.resources, &mut moved)
             {
                 Turned::Blocked => {}
                 Turned::Full => be_patient(running, &peers, !side, self.shared.config.idle_timeout),
                 Turned::Spent => goes_on = true,
-                Turned::Lost(side, error) => lost = lost.or(Some((side, error))),
+                Turned::Lost(side, error) => lost = Some((side, error.kind())),
             }
             if moved > 0 {
                 running.exchange.add_moved(side, moved);
@@ -138,7 +142,7 @@ impl Worker {
             }
         }
         let bytes = running.exchange.bytes();
-        if let Some((side, error)) = lost.or_else(|| running.failed(&peers)) {
+        if let Some((side, error)) = lost {
             tracing::debug!(exchange = %running.exchange.id(), side = side.as_str(), %error, "lost");
             return self.end(index, Outcome::lost(side, bytes));
         }
@@ -215,14 +219,13 @@ impl Running {
     }
 
     /// Whose connection the poll has seen fail, if its part is not over.
-    fn failed(&self, peers: &Sides<&mut Connection>) -> Option<(Side, io::Error)> {
-        let matters = |side: Side| {
+    fn failed(&self, peers: &Sides<&mut Connection>) -> Option<(Side, io::ErrorKind)> {
+        Side::BOTH.into_iter().find_map(|side| {
             let (from, to) = (&self.pumps[side], &self.pumps[!side]);
-            !from.has_ended() || !(to.has_ended() || to.is_discarding())
-        };
-        let side = Side::BOTH.into_iter().find(|&side| peers[side].has_failed && matters(side))?;
-        let error = SockRef::from(&peers[side].socket.0).take_error().ok().flatten();
-        Some((side, error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())))
+            let is_to_hear = !(to.has_ended() || to.is_discarding());
+            let is_over = from.has_ended() && !is_to_hear;
+            peers[side].lost(is_to_hear).filter(|_| !is_over).map(|error| (side, error))
+        })
     }
 }
 
