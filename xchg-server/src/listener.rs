@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -150,8 +151,9 @@ fn open_unix(path: &Path, config: &Config) -> io::Result<Listener> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     if let Err(error) = socket.bind(&address) {
-        // A file that nobody listens behind is what a killed server left.
+        // A socket that nobody listens behind is what a killed server left. Other files refuse a connection in the same way.
         let stale = error.kind() == io::ErrorKind::AddrInUse
+            && std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
             && Socket::new(Domain::UNIX, Type::STREAM, None)?
                 .connect(&address)
                 .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
@@ -218,6 +220,34 @@ impl Drop for Listener {
         if let Some(path) = &self.unlink {
             // Its only harm is a stale file, which the next start removes.
             std::fs::remove_file(path).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_on_this_machine_are_told_by_their_address() {
+        for (address, is_local) in [
+            (None, true),
+            (Some("127.0.0.1"), true),
+            (Some("127.255.0.9"), true),
+            (Some("::1"), true),
+            (Some("::ffff:127.0.0.1"), true),
+            (Some("::ffff:192.0.2.1"), false),
+            (Some("::127.0.0.1"), false),
+            (Some("0.0.0.0"), false),
+            (Some("192.0.2.1"), false),
+            (Some("128.0.0.1"), false),
+            (Some("fe80::1"), false),
+            (Some("::"), false),
+        ] {
+            let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+            let address = address.map(|address| address.parse().unwrap());
+            let accepted = Accepted { socket: socket.into(), address };
+            assert_eq!(accepted.is_local(), is_local, "{address:?}");
         }
     }
 }

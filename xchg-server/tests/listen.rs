@@ -1,0 +1,363 @@
+//! Addresses to listen on, and what makes up the configuration.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use common::{
+    DEADLINE, Exit, InProcess, Peer, Process, classic_greeting, config, loopback, payload, tcp,
+};
+use rustix::process::Signal;
+use xchg_core::Outcome;
+use xchg_server::{Config, Error, Listen, Server};
+
+fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// Checks that a file gets from a peer at one address to a peer at another.
+fn exchange(upload: SocketAddr, download: SocketAddr) {
+    let downloader = Peer::classic(download, b'G', "between");
+    drop(Peer::classic(upload, b'P', "between").send_all(b"addresses"));
+    assert_eq!(downloader.whole(), b"addresses");
+}
+
+fn unix(path: &Path) -> Listen {
+    Listen::Unix(path.to_owned())
+}
+
+/// A classic peer at a unix socket.
+fn at_unix(path: &Path, command: u8, key: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(&classic_greeting(command, key)).unwrap();
+    stream
+}
+
+fn whole(mut stream: UnixStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn one_address_serves_both_families() {
+    if !has_ipv6() {
+        return println!("skipped: this machine has no IPv6");
+    }
+    for workers in [1, 2] {
+        let listen = vec!["[::]:0".parse().unwrap()];
+        let server = InProcess::start(Config { listen, workers, ..config() });
+        let port = server.address().port();
+        exchange(([127, 0, 0, 1], port).into(), (Ipv6Addr::LOCALHOST, port).into());
+        exchange((Ipv6Addr::LOCALHOST, port).into(), ([127, 0, 0, 1], port).into());
+    }
+}
+
+#[test]
+fn peers_of_several_addresses_meet() {
+    for workers in [1, 2, 4] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let other = "127.0.0.2:0".parse().unwrap();
+        let listen = vec![loopback(), other, unix(&path)];
+        let server = InProcess::start(Config { listen, workers, ..config() });
+        let [first, second] = [0, 1].map(|index| tcp(&server.addresses()[index]));
+        assert_eq!((first.ip().to_string(), second.ip().to_string()).1, "127.0.0.2");
+        exchange(first, second);
+        exchange(second, first);
+        let downloader = at_unix(&path, b'G', "unix");
+        drop(Peer::classic(first, b'P', "unix").send_all(b"to unix"));
+        assert_eq!(whole(downloader), b"to unix");
+    }
+}
+
+#[test]
+fn a_unix_socket_carries_much_and_goes_with_its_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let server = InProcess::start(Config { listen: vec![unix(&path)], ..config() });
+    assert_eq!(server.addresses()[0], unix(&path));
+    let file = payload(1, 5_000_000);
+    let downloader = at_unix(&path, b'G', "much");
+    let mut uploader = at_unix(&path, b'P', "much");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            uploader.write_all(&file).unwrap();
+            drop(uploader);
+        });
+        assert!(whole(downloader) == file);
+    });
+    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 5_000_000 });
+    server.drain();
+    server.join();
+    assert!(!path.exists(), "a drained server leaves no socket file behind");
+}
+
+#[test]
+fn an_uploader_at_a_unix_socket_may_close_before_its_downloader_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let server = InProcess::start(Config { listen: vec![unix(&path)], ..config() });
+    let file = payload(2, 50_000);
+    let mut uploader = at_unix(&path, b'P', "left");
+    uploader.write_all(&file).unwrap();
+    drop(uploader);
+    server.await_waiting(1);
+    assert!(whole(at_unix(&path, b'G', "left")) == file);
+    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 50_000 });
+}
+
+#[test]
+fn a_waiting_downloader_at_a_unix_socket_that_closes_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let server = InProcess::start(Config { listen: vec![unix(&path)], ..config() });
+    let downloader = at_unix(&path, b'G', "left");
+    server.await_waiting(1);
+    drop(downloader);
+    server.await_waiting(0);
+}
+
+#[test]
+fn a_socket_file_that_nobody_listens_behind_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let server = InProcess::start(Config { listen: vec![unix(&path)], ..config() });
+    let downloader = at_unix(&path, b'G', "stale");
+    drop(at_unix(&path, b'P', "stale"));
+    assert_eq!(whole(downloader), b"");
+    drop(server);
+}
+
+#[test]
+fn a_socket_file_that_somebody_listens_behind_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let _first = InProcess::start(Config { listen: vec![unix(&path)], ..config() });
+    let error = Server::bind(Config { listen: vec![unix(&path)], ..config() }).unwrap_err();
+    assert!(matches!(error, Error::Listen { .. }), "{error:?}");
+    let downloader = at_unix(&path, b'G', "live");
+    drop(at_unix(&path, b'P', "live"));
+    assert_eq!(whole(downloader), b"");
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_never_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("precious");
+    std::fs::write(&path, "precious").unwrap();
+    let error = Server::bind(Config { listen: vec![unix(&path)], ..config() }).unwrap_err();
+    assert!(matches!(error, Error::Listen { .. }), "{error:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_port_in_use_is_an_error_that_names_the_way_out() {
+    for workers in [1, 2] {
+        for other in [1, 2] {
+            let server = InProcess::start(Config { workers, ..config() });
+            let listen = vec![server.addresses()[0].clone()];
+            let error = Server::bind(Config { listen, workers: other, ..config() }).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(&server.address().to_string()), "{text}");
+            assert!(text.contains("--listen"), "{text}");
+        }
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = Process::command();
+    command.args(["--listen", &taken.local_addr().unwrap().to_string()]);
+    let exit = Process::run(command);
+    fails(&exit, &["--listen", "another server", "in use"]);
+}
+
+#[test]
+fn the_addresses_are_told_on_stdout_and_in_the_port_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let port_file = folder.path().join("ports");
+    let socket = format!("unix:{}", folder.path().join("socket").display());
+    let mut command = Process::command();
+    command.args(["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0", "--listen", &socket]);
+    command.arg("--port-file").arg(&port_file);
+    let mut process = Process::spawn(command);
+    let lines = [process.line(), process.line(), process.line()];
+    assert_eq!(lines[2], socket);
+    let [first, second] = [0, 1].map(|index| lines[index].parse().unwrap());
+    exchange(first, second);
+    assert_eq!(std::fs::read_to_string(&port_file).unwrap(), lines.join("\n") + "\n");
+    process.signal(Signal::TERM);
+    let exit = process.wait();
+    assert_eq!((exit.status.code(), exit.stdout.len()), (Some(0), 0));
+}
+
+/// Expects that the command line or the configuration was refused, with all of these in the message.
+fn fails(exit: &Exit, parts: &[&str]) {
+    assert_eq!(exit.status.code(), Some(2), "{exit:?}");
+    assert!(exit.stdout.is_empty(), "{exit:?}");
+    for part in parts {
+        assert!(exit.stderr.contains(part), "{part:?} is not in {:?}", exit.stderr);
+    }
+}
+
+/// Runs `--check-config` on a file with `text`.
+fn check_config(text: &str) -> Exit {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("xchg.toml");
+    std::fs::write(&path, text).unwrap();
+    let mut command = Process::command();
+    command.arg("--check-config").arg("--config").arg(&path);
+    Process::run(command)
+}
+
+#[test]
+fn a_config_file_may_set_everything() {
+    let exit = check_config(
+        r#"
+        listen = ["127.0.0.1:0", "unix:/tmp/socket", "[::1]:4980"]
+        workers = 3
+        recv_buffer = "256K"
+        send_buffer = 262144
+        max_waiting = 10
+        max_waiting_per_key = 5
+        max_waiting_per_source = 2
+        max_connections = 100
+        wait_timeout = 3600
+        idle_timeout = 0.5
+        drain_timeout = "2.5"
+        terminate = "token"
+        token = "secret"
+        congestion = "reno"
+        pipe_size = "1M"
+        log_keys = true
+        "#,
+    );
+    assert_eq!(exit.status.code(), Some(0), "{exit:?}");
+    assert_eq!(exit.stdout, ["the configuration is fine"]);
+}
+
+#[test]
+fn a_mistake_in_the_config_file_is_shown_with_its_line() {
+    for (text, parts) in [
+        ("workers = 1\nlisten_on = \"x\"\n", ["line 2", "listen_on"]),
+        ("\n\nrecv_buffer = \"256X\"\n", ["line 3", "256X"]),
+        ("idle_timeout = \"5 minutes\"\n", ["line 1", "5 minutes"]),
+        ("idle_timeout = -1\n", ["line 1", "-1"]),
+        ("workers = \"two\"\n", ["line 1", "two"]),
+        ("terminate = \"everybody\"\n", ["line 1", "everybody"]),
+        ("log_keys = 1\nworkers = 1\n", ["line 1", "1"]),
+        ("listen = [\"localhost\"]\n", ["line 1", "localhost"]),
+        ("listen = \n", ["line 1", "listen"]),
+    ] {
+        let exit = check_config(text);
+        fails(&exit, &parts);
+        fails(&exit, &["xchg.toml"]);
+    }
+}
+
+#[test]
+fn settings_without_sense_are_refused_by_name() {
+    for (text, part) in [
+        ("workers = 0", "workers"),
+        ("max_connections = 1", "max-connections"),
+        ("max_waiting = 0", "max-waiting"),
+        ("terminate = \"token\"", "token"),
+        ("token = \"\"", "token"),
+        ("idle_timeout = 0", "idle"),
+        ("listen = []", "listen"),
+    ] {
+        fails(&check_config(text), &[part]);
+    }
+    let mut command = Process::command();
+    command.args(["--config", "/nowhere/xchg.toml"]);
+    fails(&Process::run(command), &["/nowhere/xchg.toml"]);
+    let mut command = Process::command();
+    command.args(["--idle-timeout", "soon"]);
+    fails(&Process::run(command), &["--idle-timeout", "soon"]);
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_that_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("xchg.toml");
+    std::fs::write(&path, "listen = [\"127.0.0.2:0\"]\n").unwrap();
+    for (env, flag, expected) in [
+        (None, None, "127.0.0.2:"),
+        (Some("127.0.0.3:0"), None, "127.0.0.3:"),
+        (Some("127.0.0.3:0"), Some("127.0.0.4:0"), "127.0.0.4:"),
+        (None, Some("127.0.0.4:0"), "127.0.0.4:"),
+    ] {
+        let mut command = Process::command();
+        command.env("XCHG_CONFIG", &path);
+        if let Some(listen) = env {
+            command.env("XCHG_LISTEN", listen);
+        }
+        if let Some(listen) = flag {
+            command.args(["--listen", listen]);
+        }
+        let line = Process::spawn(command).line();
+        assert!(line.starts_with(expected), "{line} is not {expected}, with {env:?}, {flag:?}");
+    }
+}
+
+#[test]
+fn the_token_is_not_shown_in_the_help() {
+    let mut command = Process::command();
+    command.env("XCHG_TOKEN", "hush").arg("--help");
+    let exit = Process::run(command);
+    assert_eq!(exit.status.code(), Some(0));
+    let help = exit.stdout.join("\n");
+    assert!(help.contains("XCHG_TOKEN") && !help.contains("hush"), "{help}");
+}
+
+/// What a server logs about an exchange under the key `swordfsh`, and about its end.
+fn logs(args: &[&str]) -> String {
+    let (process, address) = Process::start(args);
+    exchange_under(address, "swordfsh");
+    process.signal(Signal::TERM);
+    let exit = process.wait();
+    assert_eq!(exit.status.code(), Some(0), "{}", exit.stderr);
+    exit.stderr
+}
+
+fn exchange_under(address: SocketAddr, key: &str) {
+    let downloader = Peer::classic(address, b'G', key);
+    drop(Peer::classic(address, b'P', key).send_all(b"fish"));
+    assert_eq!(downloader.whole(), b"fish");
+}
+
+#[test]
+fn json_logs_are_json() {
+    let stderr = logs(&["--log-format", "json", "--log-level", "debug"]);
+    let messages: Vec<String> = stderr
+        .lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["message"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    for expected in ["listening", "matched", "ended", "drained"] {
+        assert!(messages.iter().any(|message| message == expected), "{expected} in {messages:?}");
+    }
+}
+
+#[test]
+fn keys_are_logged_only_if_asked_for() {
+    for format in ["text", "json"] {
+        let args = ["--log-level", "debug", "--log-format", format];
+        let hidden = logs(&args);
+        assert!(hidden.contains("matched") && !hidden.contains("swordfsh"), "{hidden}");
+        let shown = logs(&[&args[..], &["--log-keys"]].concat());
+        assert!(shown.contains("swordfsh"), "{shown}");
+    }
+}
+
+#[test]
+fn nothing_is_logged_when_logging_is_off() {
+    assert_eq!(logs(&["--log-level", "off"]), "");
+}
