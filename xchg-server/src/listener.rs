@@ -98,14 +98,13 @@ fn open_tcp(address: SocketAddr, config: &Config) -> io::Result<(SocketAddr, Vec
         let (address, listener) = listen_tcp(address, config, false)?;
         return Ok((address, vec![listener]));
     }
-    // SO_REUSEPORT would let a second server of the same user share the port in silence: one socket without it finds that out.
-    let probe = bind_tcp(address, false)?;
-    probe.listen(1)?;
-    let address = local_address(&probe)?;
-    drop(probe);
-    let listeners = (0..config.workers)
-        .map(|_| Ok(listen_tcp(address, config, true)?.1))
-        .collect::<io::Result<_>>()?;
+    if address.port() != 0 {
+        // SO_REUSEPORT would let a second server of the same user share the port in silence: one socket without it finds that out.
+        bind_tcp(address, false)?.listen(1)?;
+    }
+    let (address, first) = listen_tcp(address, config, true)?;
+    let others = (1..config.workers).map(|_| Ok(listen_tcp(address, config, true)?.1));
+    let listeners = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?;
     Ok((address, listeners))
 }
 
