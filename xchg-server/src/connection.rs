@@ -187,3 +187,26 @@ pub(crate) struct Address {
     pub(crate) worker: u16,
     pub(crate) slot: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_wish_for_buffers_is_granted_within_bounds() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let accepted = Accepted { socket: ours.into(), address: None };
+        let connection = Connection::new(accepted, 0, Source::default());
+        let socket = SockRef::from(&connection.socket.0);
+        for (bytes, bounds) in [
+            (0, 4 << 10..=16 << 10),
+            (64 << 10, 64 << 10..=128 << 10),
+            (u32::MAX, 64 << 10..=8 << 20),
+        ] {
+            connection.set_buffers(bytes);
+            // Linux doubles what is asked for, and caps it at `net.core.rmem_max`.
+            let sizes = [socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap()];
+            assert!(sizes.iter().all(|size| bounds.contains(size)), "{sizes:?} for {bytes}");
+        }
+    }
+}

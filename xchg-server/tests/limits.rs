@@ -1,0 +1,160 @@
+//! Every limit: who is refused, who stays, and that there is room again afterwards.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod common;
+
+use std::net::SocketAddr;
+
+use common::{InProcess, Peer, Process, config, eventually, offer, payload};
+use xchg_core::wire::RefusalCode;
+use xchg_core::{Limits, Outcome, Side};
+use xchg_server::Config;
+
+fn waits(server: &InProcess, key: &str) -> Peer {
+    Peer::native(server.address(), Side::Download, key).waits()
+}
+
+fn is_busy(server: &InProcess, key: &str) {
+    let native = Peer::native(server.address(), Side::Download, key);
+    assert_eq!(native.refused(), RefusalCode::Busy);
+    let classic = Peer::classic(server.address(), b'G', key);
+    assert_eq!(classic.whole(), b"");
+}
+
+fn is_served(server: &InProcess, downloader: &mut Peer, key: &str) {
+    drop(Peer::classic(server.address(), b'P', key).send_all(b"file"));
+    downloader.matched();
+    assert_eq!(downloader.rest().unwrap(), b"file");
+}
+
+#[test]
+fn a_newcomer_over_the_limit_of_waiting_peers_is_refused() {
+    let limits = Limits { waiting: 2, ..Limits::default() };
+    let server = InProcess::start(Config { limits, ..config() });
+    let mut first = waits(&server, "a");
+    let second = waits(&server, "b");
+    is_busy(&server, "c");
+    // A counterpart of one who waits needs no place.
+    is_served(&server, &mut first, "a");
+    let _third = waits(&server, "c");
+    is_busy(&server, "d");
+    drop(second);
+    server.await_waiting(1);
+    waits(&server, "d");
+}
+
+#[test]
+fn a_newcomer_over_the_limit_of_its_key_is_refused() {
+    let limits = Limits { waiting_per_key: 2, ..Limits::default() };
+    let server = InProcess::start(Config { limits, ..config() });
+    let mut first = waits(&server, "same");
+    let mut second = waits(&server, "same");
+    is_busy(&server, "same");
+    let _other = waits(&server, "other");
+    is_served(&server, &mut first, "same");
+    let _third = waits(&server, "same");
+    is_busy(&server, "same");
+    is_served(&server, &mut second, "same");
+}
+
+#[test]
+fn a_newcomer_over_the_limit_of_its_source_is_refused() {
+    let limits = Limits { waiting_per_source: 2, ..Limits::default() };
+    let server = InProcess::start(Config { limits, ..config() });
+    let from = |source: [u8; 4], key: &str| {
+        let greeting = xchg_core::wire::Greeting::new(xchg_core::wire::Command::Offer(offer(
+            Side::Download,
+            key,
+        )));
+        let mut peer = Peer::connect_from((source, 0).into(), server.address());
+        peer.send(&greeting.encode());
+        peer
+    };
+    let first = from([127, 0, 0, 1], "a").waits();
+    let _second = from([127, 0, 0, 1], "b").waits();
+    assert_eq!(from([127, 0, 0, 1], "c").refused(), RefusalCode::Busy);
+    let _elsewhere = from([127, 0, 0, 2], "c").waits();
+    drop(first);
+    server.await_waiting(2);
+    from([127, 0, 0, 1], "d").waits();
+}
+
+#[test]
+fn a_full_server_says_so_and_evicts_nobody() {
+    let server = InProcess::start(Config { max_connections: 4, ..config() });
+    let mut waiting: Vec<Peer> = (0..4).map(|key| waits(&server, &format!("{key}"))).collect();
+    is_busy(&server, "new");
+    // Not even the counterpart of one who waits: its exchange would hold a place for long.
+    assert_eq!(
+        Peer::native(server.address(), Side::Upload, "0").refused(),
+        RefusalCode::Busy,
+        "a counterpart is a connection like any other"
+    );
+    assert_eq!(Peer::status(server.address()).waiting, 4);
+    drop(waiting.pop());
+    eventually("there is room", || server.stats().connections == 3);
+    is_served(&server, &mut waiting[0], "0");
+}
+
+#[test]
+fn a_flood_of_silent_connections_is_survived() {
+    let server = InProcess::start(Config { max_connections: 4, ..config() });
+    let mut waiting = waits(&server, "before");
+    // More than are heard at once: the rest stays in the backlog.
+    let flood: Vec<Peer> = (0..400).map(|_| Peer::connect(server.address())).collect();
+    eventually("the server is full", || server.stats().connections >= 4 + 256);
+    drop(flood);
+    eventually("the flood is over", || {
+        let stats = server.stats();
+        stats.accepted == 401 && stats.connections == 1
+    });
+    is_served(&server, &mut waiting, "before");
+}
+
+#[test]
+fn a_server_out_of_descriptors_runs_on() {
+    let mut command = Process::shell("ulimit -n 40");
+    command.args(["--listen", "127.0.0.1:0", "--workers", "2"]);
+    let (process, address) = Process::serve(command);
+    let before = Peer::native(address, Side::Download, "before").waits();
+    let flood: Vec<Peer> =
+        (0..200).map(|key| Peer::classic(address, b'G', &format!("{key}"))).collect();
+    eventually("descriptors have run out", || process.stderr().contains("cannot accept"));
+    drop(flood);
+    completes(address, before, "before");
+    let after = Peer::native(address, Side::Download, "after").waits();
+    completes(address, after, "after");
+    eventually("the flood is over", || Peer::status(address).waiting == 0);
+}
+
+fn completes(address: SocketAddr, mut downloader: Peer, key: &str) {
+    let file = payload(1, 300_000);
+    std::thread::scope(|scope| {
+        scope.spawn(|| drop(Peer::classic(address, b'P', key).send_all(&file)));
+        downloader.matched();
+        assert!(downloader.whole() == file);
+    });
+}
+
+#[test]
+fn any_buffer_size_may_be_asked_for() {
+    let server = InProcess::default();
+    // With less than a segment of loopback, 64 KiB, little moves at a time.
+    for (bytes, len) in [(0, 20_000), (4 << 10, 20_000), (1 << 20, 1 << 20), (u32::MAX, 1 << 20)] {
+        let asking = |side| {
+            let mut offer = offer(side, "buffers");
+            offer.buffer_bytes = Some(bytes);
+            Peer::offering(server.address(), offer)
+        };
+        let mut uploader = asking(Side::Upload).waits();
+        let mut downloader = asking(Side::Download);
+        downloader.matched();
+        uploader.matched();
+        let file = payload(u64::from(bytes), len);
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(uploader.send_all(&file)));
+            assert!(downloader.whole() == file, "{bytes} bytes of buffer");
+        });
+        assert_eq!(server.next_outcome(), Outcome::Completed { bytes: len as u64 });
+    }
+}
