@@ -104,17 +104,23 @@ impl Peer {
 
     /// The server's next answer.
     pub(crate) fn answer(&mut self) -> Answer {
+        self.try_answer().expect("an answer must come")
+    }
+
+    /// The server's next answer, or how the connection was lost instead.
+    pub(crate) fn try_answer(&mut self) -> io::Result<Answer> {
         loop {
             match Answer::decode(&self.heard).unwrap() {
                 Decoded::Whole { message, len } => {
                     self.heard.drain(..len);
-                    return message.expect("this build knows its own answers");
+                    return Ok(message.expect("this build knows its own answers"));
                 }
                 Decoded::Partial => {
                     let mut bytes = [0; 4096];
-                    let n = self.stream.read(&mut bytes).expect("an answer must come");
-                    assert!(n > 0, "the server closed instead of answering");
-                    self.heard.extend_from_slice(&bytes[..n]);
+                    match self.stream.read(&mut bytes)? {
+                        0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                        n => self.heard.extend_from_slice(&bytes[..n]),
+                    }
                 }
             }
         }

@@ -1,0 +1,130 @@
+//! The server as a part of other programs.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod common;
+
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+
+use common::{DEADLINE, InProcess, Peer, config, eventually, tcp};
+use xchg_core::{Event, Outcome};
+use xchg_server::{Ending, Server, ServerHandle};
+
+fn exchange(address: SocketAddr, key: &str) {
+    let downloader = Peer::classic(address, b'G', key);
+    drop(Peer::classic(address, b'P', key).send_all(key.as_bytes()));
+    assert_eq!(downloader.whole(), key.as_bytes());
+}
+
+/// How the server ended, from another thread.
+fn ending(handle: ServerHandle) -> Ending {
+    let (sender, ended) = crossbeam_channel::bounded(1);
+    thread::spawn(move || sender.send(handle.join()));
+    ended.recv_timeout(DEADLINE).expect("the server must end")
+}
+
+#[test]
+fn two_servers_in_a_process_have_nothing_in_common() {
+    let (one, other) = (InProcess::default(), InProcess::default());
+    let stranger = Peer::classic(one.address(), b'G', "key");
+    one.await_waiting(1);
+    exchange(other.address(), "key");
+    assert_eq!(other.next_outcome(), Outcome::Completed { bytes: 3 });
+    assert_eq!((one.counts().waiting, one.counts().completed), (1, 0));
+    one.drain();
+    assert_eq!(stranger.whole(), b"");
+    assert_eq!(ending((*one).clone()).cut, 0);
+    exchange(other.address(), "key");
+}
+
+#[test]
+fn peers_may_connect_as_soon_as_the_server_is_bound() {
+    let server = Server::bind(config()).unwrap();
+    let address = tcp(&server.addresses()[0]);
+    let early = Peer::classic(address, b'G', "early");
+    let handle = server.start().unwrap();
+    drop(Peer::classic(address, b'P', "early").send_all(b"bird"));
+    assert_eq!(early.whole(), b"bird");
+    handle.cut();
+}
+
+#[test]
+fn a_bound_server_that_is_dropped_frees_its_port() {
+    let server = Server::bind(config()).unwrap();
+    let address = tcp(&server.addresses()[0]);
+    drop(server);
+    eventually("nobody listens", || TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn dropping_handles_stops_nothing() {
+    let (address, last) = {
+        let handle = Server::bind(config()).unwrap().start().unwrap();
+        let clones = vec![handle.clone(); 10];
+        let address = tcp(&clones[3].addresses()[0]);
+        (address, clones[7].clone())
+    };
+    exchange(address, "still up");
+    last.drain();
+    assert_eq!(ending(last).cut, 0);
+    eventually("nobody listens", || TcpStream::connect(address).is_err());
+}
+
+/// A program that serves one file and is done.
+#[test]
+fn a_subscriber_may_drain_the_server_from_its_thread() {
+    let handle = Server::bind(config()).unwrap().start().unwrap();
+    let address = tcp(&handle.addresses()[0]);
+    let events = handle.subscribe(16);
+    let drains = {
+        let handle = handle.clone();
+        thread::spawn(move || {
+            for event in events {
+                if let Event::Ended(exchange, outcome) = event {
+                    handle.drain();
+                    return (exchange.key().as_bytes().to_vec(), outcome);
+                }
+            }
+            panic!("the events ended before the exchange")
+        })
+    };
+    let waiting = Peer::classic(address, b'G', "others");
+    eventually("it waits", || handle.counts().waiting == 1);
+    exchange(address, "one");
+    assert_eq!(waiting.whole(), b"");
+    assert_eq!(ending(handle).cut, 0);
+    assert_eq!(drains.join().unwrap(), (b"one".to_vec(), Outcome::Completed { bytes: 3 }));
+}
+
+#[test]
+fn a_subscriber_that_lags_or_leaves_harms_nobody() {
+    let server = InProcess::default();
+    let lags = server.subscribe(1);
+    drop(server.subscribe(1));
+    for round in 0..10 {
+        exchange(server.address(), &format!("{round}"));
+        assert!(server.next_outcome().is_completed());
+    }
+    assert!(matches!(lags.try_recv(), Ok(Event::Started(_))));
+    assert!(lags.try_recv().is_err(), "it holds what it asked for and no more");
+}
+
+#[test]
+fn every_handle_may_wait_for_an_exchanges_end() {
+    let server = InProcess::default();
+    let downloader = Peer::classic(server.address(), b'G', "watched");
+    server.await_waiting(1);
+    let uploader = Peer::classic(server.address(), b'P', "watched");
+    let exchange = server.next_exchange();
+    let watchers: Vec<_> = (0..4)
+        .map(|_| {
+            let exchange = exchange.clone();
+            thread::spawn(move || exchange.wait())
+        })
+        .collect();
+    drop(uploader.send_all(b"seen"));
+    assert_eq!(downloader.whole(), b"seen");
+    for watcher in watchers {
+        assert_eq!(watcher.join().unwrap(), Outcome::Completed { bytes: 4 });
+    }
+}
