@@ -130,7 +130,7 @@ struct Book {
 #[derive(Debug, Default)]
 struct Running {
     exchanges: HashMap<ExchangeId, Arc<Shared>>,
-    /// How many run under each key, so that who wants to be [alone](Offer::alone) need not look at all of them.
+    /// How many hold each key, so that who wants to be [alone](Offer::alone) need not look at all of them.
     keys: HashMap<(Realm, Key), usize>,
 }
 
@@ -142,8 +142,14 @@ impl Running {
 
     fn remove(&mut self, exchange: &Shared) {
         self.exchanges.remove(&exchange.id());
-        if let Entry::Occupied(mut count) =
-            self.keys.entry((exchange.realm(), exchange.key().clone()))
+        self.free_key(exchange);
+    }
+
+    fn free_key(&mut self, exchange: &Shared) {
+        // Relaxed: the lock around all this orders it.
+        if exchange.holds_key.swap(false, Ordering::Relaxed)
+            && let Entry::Occupied(mut count) =
+                self.keys.entry((exchange.realm(), exchange.key().clone()))
         {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -181,7 +187,8 @@ impl<Conn> Broker<Conn> {
 
     /// Pairs `offer` with the first counterpart that waits, or lets it wait. `now` is when the exchange starts, if one does.
     ///
-    /// An offer that wants to be [alone](Offer::alone) is refused also while an exchange runs under its key.
+    /// An offer that wants to be [alone](Offer::alone) is refused also while an exchange runs under its key, until that
+    /// [frees it](Exchange::free_key).
     pub fn offer(&self, offer: Offer<Conn>, now: Instant) -> Brokered<Conn> {
         let (realm, key) = (offer.realm, offer.key.clone());
         // By key alone, so that a shard sees the key's other realms.
@@ -189,7 +196,7 @@ impl<Conn> Broker<Conn> {
         let shard = self.inner.hasher.hash_one(&key) as usize % SHARDS;
         let mut matcher = self.inner.shards[shard].lock();
         if offer.alone && self.inner.book.runs(realm, &key) {
-            return Brokered::Refused { conn: offer.conn, why: Refusal::NotAlone };
+            return Brokered::Refused { conn: offer.conn, why: Refusal::Exchanging };
         }
         match matcher.offer(offer) {
             Offered::Waiting { ticket, elsewhere } => {
@@ -319,5 +326,9 @@ impl Finished for Book {
         }
         drop(running);
         self.tell(|| Event::Ended(ExchangeHandle(exchange.clone()), outcome));
+    }
+
+    fn freed(&self, exchange: &Shared) {
+        self.running.lock().free_key(exchange);
     }
 }

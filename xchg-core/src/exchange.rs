@@ -104,6 +104,8 @@ pub(crate) struct Shared {
     /// Bytes taken from each side.
     moved: Sides<AtomicU64>,
     cancelled: AtomicBool,
+    /// Whether it still stands in the way of who wants to be alone; changed under the broker's lock.
+    pub(crate) holds_key: AtomicBool,
     on_cancel: Mutex<Option<Box<dyn Fn() + Send>>>,
     outcome: Mutex<Option<Outcome>>,
     ended: Condvar,
@@ -118,6 +120,7 @@ impl Shared {
             started,
             moved: Sides::default(),
             cancelled: AtomicBool::new(false),
+            holds_key: AtomicBool::new(true),
             on_cancel: Mutex::new(None),
             outcome: Mutex::new(None),
             ended: Condvar::new(),
@@ -226,6 +229,9 @@ pub struct Exchange {
 /// Who is told that an exchange has ended.
 pub(crate) trait Finished: Send + Sync {
     fn finished(&self, exchange: &Arc<Shared>, outcome: Outcome);
+
+    /// It no longer stands in the way of who wants to be alone.
+    fn freed(&self, exchange: &Shared);
 }
 
 impl Exchange {
@@ -281,6 +287,14 @@ impl Exchange {
             hook();
         }
         *slot = Some(Box::new(hook));
+    }
+
+    /// Says that the uploader's bytes have all been passed on, though the downloader may still be reading: from now on the exchange no
+    /// longer stands in the way of offers that want to be [alone](crate::Offer::alone).
+    pub fn free_key(&self) {
+        if let Some(broker) = &self.on_finish {
+            broker.freed(&self.shared);
+        }
     }
 
     /// Ends the exchange.

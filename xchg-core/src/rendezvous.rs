@@ -32,7 +32,8 @@ pub struct Offer<Conn> {
     pub source: Source,
     /// When it stops waiting; `None` is never.
     pub deadline: Option<Instant>,
-    /// Whether it is refused, rather than queued, if others of its role wait under the key.
+    /// Whether it is refused, rather than queued, if others of its role wait under the key; or, by a [`Broker`](crate::Broker), if an
+    /// exchange runs under it.
     pub alone: bool,
     /// What is paired.
     pub conn: Conn,
@@ -121,6 +122,9 @@ pub enum Refusal {
     /// The offer wanted to be [alone](Offer::alone), and is not.
     #[error("another peer of the same side is here already under this key")]
     NotAlone,
+    /// The offer wanted to be [alone](Offer::alone), and an exchange runs under its key.
+    #[error("an exchange is running already under this key")]
+    Exchanging,
     /// The matcher is [closed](Rendezvous::close).
     #[error("the server is shutting down; try again later, or elsewhere")]
     Closed,
