@@ -32,7 +32,8 @@ pub trait Duplex {
     /// Reads into `buf` what there is, at most its length; 0 is the peer's end.
     ///
     /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the connection is non-blocking and nothing is there; any other is the loss of it.
+    /// If the connection is non-blocking: [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing is there, or
+    /// [`Interrupted`](io::ErrorKind::Interrupted) if others should have their turn before it is asked again. Any other is the loss of it.
     fn read(&self, buf: &mut [u8]) -> io::Result<usize>;
 
     /// Writes from `buf` what fits, at least one byte.

@@ -37,6 +37,9 @@ impl Resources {
 #[cfg(target_os = "linux")]
 const IDLE_PIPES: usize = 64;
 
+/// What a read takes of a turn's budget at least, in bytes: a peer that sends byte by byte has others waiting no longer.
+const READ_COST: u64 = 4096;
+
 /// Why a [turn](Pump::turn) ended.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "an event loop handles each of them")]
@@ -141,6 +144,21 @@ impl Pump {
         self.held = Held::Bytes { bytes, from: 0 };
     }
 
+    /// Takes out what is said and not yet written, for who writes it by other means once the flow is given up.
+    pub fn unwritten(&mut self) -> Vec<u8> {
+        match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Bytes { bytes, from } if self.discards => {
+                self.flow.on_written(self.flow.held());
+                self.words = 0;
+                bytes[from..].to_vec()
+            }
+            held => {
+                self.held = held;
+                Vec::new()
+            }
+        }
+    }
+
     /// Whether what the source says is dropped.
     pub fn is_discarding(&self) -> bool {
         self.discards
@@ -166,7 +184,8 @@ impl Pump {
             let step = match self.flow.want() {
                 Want::Read if left == 0 => return Turn::Spent,
                 Want::Read => {
-                    self.read(source, sink, resources, moved).map(|n| left = left.saturating_sub(n))
+                    let read = self.read(source, sink, resources, moved);
+                    read.map(|n| left = left.saturating_sub(n.max(READ_COST)))
                 }
                 Want::Write => self.write(sink, resources, moved),
                 Want::HalfClose if self.discards => {
@@ -209,10 +228,13 @@ impl Pump {
         let scratch = &mut resources.scratch;
         let n = match source.read(scratch) {
             Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(Turn::SourceBlocked);
+            Err(error) => {
+                return Err(match error.kind() {
+                    io::ErrorKind::WouldBlock => Turn::SourceBlocked,
+                    io::ErrorKind::Interrupted => Turn::Spent,
+                    _ => Turn::SourceFailed(error),
+                });
             }
-            Err(error) => return Err(Turn::SourceFailed(error)),
         };
         if self.discards {
             if n == 0 {

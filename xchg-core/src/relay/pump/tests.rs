@@ -525,6 +525,41 @@ fn a_discarding_pump_says_more_words_when_told_to() {
 }
 
 #[test]
+fn words_that_were_not_written_can_be_taken_back() {
+    let (source, sink) = (Scripted::default(), Scripted::sink([Ok(2)]));
+    let mut pump = Pump::discarding(b"first ".to_vec());
+    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SinkBlocked, 0)));
+    pump.say(b"second");
+    assert_eq!(pump.unwritten(), b"rst second");
+    assert_eq!(pump.unwritten(), b"");
+    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SourceBlocked, 0)));
+}
+
+#[test]
+fn a_source_may_let_others_go_first() {
+    let source = Scripted::source([
+        Ok(b"one".to_vec()),
+        Err(ErrorKind::Interrupted.into()),
+        Ok(b"two".to_vec()),
+    ]);
+    let sink = Scripted::sink([Ok(3), Ok(3)]);
+    let mut pump = Pump::new(Vec::new(), &[]);
+    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::Spent, 3)));
+    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SourceBlocked, 3)));
+}
+
+#[test]
+fn small_reads_spend_the_budget_too() {
+    let source = Scripted::source((0..9).map(|_| Ok(vec![7])));
+    let sink = Scripted::sink((0..9).map(|_| Ok(1)));
+    let (mut pump, mut moved) = (Pump::new(Vec::new(), &[]), 0);
+    let mut resources = Resources::new(SCRATCH, PIPE);
+    let turn = pump.turn(&source, &sink, &mut resources, 3 * READ_COST, &mut moved);
+    assert!(matches!(turn, Turn::Spent), "{turn:?}");
+    assert_eq!(moved, 3);
+}
+
+#[test]
 fn what_is_discarded_is_read_to_its_end_and_the_sink_left_open() {
     let source = Scripted::source([Ok(vec![7; SCRATCH]), Ok(vec![7; 9])]);
     let sink = Scripted::sink([Ok(2), Ok(100)]);
