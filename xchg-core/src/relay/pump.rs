@@ -164,6 +164,11 @@ impl Pump {
         self.discards
     }
 
+    /// Whether the flow has shown itself to carry much: a read filled the whole buffer.
+    pub fn is_bulk(&self) -> bool {
+        self.mode != Mode::Copy
+    }
+
     /// Whether bytes are held for the sink.
     pub fn is_holding(&self) -> bool {
         self.flow.held() > 0

@@ -8,6 +8,7 @@ use xchg_core::relay::{Pump, Resources, Turn};
 use xchg_core::{Exchange, Outcome, Side, Sides};
 
 use super::{Id, Worker};
+use crate::Config;
 use crate::connection::{Brought, Connection, State};
 use crate::dialect::Dialect;
 use crate::shared::Message;
@@ -30,6 +31,8 @@ pub(super) struct Running {
     is_queued: bool,
     /// Whose connection may stand still as long as the exchange may.
     is_patient: Sides<bool>,
+    /// Whether the flow from each side has been seen to carry much.
+    is_tuned: Sides<bool>,
 }
 
 impl Worker {
@@ -71,6 +74,7 @@ impl Worker {
             deadline,
             is_queued: false,
             is_patient: Sides::default(),
+            is_tuned: Sides::default(),
         };
         let index = u32::try_from(self.exchanges.insert(running)).expect("fewer than connections");
         for side in Side::BOTH {
@@ -139,6 +143,11 @@ impl Worker {
             if moved > 0 {
                 running.exchange.add_moved(side, moved);
                 running.deadline = now.after(self.shared.config.idle_timeout);
+            }
+            if running.pumps[side].is_bulk()
+                && !std::mem::replace(&mut running.is_tuned[side], true)
+            {
+                keep_queue_short(&self.shared.config, peers[!side]);
             }
         }
         let bytes = running.exchange.bytes();
@@ -226,6 +235,16 @@ impl Running {
             let is_over = from.has_ended() && !is_to_hear;
             peers[side].lost(is_to_hear).filter(|_| !is_over).map(|error| (side, error))
         })
+    }
+}
+
+/// Bounds what a bulk flow queues for a peer on this machine, as [`LOCAL_RECV_BYTES`](crate::listener::LOCAL_RECV_BYTES) does in the
+/// other direction. Peers elsewhere keep the kernel's choice, which fits the distance.
+fn keep_queue_short(config: &Config, sink: &Connection) {
+    const LOCAL_SEND_BYTES: usize = 512 << 10;
+    if sink.is_local && config.send_buffer.is_none() {
+        // A wish, as sizes of buffers are.
+        SockRef::from(&sink.socket.0).set_send_buffer_size(LOCAL_SEND_BYTES).ok();
     }
 }
 
