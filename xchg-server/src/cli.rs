@@ -54,7 +54,7 @@ struct Settings {
     #[arg(long, value_name = "ADDR:PORT", env = "XCHG_LISTEN", value_delimiter = ',')]
     listen: Option<Vec<Listen>>,
 
-    /// Threads that move bytes [default: one a core]
+    /// Threads that move bytes [default: one for two cores]
     #[arg(long, value_name = "N", env = "XCHG_WORKERS")]
     workers: Option<usize>,
 

@@ -48,6 +48,11 @@ impl Flow {
         }
     }
 
+    /// Whether more may come from the source.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
     /// Bytes read and not yet written.
     pub fn held(&self) -> u64 {
         self.held

@@ -42,6 +42,14 @@ pub trait Duplex {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the connection is non-blocking and nothing fits; any other is the loss of it.
     fn write(&self, buf: &[u8]) -> io::Result<usize>;
 
+    /// As [`write`](Self::write), where the [half-close](Self::half_close) follows at once: both may leave together.
+    ///
+    /// # Errors
+    /// As those of `write`.
+    fn write_last(&self, buf: &[u8]) -> io::Result<usize> {
+        self.write(buf)
+    }
+
     /// Tells the peer that no more will come; reading goes on.
     ///
     /// # Errors

@@ -40,6 +40,42 @@ const IDLE_PIPES: usize = 64;
 /// What a read takes of a turn's budget at least, in bytes: a peer that sends byte by byte has others waiting no longer.
 const READ_COST: u64 = 4096;
 
+/// Why reading stopped.
+enum Stop {
+    /// The buffer is full.
+    Full,
+    /// The source has ended.
+    Ended,
+    /// The turn is over.
+    Turn(Turn),
+}
+
+/// Reads into `buf` until it is full, the source has no more, or the budget is spent.
+fn gather(source: &impl Duplex, buf: &mut [u8], left: &mut u64) -> (usize, Stop) {
+    let mut n = 0;
+    while n < buf.len() {
+        if *left == 0 {
+            return (n, Stop::Turn(Turn::Spent));
+        }
+        match source.read(&mut buf[n..]) {
+            Ok(0) => return (n, Stop::Ended),
+            Ok(more) => {
+                n += more;
+                *left = left.saturating_sub(READ_COST.max(more as u64));
+            }
+            Err(error) => {
+                let turn = match error.kind() {
+                    io::ErrorKind::WouldBlock => Turn::SourceBlocked,
+                    io::ErrorKind::Interrupted => Turn::Spent,
+                    _ => Turn::SourceFailed(error),
+                };
+                return (n, Stop::Turn(turn));
+            }
+        }
+    }
+    (n, Stop::Full)
+}
+
 /// Why a [turn](Pump::turn) ended.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "an event loop handles each of them")]
@@ -80,6 +116,8 @@ pub struct Pump {
     words: u64,
     mode: Mode,
     discards: bool,
+    /// Whether all that is held was there from the beginning.
+    is_fresh: bool,
 }
 
 #[derive(Debug)]
@@ -111,7 +149,7 @@ impl Pump {
         bytes.extend_from_slice(early);
         let flow = Flow::new(bytes.len() as u64);
         let held = if bytes.is_empty() { Held::Nothing } else { Held::Bytes { bytes, from: 0 } };
-        Pump { flow, held, words: count, mode: Mode::Copy, discards: false }
+        Pump { flow, held, words: count, mode: Mode::Copy, discards: false, is_fresh: true }
     }
 
     /// A pump that writes `words` and then reads its source to the end without passing anything on: what a peer says to one
@@ -188,11 +226,10 @@ impl Pump {
         loop {
             let step = match self.flow.want() {
                 Want::Read if left == 0 => return Turn::Spent,
-                Want::Read => {
-                    let read = self.read(source, sink, resources, moved);
-                    read.map(|n| left = left.saturating_sub(n.max(READ_COST)))
+                Want::Write if left == 0 || !self.gathers(resources) => {
+                    self.write(sink, resources, moved)
                 }
-                Want::Write => self.write(sink, resources, moved),
+                Want::Read | Want::Write => self.read(source, sink, resources, &mut left, moved),
                 Want::HalfClose if self.discards => {
                     self.flow.on_half_closed();
                     Ok(())
@@ -209,14 +246,21 @@ impl Pump {
         }
     }
 
-    /// Reads once and writes at once what came; gives how many bytes came.
+    /// Whether what is held waits for what can be read at once.
+    fn gathers(&self, resources: &Resources) -> bool {
+        let fits = self.flow.held() < resources.scratch.len() as u64;
+        self.is_fresh && fits && self.flow.is_open() && !self.discards
+    }
+
+    /// Reads what there is, up to a buffer full, and writes it at once.
     fn read(
         &mut self,
         source: &impl Duplex,
         sink: &impl Duplex,
         resources: &mut Resources,
+        left: &mut u64,
         moved: &mut u64,
-    ) -> Result<u64, Turn> {
+    ) -> Result<(), Turn> {
         #[cfg(target_os = "linux")]
         if self.mode == Mode::Splice
             && resources.pipes.may_be_used()
@@ -226,44 +270,65 @@ impl Pump {
             let n = self.splice_in(fd, len, resources)?;
             if n > 0 {
                 source.on_spliced(n);
-                return Ok(n as u64);
+                *left = left.saturating_sub(n as u64);
+                return Ok(());
             }
             // Its end, or no splicing: a read tells which, and whether the end is a proper one.
         }
         let scratch = &mut resources.scratch;
-        let n = match source.read(scratch) {
-            Ok(n) => n,
-            Err(error) => {
-                return Err(match error.kind() {
-                    io::ErrorKind::WouldBlock => Turn::SourceBlocked,
-                    io::ErrorKind::Interrupted => Turn::Spent,
-                    _ => Turn::SourceFailed(error),
-                });
+        let held = self.take_fresh(scratch);
+        let (n, stop) = gather(source, &mut scratch[held..], left);
+        if n > 0 && !self.discards {
+            self.flow.on_read(n as u64);
+        }
+        if matches!(stop, Stop::Ended) {
+            self.flow.on_read(0);
+        }
+        if !self.discards && held + n > 0 {
+            #[cfg(target_os = "linux")]
+            if matches!(stop, Stop::Full) && self.mode == Mode::Copy {
+                self.mode = Mode::Splice;
             }
+            self.write_out(sink, &scratch[..held + n], matches!(stop, Stop::Ended), moved)?;
+        }
+        match stop {
+            Stop::Full | Stop::Ended => Ok(()),
+            // The sink is blocked too, and writing to it will tell.
+            Stop::Turn(Turn::SourceBlocked) if self.flow.held() > 0 => Ok(()),
+            Stop::Turn(turn) => Err(turn),
+        }
+    }
+
+    /// Takes what has been held since the beginning: it leaves in one segment with what follows at once.
+    fn take_fresh(&mut self, scratch: &mut [u8]) -> usize {
+        self.is_fresh = false;
+        match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Bytes { bytes, .. } => {
+                scratch[..bytes.len()].copy_from_slice(&bytes);
+                bytes.len()
+            }
+            _ => 0,
+        }
+    }
+
+    fn write_out(
+        &mut self,
+        sink: &impl Duplex,
+        bytes: &[u8],
+        is_last: bool,
+        moved: &mut u64,
+    ) -> Result<(), Turn> {
+        let written = if is_last { sink.write_last(bytes) } else { sink.write(bytes) };
+        let written = match written {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(Turn::SinkFailed(error)),
         };
-        if self.discards {
-            if n == 0 {
-                self.flow.on_read(0);
-            }
-            return Ok(n as u64);
+        self.on_written(written as u64, moved);
+        if written < bytes.len() {
+            self.held = Held::Bytes { bytes: bytes[written..].to_vec(), from: 0 };
         }
-        self.flow.on_read(n as u64);
-        #[cfg(target_os = "linux")]
-        if n == scratch.len() && self.mode == Mode::Copy {
-            self.mode = Mode::Splice;
-        }
-        if n > 0 {
-            let written = match sink.write(&scratch[..n]) {
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) => return Err(Turn::SinkFailed(error)),
-            };
-            self.on_written(written as u64, moved);
-            if written < n {
-                self.held = Held::Bytes { bytes: scratch[written..n].to_vec(), from: 0 };
-            }
-        }
-        Ok(n as u64)
+        Ok(())
     }
 
     fn write(
@@ -272,6 +337,7 @@ impl Pump {
         resources: &mut Resources,
         moved: &mut u64,
     ) -> Result<(), Turn> {
+        self.is_fresh = false;
         let written = match &mut self.held {
             Held::Bytes { bytes, from } => {
                 let written = sink.write(&bytes[*from..]);

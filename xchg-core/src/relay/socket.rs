@@ -30,6 +30,12 @@ impl<T: AsFd> Duplex for Socket<T> {
         Ok(rustix::io::retry_on_intr(|| rustix::net::send(&self.0, buf, SendFlags::NOSIGNAL))?)
     }
 
+    fn write_last(&self, buf: &[u8]) -> io::Result<usize> {
+        // MORE: the segment is held until the FIN can ride on it.
+        let flags = SendFlags::NOSIGNAL | SendFlags::MORE;
+        Ok(rustix::io::retry_on_intr(|| rustix::net::send(&self.0, buf, flags))?)
+    }
+
     fn half_close(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(&self.0, Shutdown::Write)?)
     }

@@ -551,12 +551,21 @@ fn a_source_may_let_others_go_first() {
 #[test]
 fn small_reads_spend_the_budget_too() {
     let source = Scripted::source((0..9).map(|_| Ok(vec![7])));
-    let sink = Scripted::sink((0..9).map(|_| Ok(1)));
+    let sink = Scripted::sink((0..9).map(|_| Ok(9)));
     let (mut pump, mut moved) = (Pump::new(Vec::new(), &[]), 0);
     let mut resources = Resources::new(SCRATCH, PIPE);
     let turn = pump.turn(&source, &sink, &mut resources, 3 * READ_COST, &mut moved);
     assert!(matches!(turn, Turn::Spent), "{turn:?}");
     assert_eq!(moved, 3);
+}
+
+#[test]
+fn what_is_there_at_once_leaves_in_one_write() {
+    let source = Scripted::source([Ok(b"two".to_vec()), Ok(b"three".to_vec())]);
+    let sink = Scripted::sink([Ok(99)]);
+    let mut pump = Pump::new(b"word ".to_vec(), b"one ");
+    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SourceBlocked, 12)));
+    assert_eq!(*sink.taken.borrow(), b"word one twothree");
 }
 
 #[test]
