@@ -1,5 +1,6 @@
 //! From a configuration to a running server, and to its end.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
@@ -80,7 +81,14 @@ impl Server {
             let worker = Worker::new(index, poll, listeners, shared.clone())
                 .map_err(failed("watching the listeners"))?;
             let thread = thread::Builder::new().name(format!("xchg-worker-{index}"));
-            threads.push(thread.spawn(|| worker.run()).map_err(failed("starting a thread"))?);
+            let shared = shared.clone();
+            let run = move || {
+                // Unwind safe: what the panic may have broken is the worker's, and goes with it.
+                if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
+                    outlive(&shared, index);
+                }
+            };
+            threads.push(thread.spawn(run).map_err(failed("starting a thread"))?);
         }
         let ended = Arc::new(Ended::default());
         let supervisor =
@@ -91,6 +99,13 @@ impl Server {
             .map_err(failed("starting a thread"))?;
         Ok(ServerHandle { shared, ended, addresses: self.addresses.into() })
     }
+}
+
+/// Takes a panicked worker's place until the server has drained: whoever is sent there is closed, so that nobody hangs.
+fn outlive(shared: &Shared, worker: u16) {
+    tracing::error!(worker, "a worker panicked; the server drains");
+    shared.drain();
+    shared.inboxes[usize::from(worker)].discard_until_stopped();
 }
 
 /// A running server. Clone it freely; dropping it stops nothing.

@@ -65,6 +65,11 @@ impl Inbox {
         }
     }
 
+    /// Drops messages, and what is in them, until the server stops.
+    pub(crate) fn discard_until_stopped(&self) {
+        while !matches!(self.receiver.recv(), Ok(Message::Stop) | Err(_)) {}
+    }
+
     pub(crate) fn drain(&self) -> impl Iterator<Item = Message> {
         // Before the first look: what is sent after the last one then wakes the worker again.
         self.is_woken.store(false, Ordering::Release);

@@ -112,8 +112,7 @@ impl Worker {
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 // Neither memory nor a valid descriptor: without its poll a worker can do nothing at all.
-                tracing::error!(%error, worker = self.index, "polling failed; the worker ends");
-                return;
+                panic!("polling failed: {error}");
             }
             self.timers.advance(Instant::now());
             for event in &events {
