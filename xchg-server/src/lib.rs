@@ -1,4 +1,49 @@
-//! xchg-server
+//! File exchange server: it pairs an upload and a download of the same key and pipes the bytes between them, storing nothing.
+//!
+//! This library is the whole server; the program `xchg-server` adds flags, a config file and signals. An embedder makes
+//! a [`Config`], [binds](Server::bind) it, [starts](Server::start) it, and follows it by its [`ServerHandle`]:
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::{Shutdown, TcpStream};
+//! use xchg_server::{Config, Listen, Server};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Port 0: the system chooses one. A port of another's choice is `"192.0.2.1:4980".parse()`, a unix socket `"unix:/run/xchg"`.
+//! let listen = vec!["127.0.0.1:0".parse::<Listen>()?];
+//! let server = Server::bind(Config { listen, ..Config::default() })?.start()?;
+//! let Listen::Tcp(address) = server.addresses()[0] else { unreachable!("TCP was asked for") };
+//!
+//! // Two peers that speak the classic dialect: a command, a key padded to eight bytes, and the payload.
+//! let mut uploader = TcpStream::connect(address)?;
+//! uploader.write_all(b"Pgreeting")?;
+//! uploader.write_all(b"hello")?;
+//! uploader.shutdown(Shutdown::Write)?;
+//!
+//! let mut downloader = TcpStream::connect(address)?;
+//! downloader.write_all(b"Ggreeting")?;
+//! let mut text = String::new();
+//! downloader.read_to_string(&mut text)?;
+//! assert_eq!(text, "hello");
+//! drop(downloader);
+//!
+//! // Whoever waits is let go, exchanges finish, and the server ends.
+//! server.drain();
+//! server.join();
+//! assert_eq!(server.counts().completed, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`ServerHandle::subscribe`] gives an [`Event`] at the beginning and at the end of each exchange,
+//!   [`ServerHandle::exchanges`] those that run; an [`ExchangeHandle`] shows its progress and can cancel it.
+//! - [`ServerHandle::drain`] and [`ServerHandle::cut`] are the two ways to shut down. Peers may ask for the first too, as
+//!   far as [`Config::terminate`] lets them.
+//! - Logs go to whoever subscribes to `tracing`. Nothing is printed, and no signal is handled.
+//!
+//! A peer's first bytes decide which dialect it speaks; PROTOCOL.md specifies the native one. How the server works inside
+//! is in ARCHITECTURE.md.
+
 mod config;
 mod connection;
 mod dialect;
@@ -14,3 +59,4 @@ pub use config::{Config, Listen, Terminate};
 pub use error::Error;
 pub use server::{Ending, Server, ServerHandle};
 pub use shared::Stats;
+pub use xchg_core::{Counts, Event, ExchangeHandle, ExchangeId, Limits, Outcome};
