@@ -1,0 +1,86 @@
+//! The client library in an application: it uploads bytes from memory, shows how far it is, and stops when asked to.
+//!
+//! Server and counterpart are inside this program too, so that it runs by itself.
+//!
+//! `cargo run --release --example upload_from_your_app`
+
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+
+use std::error::Error;
+use std::io;
+use std::thread;
+
+use xchg_client::{
+    Address, Cancel, Client, DownloadOptions, Key, Observer, Source, Summary, Target, UploadOptions,
+};
+use xchg_server::{Config, Listen, Server};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let listen = vec![Listen::Tcp(([127, 0, 0, 1], 0).into())];
+    let server = Server::bind(Config { listen, ..Config::default() })?.start()?;
+    let address: Address = server.addresses()[0].to_string().parse()?;
+
+    let report = vec![b'x'; 10 << 20];
+    let counterpart = receive(address.clone(), Key::parse(b"report")?);
+    let mut bar = Bar { shown: 0, length: report.len() as u64 };
+    let source = Source::Reader(Box::new(io::Cursor::new(report)));
+    let options = UploadOptions::new(Key::parse(b"report")?, source);
+    let summary = Client::new(address.clone()).upload(options, &mut bar)?;
+    println!("the counterpart has confirmed all {} bytes", summary.bytes);
+    counterpart.join().expect("it does not panic")?;
+
+    // An endless upload, until somebody presses the button.
+    let cancel = Cancel::new()?;
+    let counterpart = receive(address.clone(), Key::parse(b"endless")?);
+    let mut button = Button { press_at: 1 << 20, cancel: cancel.clone() };
+    let source = Source::Reader(Box::new(io::repeat(b'x')));
+    let options = UploadOptions::new(Key::parse(b"endless")?, source);
+    match Client::new(address).cancel(cancel).upload(options, &mut button) {
+        Err(xchg_client::Error::Cancelled) => println!("cancelled"),
+        other => return Err(format!("not cancelled, but {other:?}").into()),
+    }
+    // A part is never taken for the whole.
+    let error = counterpart.join().expect("it does not panic").expect_err("the upload was cut");
+    println!("the counterpart says: {error}");
+
+    server.drain();
+    server.join();
+    Ok(())
+}
+
+/// Shows the progress in steps of ten per cent.
+struct Bar {
+    shown: u64,
+    length: u64,
+}
+
+impl Observer for Bar {
+    fn progress(&mut self, bytes: u64) {
+        // Called after every slice: do little here.
+        let percent = bytes * 100 / self.length;
+        if percent / 10 > self.shown / 10 {
+            self.shown = percent;
+            println!("{percent:>3} %");
+        }
+    }
+}
+
+/// Somebody who loses patience. The token can be used from any thread, such as that of a user interface.
+struct Button {
+    press_at: u64,
+    cancel: Cancel,
+}
+
+impl Observer for Button {
+    fn progress(&mut self, bytes: u64) {
+        if bytes >= self.press_at {
+            self.cancel.cancel();
+        }
+    }
+}
+
+/// Stands for the person at the other end: takes what comes and keeps none of it.
+fn receive(address: Address, key: Key) -> thread::JoinHandle<Result<Summary, xchg_client::Error>> {
+    let options = DownloadOptions::new(key, Target::Writer(Box::new(io::sink())));
+    thread::spawn(move || Client::new(address).download(options, &mut ()))
+}
