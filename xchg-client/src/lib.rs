@@ -45,3 +45,8 @@ pub use source::{Source, key_for};
 pub use target::{Target, file_name};
 pub use xchg_core::wire::{CounterpartDialect, Matched, StatusReport, Token, Wait, Waiting};
 pub use xchg_core::{Key, Realm, Side};
+
+/// Keeps the code in the README running.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
