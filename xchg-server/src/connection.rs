@@ -122,6 +122,14 @@ impl Connection {
         self.failure.filter(|&error| is_to_hear || error != io::ErrorKind::BrokenPipe)
     }
 
+    /// Whether it waits, and the event says that it has left.
+    pub(crate) fn has_left(&self, event: &mio::event::Event) -> bool {
+        let State::Waiting(waiting) = &self.state else { return false };
+        let has_ended = event.is_read_closed() || event.is_write_closed();
+        let leaves = waiting.leaves_by_ending;
+        self.lost(leaves).is_some() || (leaves && has_ended)
+    }
+
     /// Sends words that must fit at once: a peer that has not read the few bytes before them is gone.
     pub(crate) fn say(&self, words: &[u8]) -> io::Result<()> {
         match words.is_empty() || self.socket.write(words)? == words.len() {

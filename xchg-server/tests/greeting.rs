@@ -92,6 +92,29 @@ fn what_follows_a_greeting_at_once_is_the_exchanges() {
     }
 }
 
+/// Its greeting and its end come as one event, after the connection has been registered for events.
+#[test]
+fn a_peer_that_greets_and_ends_at_once_has_left() {
+    let server = single();
+    let upload = Greeting::new(Command::Offer(offer(Side::Upload, "brief"))).encode();
+    let download = Greeting::new(Command::Offer(offer(Side::Download, "brief"))).encode();
+    for greeting in [&classic_greeting(b'G', "brief")[..], &upload, &download] {
+        for cut in [0, 1] {
+            let (first, second) = greeting.split_at(cut);
+            let mut peer = Peer::saying(server.address(), first);
+            Peer::status(server.address());
+            peer.send_with_end(second);
+            assert!(peer.rest().is_ok(), "it is closed");
+            assert_eq!(server.counts().waiting, 0);
+        }
+    }
+    // To an uploader of the classic dialect that is the usual way.
+    let mut uploader = Peer::connect(server.address());
+    Peer::status(server.address());
+    uploader.send_with_end(&[&classic_greeting(b'P', "brief")[..], b"news"].concat());
+    assert_eq!(Peer::classic(server.address(), b'G', "brief").whole(), b"news");
+}
+
 #[test]
 fn a_peer_that_does_not_say_what_it_wants_in_time_is_closed() {
     let greeting_timeout = Duration::from_millis(100);

@@ -180,16 +180,19 @@ impl Worker {
             connection.on_error();
         }
         match &connection.state {
-            State::Greeting(_) => self.greet(id.slot),
-            State::Waiting(waiting) => {
-                let ends = event.is_read_closed() || event.is_write_closed();
-                let left = connection.lost(waiting.leaves_by_ending).is_some()
-                    || (waiting.leaves_by_ending && ends);
-                let impatient = connection.dialect.and_then(Dialect::impatient);
-                match impatient {
-                    _ if left => self.withdraw(id.slot),
-                    Some(words) if event.is_readable() => self.rebuke(id.slot, words),
-                    _ => {}
+            State::Greeting(_) => {
+                self.greet(id.slot);
+                // Its end may have come with its greeting, and is not told a second time.
+                if self.connection(id).is_some_and(|connection| connection.has_left(event)) {
+                    self.withdraw(id.slot);
+                }
+            }
+            State::Waiting(_) if connection.has_left(event) => self.withdraw(id.slot),
+            State::Waiting(_) => {
+                if let Some(words) = connection.dialect.and_then(Dialect::impatient)
+                    && event.is_readable()
+                {
+                    self.rebuke(id.slot, words);
                 }
             }
             State::Exchanging { exchange } => {

@@ -78,6 +78,13 @@ impl Peer {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Sends `bytes` and the end in one segment, so that the other end cannot see the one without the other.
+    pub(crate) fn send_with_end(&mut self, bytes: &[u8]) {
+        SockRef::from(&self.stream).set_tcp_cork(true).unwrap();
+        self.send(bytes);
+        self.half_close();
+    }
+
     /// Leaves so that the other end sees a reset.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
