@@ -24,6 +24,7 @@ mod client;
 mod connect;
 mod download;
 mod error;
+pub mod files;
 mod handshake;
 mod meter;
 mod observer;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::files::names::is_device;
 use crate::terminal::is_deceptive;
 use crate::{Error, Key};
 
@@ -120,16 +121,9 @@ pub fn file_name(key: &Key) -> Option<String> {
 /// Whether Windows takes the name for a file and keeps it as it is
 /// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
 fn fits_windows(name: &str) -> bool {
-    const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
-    let stem = name.split('.').next().unwrap_or(name).trim_end().to_uppercase();
-    let is_port = ["COM", "LPT"].iter().any(|port| {
-        stem.strip_prefix(port)
-            .is_some_and(|n| n.chars().count() == 1 && n.starts_with(|c: char| c.is_numeric()))
-    });
     !name.contains(['<', '>', ':', '"', '|', '?', '*'])
         && !name.ends_with(['.', ' '])
-        && !DEVICES.contains(&stem.as_str())
-        && !is_port
+        && !is_device(name)
 }
 
 #[cfg(unix)]

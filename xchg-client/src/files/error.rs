@@ -1,0 +1,171 @@
+//! What can be wrong with the files of either side.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::NameProblem;
+use crate::terminal::escape;
+
+/// What can be wrong with the files of either side.
+///
+/// `path` as a `String` is a path within the manifest, escaped when shown; as a `PathBuf` it is one of this
+/// machine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is nothing to send.
+    #[error("nothing to send; name at least one file or directory")]
+    Nothing,
+    /// A path to send cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// As the caller named it, or below.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A name to send is not Unicode, which the other peer's system may need.
+    #[error("{} has a name that is not Unicode; rename it", path.display())]
+    NotUnicode {
+        /// As the caller named it, or below.
+        path: PathBuf,
+    },
+    /// A path to send has no name of its own, like `/`.
+    #[error("{} has no name; name what is in it", path.display())]
+    NoName {
+        /// As the caller named it.
+        path: PathBuf,
+    },
+    /// Two paths to send have the same last component.
+    #[error("{} and {} would both arrive as `{}`; rename one or send them one by one", first.display(), second.display(), escape(name))]
+    Duplicate {
+        /// The name that both have.
+        name: String,
+        /// The one that came first.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// A device, socket or pipe is among what is to be sent.
+    #[error("{} is no file, directory or link; leave it out", path.display())]
+    Special {
+        /// As the caller named it, or below.
+        path: PathBuf,
+    },
+    /// A link leads out of the directory that is to be sent, and links are not to be followed.
+    #[error("{} is a link that leads out of what is sent; follow links, or leave it out", path.display())]
+    LinkLeaves {
+        /// As the caller named it, or below.
+        path: PathBuf,
+    },
+    /// Following links leads round in a circle.
+    #[error("{} is a link to a directory that it is in; leave it out", path.display())]
+    LinkLoop {
+        /// As the caller named it, or below.
+        path: PathBuf,
+    },
+    /// A file's size or time of modification is not what the offer said.
+    #[error("`{}` changed while it was sent; start again", escape(path))]
+    Changed {
+        /// Within the manifest.
+        path: String,
+    },
+    /// A manifest breaks a rule that needs no file system.
+    #[error("the offer is not acceptable: {0}")]
+    Manifest(&'static str),
+    /// A name is not safe here.
+    #[error("the name `{}` is not safe: {problem}", escape(name))]
+    Name {
+        /// As it was offered.
+        name: String,
+        /// What is wrong with it.
+        problem: NameProblem,
+    },
+    /// Two entries of one directory are the same where case or composition do not count.
+    #[error(
+        "`{}` and `{}` would be one file on some systems; rename one",
+        escape(first),
+        escape(second)
+    )]
+    Collision {
+        /// The one that came first.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The destination takes the bytes of one file, and something else was offered.
+    #[error("more than one file was offered; name a directory to put it in")]
+    NotOneFile,
+    /// The destination cannot be used.
+    #[error("cannot use the destination {}", path.display())]
+    Destination {
+        /// As the caller named it.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Something has the name already, and nothing may be overwritten.
+    #[error(
+        "`{}` exists already; overwrite or rename it, or choose another directory",
+        escape(path)
+    )]
+    Exists {
+        /// Within the destination.
+        path: String,
+    },
+    /// Something that cannot be replaced is where a directory or file shall be.
+    #[error("`{}` is in the way: a {} was offered; move it away", escape(path), offered)]
+    InTheWay {
+        /// Within the destination.
+        path: String,
+        /// What was offered under this name, in words.
+        offered: &'static str,
+    },
+    /// The destination has too little space for what was offered.
+    #[error("{needed} bytes are needed at the destination, {available} are free; make room")]
+    NoSpace {
+        /// Bytes that would have to be written.
+        needed: u64,
+        /// Bytes that this user may write.
+        available: u64,
+    },
+    /// The disk or quota became full in the midst of a file; what was written of it is kept.
+    #[error(
+        "the disk is full, `{}` is unfinished; make room and start again to resume",
+        escape(path)
+    )]
+    DiskFull {
+        /// Within the destination.
+        path: String,
+        /// How it was found out.
+        source: io::Error,
+    },
+    /// Another transfer is writing the same file.
+    #[error("another transfer is writing `{}`; wait for it", escape(path))]
+    Busy {
+        /// Within the destination.
+        path: String,
+    },
+    /// A file arrived, but is not the one that the uploader read.
+    #[error("`{}` did not arrive as it was sent; start again", escape(path))]
+    WrongHash {
+        /// Within the destination.
+        path: String,
+    },
+    /// A text is not UTF-8.
+    #[error("the text is not UTF-8")]
+    NotText,
+    /// The caller asked to stop.
+    #[error("stopped")]
+    Stopped,
+    /// A file failed while something was done with it.
+    #[error("{doing} `{}` failed", escape(path))]
+    Io {
+        /// In words.
+        doing: &'static str,
+        /// Within the manifest or destination.
+        path: String,
+        /// How it failed.
+        source: io::Error,
+    },
+}
