@@ -15,10 +15,11 @@ use parking_lot::Mutex;
 
 use crate::Error;
 
-/// Stops the transfers of a [`Client`](crate::Client), from any thread. Clones are the same token.
+/// Stops the transfers of a [`Client`](crate::Client) or a [session](crate::session), from any thread. Clones are the
+/// same token.
 ///
-/// A cancelled transfer ends with [`Error::Cancelled`]; a download leaves no temporary file, and the counterpart
-/// learns that it failed.
+/// A cancelled transfer ends with [`Error::Cancelled`], or the session's [`Cancelled`](crate::session::Error::Cancelled);
+/// a plain download leaves no temporary file, and the counterpart learns that it failed.
 #[derive(Clone)]
 pub struct Cancel(Arc<Shared>);
 
@@ -71,6 +72,11 @@ impl Cancel {
     /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Becomes ready, disconnected, when it is cancelled.
+    pub(crate) fn cancelled(&self) -> &Receiver<Infallible> {
+        &self.0.channel
     }
 
     /// Sleeps.

@@ -29,6 +29,7 @@ mod handshake;
 mod meter;
 mod observer;
 mod plain;
+pub mod session;
 mod source;
 mod target;
 pub mod terminal;

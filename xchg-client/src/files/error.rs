@@ -169,3 +169,25 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+impl Error {
+    /// Tells a full disk from other failures.
+    pub(crate) fn io(doing: &'static str, path: String, source: io::Error) -> Self {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match source.kind() {
+            StorageFull | QuotaExceeded => Self::DiskFull { path, source },
+            _ => Self::Io { doing, path, source },
+        }
+    }
+
+    /// What the other peer is told: no path of this machine, nothing about its disks.
+    pub(crate) fn for_peer(&self) -> String {
+        match self {
+            Self::Destination { .. } => "its destination cannot be used".into(),
+            Self::NoSpace { .. } => "its disk has too little free space".into(),
+            Self::Unreadable { .. } => "a file cannot be read".into(),
+            Self::Io { source, .. } => format!("{self}: {}", source.kind()),
+            other => other.to_string(),
+        }
+    }
+}

@@ -1,15 +1,49 @@
-//! The files of both sides: what is sent, and where what arrives goes.
+//! The files of both sides: [collecting](Outgoing::collect) what is sent, and [placing](Destination) what
+//! arrives.
 //!
 //! The receiving side owns its disk: nothing that the other peer says decides where a byte goes, except
-//! through [`names`].
+//! through [`names`]. Nothing here knows of sessions or streams; the arrow runs the other way.
 
+#[cfg(test)]
+#[cfg(unix)]
+mod confinement;
+mod dir;
 mod error;
+mod finish;
 mod manifest;
 pub mod names;
+mod outgoing;
+mod partial;
+mod place;
+mod tree;
+mod walk;
+
+use std::io::Write;
+use std::path::PathBuf;
 
 pub use error::Error;
+pub use finish::Note;
 pub use manifest::{
     Entry, Kind, MAX_DEPTH, MAX_ENCODED_BYTES, MAX_ENTRIES, MAX_NAME_BYTES, MAX_PATH_BYTES,
     MAX_TEXT_BYTES, Manifest, Modified,
 };
 pub use names::{NamePolicy, NameProblem};
+pub use outgoing::Outgoing;
+pub use place::{Existing, PlaceOptions};
+pub use walk::{OutsideLinks, SpecialFiles, WalkOptions};
+
+pub(crate) use outgoing::Source;
+pub(crate) use partial::{Prefix, hash_prefix};
+pub(crate) use place::{Placement, ResumePoint, Start, at_exact_path};
+
+/// Where what arrives shall go.
+#[expect(clippy::exhaustive_enums, reason = "a caller offers all to its person")]
+pub enum Destination<'a> {
+    /// Into this directory, which exists; a text is not written to it but returned.
+    Directory(PathBuf),
+    /// To this path, which becomes the one file, text or stream that is offered. Its directory exists.
+    File(PathBuf),
+    /// To this writer goes the content of the one file, text or stream that is offered. It gets bytes before
+    /// their hash can be checked: an error afterwards says that they are not to be used.
+    Writer(&'a mut dyn Write),
+}

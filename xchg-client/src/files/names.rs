@@ -12,7 +12,7 @@ use unicode_normalization::UnicodeNormalization;
 use super::Error;
 use super::manifest::{Entry, Kind, MAX_NAME_BYTES, Manifest};
 
-/// Ends the names of partial files.
+/// Ends the names of partial files; see [`partial`](super::partial).
 pub(super) const PARTIAL_SUFFIX: &str = ".xchg-part";
 
 /// What to do about a name that could do harm, or that some system cannot hold.

@@ -1,0 +1,220 @@
+//! Whatever names a manifest has, and whatever is there before: nothing outside the destination is touched,
+//! and what arrives has a name that means one file in that directory on every system.
+//!
+//! The model resolves names as Unix and Windows do, written apart from [`names`](super::names).
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tempfile::tempdir;
+
+use super::manifest::{Entry, Kind, Manifest, Modified};
+use super::names::{NamePolicy, safe_manifest};
+use super::place::{Existing, PlaceOptions, Placement, Start};
+
+const CONTENT: &[u8] = b"arrived";
+
+/// Where Windows takes the path that one gets by appending `name` to a directory: a path of one component
+/// below it, or none.
+fn resolved_by_windows(name: &str) -> Option<String> {
+    let mut below = Vec::new();
+    for component in name.split(['/', '\\']) {
+        let bare = component.trim_end_matches([' ', '.']);
+        match component {
+            "" | "." => {}
+            ".." => {
+                below.pop()?;
+            }
+            _ => below.push(bare),
+        }
+    }
+    let [only] = below[..] else {
+        return None;
+    };
+    let base = only.split('.').next()?.trim_end().to_lowercase();
+    let devices = ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"];
+    let numbered = ["com", "lpt"].iter().any(|device| {
+        base.strip_prefix(device).is_some_and(|number| {
+            number.chars().count() == 1
+                && number.contains(|c| "0123456789\u{b9}\u{b2}\u{b3}".contains(c))
+        })
+    });
+    let leaves = only.contains(':') || devices.contains(&&*base) || numbered;
+    (!leaves).then(|| only.to_owned())
+}
+
+fn resolved_by_unix(name: &str) -> Option<String> {
+    match name {
+        "" | "." | ".." => None,
+        name if name.contains(['/', '\0']) => None,
+        name => Some(name.to_owned()),
+    }
+}
+
+/// Pieces that, put together, are all kinds of trouble.
+fn names() -> impl Strategy<Value = String> {
+    let pieces = prop::sample::select(vec![
+        "..",
+        ".",
+        "/",
+        "\\",
+        ":",
+        "C:",
+        "\0",
+        "\n",
+        "\u{202e}",
+        "con",
+        "NUL",
+        "Com1",
+        "lpt\u{b9}",
+        "aux",
+        "a",
+        "A",
+        "b",
+        "\u{e9}",
+        "e\u{301}",
+        "\u{200b}",
+        ".txt",
+        " ",
+        "link",
+        "file",
+        ".a.xchg-part",
+        "~1",
+        "$DATA",
+        "//?/",
+        "\\\\.\\",
+        "etc",
+        "-",
+        "x",
+    ]);
+    prop_oneof![
+        2 => pieces.clone().prop_map(str::to_owned),
+        4 => prop::collection::vec(pieces, 0..4).prop_map(|pieces| pieces.concat()),
+        1 => any::<String>(),
+        2 => "[a-d]",
+    ]
+}
+
+fn manifests() -> impl Strategy<Value = Manifest> {
+    let kinds = prop_oneof![
+        3 => Just(Kind::File { size: CONTENT.len() as u64 }),
+        2 => Just(Kind::Directory),
+        1 => names().prop_map(|target| Kind::Symlink { target: target.into() }),
+    ];
+    prop::collection::vec((kinds, 0..3_usize, names()), 1..8).prop_map(|entries| {
+        let mut manifest = Manifest::new();
+        for (kind, depth, name) in entries {
+            let modified = Modified { seconds: 1, nanos: 0 };
+            let entry = Entry { kind, depth, name: name.into(), mode: 0o777, modified };
+            // What breaks the rules of manifests themselves is refused before names matter.
+            drop(manifest.push(entry));
+        }
+        manifest
+    })
+}
+
+fn options() -> impl Strategy<Value = PlaceOptions> {
+    let existing =
+        prop::sample::select(vec![Existing::Refuse, Existing::Overwrite, Existing::Rename]);
+    let names = prop::sample::select(vec![NamePolicy::Refuse, NamePolicy::Replace]);
+    (existing, names, any::<bool>()).prop_map(|(existing, names, resume)| PlaceOptions {
+        existing,
+        names,
+        resume,
+    })
+}
+
+/// Places the manifest as a downloader does. Returns whether it went.
+fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
+    let Ok(manifest) = safe_manifest(manifest, options.names) else {
+        return false;
+    };
+    let manifest = Arc::new(manifest);
+    let go = || -> Result<(), super::Error> {
+        let mut placement = Placement::survey(into, Arc::clone(&manifest), options)?;
+        let points = placement.resume_points(&|| false)?;
+        placement.make_directories()?;
+        for (index, entry) in manifest.entries().iter().enumerate() {
+            if !entry.kind.has_content() {
+                continue;
+            }
+            let same = points
+                .iter()
+                .any(|point| point.entry == index && point.hash == blake3::hash(CONTENT));
+            if let Start::At(hasher) = placement.begin(index, same)? {
+                placement.write(&CONTENT[usize::try_from(hasher.count()).unwrap()..])?;
+            }
+            placement.end();
+        }
+        placement.finish().map(drop)
+    };
+    go().is_ok()
+}
+
+/// Every file that is in `directory` now, with its path below; links are not followed.
+fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let kind = fs::symlink_metadata(&path).unwrap();
+        if kind.is_dir() {
+            let inner = files(&path).into_iter();
+            found.extend(inner.map(|(below, content)| (format!("{name}/{below}"), content)));
+        } else if kind.is_file() {
+            found.push((name, fs::read(&path).unwrap()));
+        } else {
+            found.push((name, Vec::new()));
+        }
+    }
+    found.sort();
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn nothing_leaves_the_destination(manifest in manifests(), options in options(), traps in any::<bool>()) {
+        prop_assume!(!manifest.entries().is_empty());
+        let world = tempdir().unwrap();
+        let outside = world.path().join("outside");
+        let into = world.path().join("into");
+        fs::create_dir(&outside).unwrap();
+        fs::create_dir(&into).unwrap();
+        fs::write(outside.join("file"), "kept").unwrap();
+        if traps {
+            symlink(&outside, into.join("a")).unwrap();
+            symlink(outside.join("file"), into.join("b")).unwrap();
+            fs::write(into.join("c"), "mine").unwrap();
+        }
+        let before = files(&into);
+        let went = place(manifest.clone(), &into, options);
+
+        prop_assert_eq!(files(&outside), [("file".to_owned(), b"kept".to_vec())]);
+        prop_assert_eq!(fs::read_dir(world.path()).unwrap().count(), 2);
+        let after = files(&into);
+        for (path, _) in &after {
+            for name in path.split('/') {
+                prop_assert_eq!(resolved_by_unix(name), Some(name.to_owned()));
+                prop_assert_eq!(resolved_by_windows(name), Some(name.to_owned()));
+                let obeyed = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
+                prop_assert!(!name.contains(obeyed), "{:?}", name);
+            }
+        }
+        if options.existing != Existing::Overwrite {
+            for old in &before {
+                prop_assert!(after.contains(old), "{:?} was overwritten", old);
+            }
+        }
+        if went {
+            let sent = manifest.entries().iter().filter(|entry| entry.kind.has_content()).count();
+            let arrived = after.iter().filter(|(_, content)| content == CONTENT).count();
+            prop_assert_eq!(arrived, sent, "two entries became one file");
+            prop_assert!(!after.iter().any(|(path, _)| path.ends_with(".xchg-part")));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! [`Dir`] by file descriptors: a path is never looked up twice, so nobody can swap its components in
+//! between.
+
+use std::fs::{File, FileTimes, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::Found;
+use crate::files::manifest::Modified;
+
+/// What every opening has: no link is followed, no child process inherits it, and no pipe that was put there
+/// blocks it.
+const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// A directory that is held open.
+pub(crate) struct Dir(File);
+
+impl Dir {
+    /// The directory at `path`, which is the caller's own: links in it are followed.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?.into()))
+    }
+
+    /// The directory `name` in this one.
+    pub(crate) fn child(&self, name: &str) -> io::Result<Self> {
+        let flags = SAFELY | OFlags::RDONLY | OFlags::DIRECTORY;
+        Ok(Self(rustix::fs::openat(&self.0, name, flags, Mode::empty())?.into()))
+    }
+
+    /// Makes a directory that only its owner may use, until its mode is [set](Self::set_metadata).
+    pub(crate) fn make_child(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?)
+    }
+
+    /// What has this name, if anything.
+    pub(crate) fn look(&self, name: &str) -> io::Result<Option<Found>> {
+        let stat = match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            stat => stat?,
+        };
+        Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Found::File(u64::try_from(stat.st_size).unwrap_or(0)),
+            FileType::Directory => Found::Directory,
+            FileType::Symlink => Found::Symlink,
+            _ => Found::Other,
+        }))
+    }
+
+    /// Opens a regular file to read it.
+    pub(crate) fn read(&self, name: &str) -> io::Result<File> {
+        let flags = SAFELY | OFlags::RDONLY;
+        let file = File::from(rustix::fs::openat(&self.0, name, flags, Mode::empty())?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        Ok(file)
+    }
+
+    /// Opens a regular file to read and write it, and makes it, readable to its owner only, if there is none.
+    ///
+    /// One that somebody else made, or that has a second name, is refused: writing could change a file
+    /// elsewhere, or show the content to others.
+    pub(crate) fn read_write(&self, name: &str) -> io::Result<File> {
+        let flags = SAFELY | OFlags::RDWR | OFlags::CREATE;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = File::from(rustix::fs::openat(&self.0, name, flags, mode)?);
+        let metadata = file.metadata()?;
+        let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+        if !metadata.is_file() || metadata.nlink() > 1 || !ours {
+            return Err(io::Error::other("something else has its name; remove that first"));
+        }
+        Ok(file)
+    }
+
+    /// Whether `file` still has this name.
+    pub(crate) fn names(&self, name: &str, file: &File) -> io::Result<bool> {
+        let named = match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(false),
+            stat => stat?,
+        };
+        let open = rustix::fs::fstat(file)?;
+        Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino))
+    }
+
+    /// Renames a file, unless the new name is taken ([`io::ErrorKind::AlreadyExists`]).
+    pub(crate) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        {
+            use rustix::fs::{RenameFlags, renameat_with};
+            match renameat_with(&self.0, from, &self.0, to, RenameFlags::NOREPLACE) {
+                // The kernel or the file system does not know the flag.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+                done => return Ok(done?),
+            }
+        }
+        rustix::fs::linkat(&self.0, from, &self.0, to, AtFlags::empty())?;
+        self.remove_file(from)
+    }
+
+    /// Renames a file, and replaces the file or link that has the new name.
+    pub(crate) fn rename_over(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    /// Removes a file or link.
+    pub(crate) fn remove_file(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    /// Makes a symbolic link, unless its name is taken.
+    pub(crate) fn symlink(&self, target: &str, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target, &self.0, name)?)
+    }
+
+    /// Where a symbolic link points to, as far as it is Unicode.
+    pub(crate) fn read_link(&self, name: &str) -> io::Result<String> {
+        let target = rustix::fs::readlinkat(&self.0, name, Vec::new())?;
+        Ok(target.to_string_lossy().into_owned())
+    }
+
+    /// Writes the directory's names to the disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    /// Sets the directory's permissions (`mode & 0o777`) and time.
+    pub(crate) fn set_metadata(&self, mode: u16, modified: Modified) -> io::Result<()> {
+        set_metadata(&self.0, mode, modified)
+    }
+
+    /// Bytes that this user may still write to the directory's file system.
+    pub(crate) fn available_bytes(&self) -> io::Result<u64> {
+        let status = rustix::fs::fstatvfs(&self.0)?;
+        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+}
+
+/// Sets a file's permissions (`mode & 0o777`) and time.
+pub(crate) fn set_metadata(file: &File, mode: u16, modified: Modified) -> io::Result<()> {
+    file.set_times(FileTimes::new().set_modified(modified.to_system()))?;
+    file.set_permissions(Permissions::from_mode(u32::from(mode & 0o777)))
+}

@@ -1,0 +1,200 @@
+//! Partial files: what a file is until it is whole.
+//!
+//! A partial is beside its target, under a name that follows from the target's, so that a later run finds it.
+//! It is locked while it is written: two transfers to one place never mix their bytes.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use super::dir::{self, Dir};
+use super::manifest::{MAX_NAME_BYTES, Modified};
+use super::names::PARTIAL_SUFFIX;
+
+/// Bytes read at once while hashing: enough for BLAKE3 to use the widest instructions, little enough for the
+/// cache.
+const HASH_BUFFER_BYTES: usize = 256 * 1024;
+
+/// A partial file that is open and locked.
+#[derive(Debug)]
+pub(super) struct Partial {
+    name: String,
+    file: File,
+}
+
+/// Why there is no partial.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// Another transfer holds it.
+    Busy,
+    /// It cannot be opened, or is not ours.
+    Io(io::Error),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Partial {
+    /// Opens the partial of `target`, which is made if there is none, and locks it.
+    pub(super) fn open(dir: &Dir, target: &str) -> Result<Self, OpenError> {
+        let name = partial_name(target);
+        // Whoever held the lock before may have finished: then the file that was opened has another name by
+        // now.
+        for _ in 0..8 {
+            let file = dir.read_write(&name)?;
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => return Err(OpenError::Busy),
+                // Some file systems have no locks; better to go on without than not at all.
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+            }
+            if dir.names(&name, &file)? {
+                return Ok(Self { name, file });
+            }
+        }
+        Err(OpenError::Busy)
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Hashes its first `bytes`.
+    pub(super) fn hash(&mut self, bytes: u64, stop: &dyn Fn() -> bool) -> io::Result<Prefix> {
+        self.file.rewind()?;
+        hash_prefix(&mut self.file, bytes, stop)
+    }
+
+    /// Drops what follows `offset`, and goes on writing there.
+    pub(super) fn start_at(&mut self, offset: u64) -> io::Result<()> {
+        self.file.set_len(offset)?;
+        self.file.seek(SeekFrom::Start(offset))?;
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// Restores mode and time. A file system that cannot hold them is no reason to lose the content.
+    pub(super) fn set_metadata(&self, mode: u16, modified: Modified) -> io::Result<()> {
+        dir::set_metadata(&self.file, mode, modified)
+    }
+
+    /// Writes everything to the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// Its name, to rename it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Removes it if it holds nothing that could be resumed.
+    pub(super) fn remove_if_empty(self, dir: &Dir) -> io::Result<()> {
+        if self.bytes()? == 0 {
+            dir.remove_file(&self.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// What hashing the begin of a file came to.
+pub(crate) enum Prefix {
+    /// The hash so far, to go on with.
+    Hashed(Box<blake3::Hasher>),
+    /// The file is shorter.
+    Short,
+    /// The caller said stop.
+    Stopped,
+}
+
+/// Hashes the first `bytes` of `file`, from where it is; asks `stop` before each piece.
+pub(crate) fn hash_prefix(
+    file: &mut impl Read,
+    bytes: u64,
+    stop: &dyn Fn() -> bool,
+) -> io::Result<Prefix> {
+    let mut hasher = Box::new(blake3::Hasher::new());
+    let mut buffer = vec![0; HASH_BUFFER_BYTES];
+    let mut left = bytes;
+    while left > 0 {
+        if stop() {
+            return Ok(Prefix::Stopped);
+        }
+        let piece = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        match file.read(&mut buffer[..piece]) {
+            Ok(0) => return Ok(Prefix::Short),
+            Ok(read) => {
+                hasher.update(&buffer[..read]);
+                left -= read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Prefix::Hashed(hasher))
+}
+
+/// The name of the partial of `target`: `.target.xchg-part`, with a hash in place of the end of a name that
+/// is too long.
+pub(super) fn partial_name(target: &str) -> String {
+    let name = format!(".{target}{PARTIAL_SUFFIX}");
+    if name.len() <= MAX_NAME_BYTES {
+        return name;
+    }
+    let kept = target.floor_char_boundary(MAX_NAME_BYTES / 2);
+    let hash = blake3::hash(target.as_bytes()).to_hex();
+    format!(".{}.{}{PARTIAL_SUFFIX}", &target[..kept], &hash[..32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_follows_from_the_target_and_fits() {
+        assert_eq!(partial_name("a.txt"), ".a.txt.xchg-part");
+        let long = "\u{e9}".repeat(127);
+        let name = partial_name(&long);
+        assert!(name.len() <= MAX_NAME_BYTES && name.ends_with(PARTIAL_SUFFIX));
+        assert_ne!(name, partial_name(&format!("{long}a")));
+    }
+
+    #[test]
+    fn a_partial_is_held_by_one_transfer_at_a_time() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        let held = Partial::open(&dir, "a").unwrap();
+        assert!(matches!(Partial::open(&dir, "a"), Err(OpenError::Busy)));
+        drop(held);
+        assert!(Partial::open(&dir, "a").is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_partial_that_has_a_second_name_is_not_written() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("precious"), "kept").unwrap();
+        std::fs::hard_link(temp.path().join("precious"), temp.path().join(".a.xchg-part")).unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        assert!(matches!(Partial::open(&dir, "a"), Err(OpenError::Io(_))));
+    }
+
+    #[test]
+    fn a_prefix_is_hashed_short_or_stopped() {
+        let data = vec![7; 300_000];
+        let hash = |bytes, stop: &dyn Fn() -> bool| hash_prefix(&mut &data[..], bytes, stop);
+        match hash(299_999, &|| false).unwrap() {
+            Prefix::Hashed(hasher) => {
+                assert_eq!(hasher.finalize(), blake3::hash(&data[..299_999]));
+            }
+            _ => panic!("it is long enough"),
+        }
+        assert!(matches!(hash(300_001, &|| false).unwrap(), Prefix::Short));
+        assert!(matches!(hash(1, &|| true).unwrap(), Prefix::Stopped));
+    }
+}

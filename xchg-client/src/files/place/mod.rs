@@ -1,0 +1,222 @@
+//! Putting what arrives where it shall be.
+//!
+//! A [`Placement`] goes through these steps, in this order: [`survey`](Placement::survey) looks what is there
+//! and refuses what cannot go well; [`resume_points`](Placement::resume_points) hashes what an earlier run
+//! left; [`make_directories`](Placement::make_directories); for each entry with content
+//! [`begin`](Placement::begin), [`write`](Placement::write), [`end`](Placement::end); and
+//! [`finish`](Placement::finish), after which everything is on the disk under its name.
+
+mod complete;
+mod survey;
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Error;
+use super::dir::Dir;
+use super::finish::{Finisher, Job, Note};
+use super::manifest::{Entry, Kind, Manifest};
+use super::names::NamePolicy;
+use super::partial::{OpenError, Partial};
+use super::tree::Tree;
+
+/// What to do if a name at the destination is taken. A directory is never replaced by what is not one, nor
+/// the reverse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a caller offers all to its person")]
+pub enum Existing {
+    /// Refuse the whole offer. Directories are entered: what is in them decides.
+    #[default]
+    Refuse,
+    /// Replace files and links. Directories are entered.
+    Overwrite,
+    /// Give what arrives another name, such as `a (1).txt`; to a top-level directory as a whole.
+    Rename,
+}
+
+/// How to place what arrives. The default overwrites nothing and refuses names that are not safe.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "a plain set of choices")]
+pub struct PlaceOptions {
+    /// What to do if a name is taken.
+    pub existing: Existing,
+    /// What to do about names that could do harm.
+    pub names: NamePolicy,
+    /// Go on from what an earlier run left: partial files are continued, files that are there already and the
+    /// same are skipped, directories that are there are entered whatever [`existing`](Self::existing) says.
+    pub resume: bool,
+}
+
+/// Where the content of an entry begins.
+pub(crate) enum Start {
+    /// It is written from the place up to which it is hashed.
+    At(Box<blake3::Hasher>),
+    /// It is all there, and has this hash; nothing will be written.
+    Whole(blake3::Hash),
+}
+
+/// Bytes of an entry that are there already.
+pub(crate) struct ResumePoint {
+    pub(crate) entry: usize,
+    pub(crate) offset: u64,
+    pub(crate) hash: blake3::Hash,
+}
+
+/// The placing of one manifest's entries in a directory.
+pub(crate) struct Placement {
+    manifest: Arc<Manifest>,
+    options: PlaceOptions,
+    tree: Tree,
+    /// What is there of an entry from an earlier run.
+    earlier: HashMap<usize, Earlier>,
+    /// The directories that this run made.
+    made: HashSet<usize>,
+    current: Option<Current>,
+    finisher: Finisher,
+    notes: Vec<Note>,
+}
+
+enum Earlier {
+    /// A file of the same size has the name.
+    Candidate,
+    /// A partial has this many bytes that can be of use.
+    Partial(u64),
+    /// The file that has the name, hashed.
+    Whole(blake3::Hash),
+    /// The partial, hashed so far.
+    Opened(Partial, Box<blake3::Hasher>),
+}
+
+struct Current {
+    index: usize,
+    dir: Arc<Dir>,
+    partial: Partial,
+}
+
+impl Placement {
+    /// Makes the directories that are not there yet.
+    pub(crate) fn make_directories(&mut self) -> Result<(), Error> {
+        for index in 0..self.manifest.entries().len() {
+            if self.entry(index).kind != Kind::Directory {
+                continue;
+            }
+            let dir = self.around(index)?;
+            match dir.make_child(self.tree.name(&self.manifest, index)) {
+                Ok(()) => {
+                    self.made.insert(index);
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(self.failed("making the directory", index, source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins with the content of entry `index`: from its resume point if `resume`, else from nothing.
+    pub(crate) fn begin(&mut self, index: usize, resume: bool) -> Result<Start, Error> {
+        self.notes.extend(self.finisher.reports()?);
+        let (mut partial, hasher) = match (self.earlier.remove(&index), resume) {
+            (Some(Earlier::Whole(hash)), true) => return Ok(Start::Whole(hash)),
+            (Some(Earlier::Opened(partial, hasher)), true) => (partial, hasher),
+            (Some(Earlier::Opened(partial, _)), false) => (partial, Box::default()),
+            // It has the right size, but is another file after all.
+            (Some(Earlier::Whole(_)), false) if self.options.existing == Existing::Refuse => {
+                return Err(self.exists(index));
+            }
+            _ => (self.open_partial(index)?, Box::default()),
+        };
+        partial.start_at(hasher.count()).map_err(|source| self.failed("opening", index, source))?;
+        self.current = Some(Current { index, dir: self.around(index)?, partial });
+        Ok(Start::At(hasher))
+    }
+
+    /// Appends to the content of the current entry.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
+        let index = current.index;
+        current.partial.write(bytes).map_err(|source| self.failed("writing", index, source))
+    }
+
+    /// The current entry's content is all there and right.
+    pub(crate) fn end(&mut self) {
+        let Some(Current { index, dir, partial }) = self.current.take() else {
+            return;
+        };
+        let entry = self.entry(index);
+        self.finisher.submit(Job {
+            dir,
+            partial,
+            name: entry.name.to_string(),
+            path: self.tree.path(&self.manifest, index),
+            existing: self.options.existing,
+            mode: entry.mode,
+            modified: entry.modified,
+        });
+    }
+
+    fn open_partial(&mut self, index: usize) -> Result<Partial, Error> {
+        let dir = self.around(index)?;
+        Partial::open(&dir, &self.entry(index).name).map_err(|error| match error {
+            OpenError::Busy => Error::Busy { path: self.tree.path(&self.manifest, index) },
+            OpenError::Io(source) => self.failed("opening the partial file of", index, source),
+        })
+    }
+
+    fn entry(&self, index: usize) -> &Entry {
+        &self.manifest.entries()[index]
+    }
+
+    fn around(&mut self, index: usize) -> Result<Arc<Dir>, Error> {
+        self.tree
+            .around(&self.manifest, index)
+            .map_err(|source| self.failed("opening the directory of", index, source))
+    }
+
+    fn exists(&self, index: usize) -> Error {
+        Error::Exists { path: self.tree.path(&self.manifest, index) }
+    }
+
+    fn in_the_way(&self, index: usize, offered: &'static str) -> Error {
+        Error::InTheWay { path: self.tree.path(&self.manifest, index), offered }
+    }
+
+    fn failed(&self, doing: &'static str, index: usize, source: io::Error) -> Error {
+        Error::io(doing, self.tree.path(&self.manifest, index), source)
+    }
+}
+
+impl Drop for Placement {
+    /// What was written of an unfinished file stays, to be resumed; an empty partial would only be in the
+    /// way.
+    fn drop(&mut self) {
+        if let Some(Current { dir, partial, .. }) = self.current.take() {
+            // The transfer has failed already, and has its error.
+            drop(partial.remove_if_empty(&dir));
+        }
+    }
+}
+
+/// The directory and the manifest for a destination that is one exact file: the only entry gets the file's
+/// name.
+pub(crate) fn at_exact_path(
+    path: &Path,
+    manifest: &Manifest,
+) -> Result<(PathBuf, Manifest), Error> {
+    let [entry] = manifest.entries() else {
+        return Err(Error::NotOneFile);
+    };
+    if !entry.kind.has_content() {
+        return Err(Error::NotOneFile);
+    }
+    let unusable = |kind: ErrorKind| Error::Destination { path: path.into(), source: kind.into() };
+    let name = path.file_name().ok_or(unusable(ErrorKind::IsADirectory))?;
+    let name = name.to_str().ok_or(unusable(ErrorKind::InvalidFilename))?;
+    let mut renamed = Manifest::new();
+    renamed.push(Entry { name: name.into(), ..entry.clone() })?;
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    Ok((parent.unwrap_or(Path::new(".")).into(), renamed))
+}

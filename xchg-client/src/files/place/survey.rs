@@ -1,0 +1,217 @@
+//! Before anything is written: what is at the destination already, and what of it is of use.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Earlier, Existing, PlaceOptions, Placement, ResumePoint};
+use crate::files::Error;
+use crate::files::dir::{Dir, Found};
+use crate::files::finish::{Finisher, Note, place_named};
+use crate::files::manifest::{Kind, Manifest};
+use crate::files::partial::{OpenError, Partial, Prefix, hash_prefix, partial_name};
+use crate::files::tree::Tree;
+
+/// Partials that are resumed at once; each is an open file. An interrupted run leaves one.
+const MAX_RESUMED_PARTIALS: usize = 64;
+
+impl Placement {
+    /// Looks whether `manifest`, whose names are safe, can be placed in the directory at `destination`.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::InTheWay`] or [`Error::NoSpace`] if it cannot.
+    pub(crate) fn survey(
+        destination: &Path,
+        manifest: Arc<Manifest>,
+        options: PlaceOptions,
+    ) -> Result<Self, Error> {
+        let unusable = |source| Error::Destination { path: destination.into(), source };
+        let mut placement = Self {
+            tree: Tree::open(destination).map_err(unusable)?,
+            manifest,
+            options,
+            earlier: HashMap::new(),
+            made: HashSet::new(),
+            current: None,
+            finisher: Finisher::start(),
+            notes: Vec::new(),
+        };
+        let mut needed = placement.manifest.bytes();
+        for index in 0..placement.manifest.entries().len() {
+            needed = needed.saturating_sub(placement.survey_entry(index)?);
+        }
+        let available = placement.tree.root().available_bytes().map_err(unusable)?;
+        if needed > available {
+            return Err(Error::NoSpace { needed, available });
+        }
+        Ok(placement)
+    }
+
+    /// Hashes what an earlier run left of the entries, in their order. It can take long; `stop` is asked now
+    /// and then.
+    pub(crate) fn resume_points(
+        &mut self,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<ResumePoint>, Error> {
+        let mut indices: Vec<usize> = self.earlier.keys().copied().collect();
+        indices.sort_unstable();
+        let mut points = Vec::new();
+        let mut partials = 0;
+        for entry in indices {
+            let point = match self.earlier.remove(&entry) {
+                Some(Earlier::Candidate) => self.hash_whole(entry, stop),
+                Some(Earlier::Partial(bytes)) if partials < MAX_RESUMED_PARTIALS => {
+                    partials += 1;
+                    self.hash_partial(entry, bytes, stop)
+                }
+                _ => continue,
+            };
+            let point = point.map_err(|source| self.failed("reading", entry, source))?;
+            if stop() {
+                return Err(Error::Stopped);
+            }
+            points.extend(point);
+        }
+        Ok(points)
+    }
+
+    /// Looks what is under the name of entry `index`; returns how many of its bytes are there already.
+    fn survey_entry(&mut self, index: usize) -> Result<u64, Error> {
+        let dir = match self.tree.around(&self.manifest, index) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+            Err(source) => return Err(self.failed("opening the directory of", index, source)),
+        };
+        let entry = self.entry(index);
+        let found =
+            dir.look(&entry.name).map_err(|source| self.failed("looking for", index, source))?;
+        match &entry.kind {
+            Kind::Directory => self.survey_directory(index, &dir, found),
+            Kind::Symlink { target } => {
+                let same = found == Some(Found::Symlink)
+                    && dir.read_link(&entry.name).is_ok_and(|old| old == **target);
+                if cfg!(not(unix)) {
+                    return Err(self.failed("linking", index, ErrorKind::Unsupported.into()));
+                }
+                if !same {
+                    self.check_free(index, found, "link")?;
+                }
+                Ok(0)
+            }
+            Kind::File { size } if self.options.resume => {
+                let size = *size;
+                self.survey_resumable(index, size, &dir, found)
+            }
+            _ => self.check_free(index, found, "file").map(|()| 0),
+        }
+    }
+
+    fn survey_directory(
+        &mut self,
+        index: usize,
+        dir: &Dir,
+        found: Option<Found>,
+    ) -> Result<u64, Error> {
+        let beside = self.options.existing == Existing::Rename
+            && !self.options.resume
+            && self.entry(index).depth == 0;
+        match found {
+            None => {}
+            Some(_) if beside => {
+                let taken = |name: &str| match dir.look(name)? {
+                    None => Ok(()),
+                    Some(_) => Err(ErrorKind::AlreadyExists.into()),
+                };
+                let name = place_named(&self.entry(index).name, Existing::Rename, taken)
+                    .map_err(|source| self.failed("renaming", index, source))?;
+                self.notes.push(Note::Renamed {
+                    path: self.tree.path(&self.manifest, index),
+                    name: name.clone(),
+                });
+                self.tree.rename(index, name);
+            }
+            Some(Found::Directory) => {}
+            Some(_) => return Err(self.in_the_way(index, "directory")),
+        }
+        Ok(0)
+    }
+
+    fn survey_resumable(
+        &mut self,
+        index: usize,
+        size: u64,
+        dir: &Dir,
+        found: Option<Found>,
+    ) -> Result<u64, Error> {
+        if found == Some(Found::File(size)) {
+            self.earlier.insert(index, Earlier::Candidate);
+            return Ok(size);
+        }
+        self.check_free(index, found, "file")?;
+        let partial = dir
+            .look(&partial_name(&self.entry(index).name))
+            .map_err(|source| self.failed("looking for", index, source))?;
+        match partial {
+            Some(Found::File(bytes)) if bytes.min(size) > 0 => {
+                let bytes = bytes.min(size);
+                self.earlier.insert(index, Earlier::Partial(bytes));
+                Ok(bytes)
+            }
+            _ => Ok(0),
+        }
+    }
+
+    /// Whether something that is no directory can get the name of entry `index`.
+    fn check_free(
+        &self,
+        index: usize,
+        found: Option<Found>,
+        offered: &'static str,
+    ) -> Result<(), Error> {
+        match (found, self.options.existing) {
+            (None, _) | (_, Existing::Rename) => Ok(()),
+            (Some(Found::File(_) | Found::Symlink), Existing::Overwrite) => Ok(()),
+            (Some(Found::File(_) | Found::Symlink), Existing::Refuse) => Err(self.exists(index)),
+            (Some(Found::Directory | Found::Other), _) => Err(self.in_the_way(index, offered)),
+        }
+    }
+
+    fn hash_whole(
+        &mut self,
+        entry: usize,
+        stop: &dyn Fn() -> bool,
+    ) -> io::Result<Option<ResumePoint>> {
+        let dir = self.tree.around(&self.manifest, entry)?;
+        let mut file = dir.read(&self.entry(entry).name)?;
+        let offset = self.entry(entry).kind.size().unwrap_or(0);
+        let Prefix::Hashed(hasher) = hash_prefix(&mut file, offset, stop)? else {
+            return Ok(None);
+        };
+        let hash = hasher.finalize();
+        self.earlier.insert(entry, Earlier::Whole(hash));
+        Ok(Some(ResumePoint { entry, offset, hash }))
+    }
+
+    /// A partial that is not hashed here is begun afresh.
+    fn hash_partial(
+        &mut self,
+        entry: usize,
+        offset: u64,
+        stop: &dyn Fn() -> bool,
+    ) -> io::Result<Option<ResumePoint>> {
+        let dir = self.tree.around(&self.manifest, entry)?;
+        let mut partial = match Partial::open(&dir, &self.entry(entry).name) {
+            Ok(partial) => partial,
+            // Beginning the entry will say so.
+            Err(OpenError::Busy) => return Ok(None),
+            Err(OpenError::Io(error)) => return Err(error),
+        };
+        let Prefix::Hashed(hasher) = partial.hash(offset, stop)? else {
+            return Ok(None);
+        };
+        let hash = hasher.finalize();
+        self.earlier.insert(entry, Earlier::Opened(partial, hasher));
+        Ok(Some(ResumePoint { entry, offset, hash }))
+    }
+}

@@ -1,0 +1,340 @@
+//! Walking the directories that are to be sent.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::manifest::{Entry, Kind, Manifest};
+use super::names::link_stays_inside;
+use super::outgoing::modified;
+
+/// How to treat what is neither file nor directory.
+///
+/// A link that is named itself is always followed. One in a directory is sent as a link if it stays inside
+/// what is sent.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "a plain set of choices")]
+pub struct WalkOptions {
+    /// What to do with links that lead elsewhere.
+    pub outside_links: OutsideLinks,
+    /// What to do with devices, sockets and pipes.
+    pub special_files: SpecialFiles,
+}
+
+/// What to do with links that lead out of the directory that is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a caller offers both to its person")]
+pub enum OutsideLinks {
+    /// Refuse to send anything, and say which link it was.
+    #[default]
+    Refuse,
+    /// Send what they lead to.
+    Follow,
+}
+
+/// What to do with devices, sockets and pipes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a caller offers both to its person")]
+pub enum SpecialFiles {
+    /// Refuse to send anything, and say which file it was.
+    #[default]
+    Refuse,
+    /// Send everything else.
+    LeaveOut,
+}
+
+/// The manifest of `paths`, and the path of each top-level entry.
+pub(super) fn collect<P: AsRef<Path>>(
+    paths: &[P],
+    options: WalkOptions,
+) -> Result<(Manifest, BTreeMap<usize, PathBuf>), Error> {
+    let mut walk = Walk { options, manifest: Manifest::new(), around: Vec::new() };
+    let mut names: BTreeMap<String, &Path> = BTreeMap::new();
+    let mut tops = BTreeMap::new();
+    for path in paths.iter().map(AsRef::as_ref) {
+        let name = top_name(path)?;
+        if let Some(first) = names.insert(name.clone(), path) {
+            return Err(Error::Duplicate { name, first: first.into(), second: path.into() });
+        }
+        tops.insert(walk.manifest.entries().len(), path.into());
+        let metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
+        walk.add(path, &name, &metadata, 0)?;
+    }
+    match walk.manifest.entries() {
+        [] => Err(Error::Nothing),
+        _ => Ok((walk.manifest, tops)),
+    }
+}
+
+struct Walk {
+    options: WalkOptions,
+    manifest: Manifest,
+    /// The directories around the next entry. As many as its depth.
+    around: Vec<PathBuf>,
+}
+
+impl Walk {
+    /// Adds what `path` leads to. Links in it that stay inside the entry at depth `floor` are sent as such.
+    fn add(
+        &mut self,
+        path: &Path,
+        name: &str,
+        metadata: &Metadata,
+        floor: usize,
+    ) -> Result<(), Error> {
+        if metadata.is_file() {
+            let size = metadata.len();
+            self.push(Kind::File { size }, name, metadata)
+        } else if metadata.is_dir() {
+            self.push(Kind::Directory, name, metadata)?;
+            self.around.push(path.into());
+            self.add_content(path, floor)?;
+            self.around.pop();
+            Ok(())
+        } else if self.options.special_files == SpecialFiles::LeaveOut {
+            Ok(())
+        } else {
+            Err(Error::Special { path: path.into() })
+        }
+    }
+
+    /// Adds what is in the directory `path`, in the order of its names.
+    fn add_content(&mut self, path: &Path, floor: usize) -> Result<(), Error> {
+        let read = || -> io::Result<Vec<OsString>> {
+            let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name()));
+            names.collect()
+        };
+        let mut names = read().map_err(|source| unreadable(path, source))?;
+        names.sort_unstable();
+        for name in names {
+            let path = path.join(&name);
+            let Some(name) = name.to_str() else {
+                return Err(Error::NotUnicode { path });
+            };
+            let metadata =
+                fs::symlink_metadata(&path).map_err(|source| unreadable(&path, source))?;
+            if metadata.is_symlink() {
+                self.add_link(&path, name, &metadata, floor)?;
+            } else {
+                self.add(&path, name, &metadata, floor)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_link(
+        &mut self,
+        path: &Path,
+        name: &str,
+        metadata: &Metadata,
+        floor: usize,
+    ) -> Result<(), Error> {
+        let target = fs::read_link(path).map_err(|source| unreadable(path, source))?;
+        let depth = self.around.len();
+        if let Some(target) = plain_target(&target)
+            && link_stays_inside(depth - floor, &target)
+        {
+            let target = target.into();
+            return self.push(Kind::Symlink { target }, name, metadata);
+        }
+        if self.options.outside_links == OutsideLinks::Refuse {
+            return Err(Error::LinkLeaves { path: path.into() });
+        }
+        let metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
+        if metadata.is_dir() {
+            self.check_no_loop(path)?;
+        }
+        // What it leads to is a place of its own: steps upwards from there lead elsewhere than from here.
+        self.add(path, name, &metadata, depth)
+    }
+
+    fn check_no_loop(&self, link: &Path) -> Result<(), Error> {
+        let real = |path: &Path| fs::canonicalize(path).map_err(|source| unreadable(path, source));
+        let target = real(link)?;
+        for directory in &self.around {
+            if real(directory)? == target {
+                return Err(Error::LinkLoop { path: link.into() });
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, kind: Kind, name: &str, metadata: &Metadata) -> Result<(), Error> {
+        self.manifest.push(Entry {
+            mode: mode(metadata),
+            kind,
+            depth: self.around.len(),
+            name: name.into(),
+            modified: modified(metadata),
+        })?;
+        Ok(())
+    }
+}
+
+/// The last component of `path`, or of what it leads to if it is written without one (`.`, `a/..`).
+fn top_name(path: &Path) -> Result<String, Error> {
+    let name = match path.file_name() {
+        Some(name) => name.to_owned(),
+        None => fs::canonicalize(path)
+            .map_err(|source| unreadable(path, source))?
+            .file_name()
+            .ok_or(Error::NoName { path: path.into() })?
+            .to_owned(),
+    };
+    name.into_string().map_err(|_| Error::NotUnicode { path: path.into() })
+}
+
+/// A link's target without components that say nothing; none if it is absolute or not Unicode.
+fn plain_target(target: &Path) -> Option<String> {
+    let target = target.to_str().filter(|_| target.is_relative())?;
+    let names = target.split(std::path::is_separator).filter(|name| !matches!(*name, "" | "."));
+    let plain = names.collect::<Vec<_>>().join("/");
+    (!plain.is_empty()).then_some(plain)
+}
+
+#[cfg(unix)]
+fn mode(metadata: &Metadata) -> u16 {
+    use std::os::unix::fs::PermissionsExt;
+    u16::try_from(metadata.permissions().mode() & 0o7777).unwrap_or(0o644)
+}
+
+#[cfg(not(unix))]
+fn mode(metadata: &Metadata) -> u16 {
+    match (metadata.is_dir(), metadata.permissions().readonly()) {
+        (true, _) => 0o755,
+        (false, true) => 0o444,
+        (false, false) => 0o644,
+    }
+}
+
+fn unreadable(path: &Path, source: io::Error) -> Error {
+    Error::Unreadable { path: path.into(), source }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+
+    const FOLLOW: WalkOptions =
+        WalkOptions { outside_links: OutsideLinks::Follow, special_files: SpecialFiles::Refuse };
+
+    fn tree() -> (TempDir, PathBuf) {
+        let temp = tempdir().unwrap();
+        let top = temp.path().join("top");
+        fs::create_dir_all(top.join("sub")).unwrap();
+        fs::write(top.join("sub/file"), "four").unwrap();
+        (temp, top)
+    }
+
+    /// Each entry as its path and the first letter of its kind.
+    fn collected(path: &Path, options: WalkOptions) -> Result<Vec<String>, Error> {
+        let (manifest, _) = collect(&[path], options)?;
+        let show = |index: usize| {
+            let kind = match &manifest.entries()[index].kind {
+                Kind::File { size } => format!("{size}"),
+                Kind::Directory => "/".into(),
+                Kind::Symlink { target } => format!("-> {target}"),
+                other => format!("{other:?}"),
+            };
+            format!("{} {kind}", manifest.path(index))
+        };
+        Ok((0..manifest.entries().len()).map(show).collect())
+    }
+
+    #[test]
+    fn links_inside_are_kept_and_plain() {
+        let (_temp, top) = tree();
+        symlink("./sub//file", top.join("a")).unwrap();
+        symlink("../sub", top.join("sub/up")).unwrap();
+        symlink("nowhere/", top.join("dangling")).unwrap();
+        let expected = [
+            "top /",
+            "top/a -> sub/file",
+            "top/dangling -> nowhere",
+            "top/sub /",
+            "top/sub/file 4",
+            "top/sub/up -> ../sub",
+        ];
+        assert_eq!(collected(&top, WalkOptions::default()).unwrap(), expected);
+    }
+
+    #[test]
+    fn links_that_lead_out_are_refused_or_followed() {
+        let (temp, top) = tree();
+        fs::create_dir(temp.path().join("out")).unwrap();
+        fs::write(temp.path().join("out/x"), "1").unwrap();
+        // From where it arrives, this one would lead elsewhere than from here.
+        symlink("../top/sub/file", temp.path().join("out/y")).unwrap();
+        for target in ["../out", "sub/../../out", temp.path().join("out").to_str().unwrap()] {
+            symlink(target, top.join("l")).unwrap();
+            let refused = collected(&top, WalkOptions::default());
+            assert!(matches!(refused, Err(Error::LinkLeaves { .. })), "{target}");
+            let expected =
+                ["top /", "top/l /", "top/l/x 1", "top/l/y 4", "top/sub /", "top/sub/file 4"];
+            assert_eq!(collected(&top, FOLLOW).unwrap(), expected, "{target}");
+            fs::remove_file(top.join("l")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_circle_of_links_is_refused() {
+        let (_temp, top) = tree();
+        symlink(&top, top.join("sub/round")).unwrap();
+        assert!(matches!(collected(&top, FOLLOW), Err(Error::LinkLoop { .. })));
+    }
+
+    #[test]
+    fn a_link_that_is_named_is_followed() {
+        let (temp, top) = tree();
+        symlink(top.join("sub"), temp.path().join("l")).unwrap();
+        let walked = collected(&temp.path().join("l"), WalkOptions::default());
+        assert_eq!(walked.unwrap(), ["l /", "l/file 4"]);
+    }
+
+    #[test]
+    fn paths_without_a_name_get_the_one_they_have() {
+        let (_temp, top) = tree();
+        let walked = collected(&top.join("sub/.."), WalkOptions::default());
+        assert_eq!(walked.unwrap()[0], "top /");
+        let root = collected(Path::new("/"), WalkOptions::default());
+        assert!(matches!(root, Err(Error::NoName { .. })));
+    }
+
+    #[test]
+    fn equal_names_at_the_top_are_refused() {
+        let (_temp, top) = tree();
+        fs::write(top.join("file"), "").unwrap();
+        let twice = collect(&[top.join("sub/file"), top.join("file")], FOLLOW);
+        assert!(matches!(twice, Err(Error::Duplicate { name, .. }) if name == "file"));
+        let none: [&Path; 0] = [];
+        assert!(matches!(collect(&none, FOLLOW), Err(Error::Nothing)));
+    }
+
+    #[test]
+    fn special_files_are_refused_or_left_out() {
+        let (_temp, top) = tree();
+        let _socket = UnixListener::bind(top.join("socket")).unwrap();
+        let refused = collected(&top, WalkOptions::default());
+        assert!(matches!(refused, Err(Error::Special { .. })));
+        let options = WalkOptions { special_files: SpecialFiles::LeaveOut, ..FOLLOW };
+        assert_eq!(collected(&top, options).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_name_that_is_not_unicode_is_refused() {
+        let (_temp, top) = tree();
+        fs::write(top.join(OsString::from_vec(vec![b'a', 0xff])), "").unwrap();
+        let refused = collected(&top, WalkOptions::default());
+        assert!(matches!(refused, Err(Error::NotUnicode { .. })));
+    }
+}

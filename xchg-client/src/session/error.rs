@@ -1,0 +1,110 @@
+//! Why a session ended without a whole transfer.
+
+use std::io;
+
+use crate::files;
+use crate::terminal::escape;
+
+/// Why a session ended without a whole transfer.
+///
+/// What the other peer wrote is escaped wherever it is shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The two peers' secrets (or their keys' spellings) differ. Each offer allows one guess.
+    #[error("the two secrets differ; agree on one and let both peers start again")]
+    WrongSecret,
+    /// The other peer's first message has a version that this build does not speak.
+    #[error(
+        "the other peer speaks version {theirs} of the session, this build {}; upgrade the older of the two",
+        super::handshake::VERSION
+    )]
+    Version {
+        /// The version that the other peer named.
+        theirs: u8,
+    },
+    /// The other peer said something that the protocol does not allow.
+    #[error("the other peer breaks the session's protocol ({0}); upgrade the older of the two")]
+    Protocol(&'static str),
+    /// A record does not carry the other peer's seal: it was altered on the way.
+    #[error("the data was altered on the way; start again, by another route if it happens again")]
+    Tampered,
+    /// The stream ended, or was reset, before the other peer had said everything.
+    #[error("the other peer was lost before the transfer was whole; start both again to resume it")]
+    Lost,
+    /// A read or write ran into the timeout that the stream's owner set.
+    #[error("the other peer has not been heard of for too long; start both again to resume")]
+    Silent,
+    /// The stream failed otherwise.
+    #[error("the connection failed while {doing}")]
+    Stream {
+        /// What was being done, in words.
+        doing: &'static str,
+        /// How it failed.
+        source: io::Error,
+    },
+    /// The downloader does not want what was offered.
+    #[error("the other peer declined: {}", escape(reason))]
+    Declined {
+        /// In the other peer's words.
+        reason: String,
+    },
+    /// [`Observer::decide`](super::Observer::decide) declined the offer.
+    #[error("the offer was declined here")]
+    DeclinedHere,
+    /// The other peer failed, and said why.
+    #[error("the other peer failed: {}", escape(text))]
+    Peer {
+        /// In the other peer's words.
+        text: String,
+    },
+    /// The other peer's person cancelled.
+    #[error("the other peer cancelled")]
+    PeerCancelled,
+    /// [`Cancel::cancel`](crate::Cancel::cancel) was called here.
+    #[error("cancelled")]
+    Cancelled,
+    /// Something about the files on this side.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+}
+
+impl Error {
+    /// Sorts a failed call on the stream into what the caller can do about it.
+    pub(super) fn stream(doing: &'static str, source: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match source.kind() {
+            Kind::UnexpectedEof
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::BrokenPipe
+            | Kind::NotConnected => Self::Lost,
+            Kind::WouldBlock | Kind::TimedOut => Self::Silent,
+            _ => Self::Stream { doing, source },
+        }
+    }
+
+    /// Whether the other peer can still be told of this error, and does not know it yet.
+    pub(super) fn is_news_to_peer(&self) -> bool {
+        match self {
+            Self::Protocol(_) | Self::Tampered | Self::Cancelled | Self::Files(_) => true,
+            Self::WrongSecret
+            | Self::Version { .. }
+            | Self::Lost
+            | Self::Silent
+            | Self::Stream { .. }
+            | Self::Declined { .. }
+            | Self::DeclinedHere
+            | Self::Peer { .. }
+            | Self::PeerCancelled => false,
+        }
+    }
+
+    /// What the other peer is told: nothing about this machine's paths.
+    pub(super) fn for_peer(&self) -> String {
+        match self {
+            Self::Files(error) => error.for_peer(),
+            other => other.to_string(),
+        }
+    }
+}

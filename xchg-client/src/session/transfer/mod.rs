@@ -1,0 +1,102 @@
+//! Transfers: what an uploader and a downloader do with a session (PROTOCOL-SESSION.md section S7).
+
+#[cfg(test)]
+#[cfg(unix)]
+mod hostile;
+mod receive;
+mod send;
+mod sink;
+
+use crate::files::{Entry, Manifest, Note};
+
+pub use receive::receive;
+pub use send::send;
+
+/// Follows a transfer, on the thread that runs it. Every method does nothing unless it is written.
+///
+/// Names in a manifest are the other peer's words on the downloader's side: they are safe to create, but
+/// [escape](crate::terminal::escape) them to show them.
+pub trait Observer {
+    /// What is offered: by us, or, with names made safe, to us.
+    fn manifest(&mut self, manifest: &Manifest) {
+        let _ = manifest;
+    }
+
+    /// Downloader only: whether to take what is offered. It may take its time, the other peer is kept
+    /// informed.
+    fn decide(&mut self, manifest: &Manifest) -> Decision {
+        let _ = manifest;
+        Decision::Accept
+    }
+
+    /// The downloader accepted, and says that it has `bytes` of the content already.
+    fn accepted(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// The content of entry `index` begins to move, after the first `offset` bytes of it.
+    fn begin(&mut self, index: usize, entry: &Entry, offset: u64) {
+        let _ = (index, entry, offset);
+    }
+
+    /// So many bytes of content more were given to the stream, or arrived.
+    fn moved(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// All content of entry `index` was sent; or arrived, and is what was sent. It may not be on the disk
+    /// yet.
+    fn entry_done(&mut self, index: usize, entry: &Entry) {
+        let _ = (index, entry);
+    }
+
+    /// All content has moved: the downloader brings the rest to the disk, the uploader waits for its receipt.
+    fn finishing(&mut self) {}
+}
+
+/// An observer of nothing, that accepts everything.
+impl Observer for () {}
+
+/// The downloader's answer to an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third answer")]
+pub enum Decision {
+    /// Take it.
+    Accept,
+    /// Do not; the uploader is told the reason, of which 1024 bytes are kept.
+    Decline(String),
+}
+
+/// What an uploader got a receipt for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// Entries, of all kinds.
+    pub entries: usize,
+    /// Bytes of all content.
+    pub bytes: u64,
+    /// Bytes that were sent; fewer if the downloader had some already.
+    pub moved: u64,
+}
+
+/// What a downloader has placed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Received {
+    /// What it was, with names made safe.
+    pub manifest: Manifest,
+    /// Bytes of all content.
+    pub bytes: u64,
+    /// Bytes that arrived; fewer if some were there already.
+    pub moved: u64,
+    /// The text, if it was one and the destination was a directory. [Escape](crate::terminal::escape) it to show
+    /// it.
+    pub text: Option<String>,
+    /// What the person should know: other names than were offered, modes that could not be restored.
+    pub notes: Vec<Note>,
+}
+
+/// The number of an entry on the wire.
+fn wire_index(index: usize) -> u32 {
+    u32::try_from(index).expect("a manifest has at most 1,000,000 entries")
+}

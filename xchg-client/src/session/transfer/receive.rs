@@ -1,0 +1,226 @@
+//! The downloader's part of a transfer.
+
+use std::io::{Read, Write};
+
+use blake3::Hasher;
+
+use super::super::link::{self, Link};
+use super::super::message::{self, Message, POINT_BYTES};
+use super::super::{Error, Session};
+use super::sink::Sink;
+use super::{Decision, Observer, Received, wire_index};
+use crate::files::{
+    self, Destination, MAX_ENCODED_BYTES, MAX_ENTRIES, Manifest, PlaceOptions, ResumePoint, Start,
+    names,
+};
+use crate::{Cancel, Side};
+
+/// Resume points that one message holds at most.
+const POINTS_PER_MESSAGE: usize = 32 * 1024 / POINT_BYTES;
+
+/// Receives what the uploader offers, if [`Observer::decide`] accepts it, and places it at `destination`.
+///
+/// It returns when everything is on the disk under its name. Names that are not safe, conflicts with what is
+/// there, and too little space decline the offer before anybody is asked.
+///
+/// # Errors
+/// [`Error::DeclinedHere`] if it was declined, [`Error::Files`] if it cannot be placed, and all the ways in
+/// which a session fails. The other peer is told if it can be. What had arrived of an unfinished file is kept
+/// beside its target; [`PlaceOptions::resume`] goes on from there.
+///
+/// # Panics
+/// If the session is not of the download side.
+pub fn receive<R, W>(
+    session: Session<R, W>,
+    destination: Destination<'_>,
+    options: PlaceOptions,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Received, Error>
+where
+    R: Read + Send,
+    W: Write + Send,
+{
+    assert_eq!(session.side(), Side::Download, "the downloader receives");
+    link::run(session, cancel, |link| {
+        let stop = || cancel.is_cancelled();
+        let answer = consider(link, destination, options, observer, &stop);
+        let (sink, points) = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Err(decline(link, error)),
+        };
+        accept(link, &points)?;
+        observer.accepted(points.iter().map(|point| point.offset).sum());
+        let mut download = Download { link, sink, observer, bytes: 0, moved: 0 };
+        download.receive_contents(&points)?;
+        download.finish()
+    })
+}
+
+/// Reads the offer and gets ready to receive it, or says why not.
+fn consider<'a>(
+    link: &mut Link<'_>,
+    destination: Destination<'a>,
+    options: PlaceOptions,
+    observer: &mut dyn Observer,
+    stop: &dyn Fn() -> bool,
+) -> Result<(Sink<'a>, Vec<ResumePoint>), Error> {
+    let offered = read_offer(link)?;
+    let safe = names::safe_manifest(offered, options.names)?;
+    let mut sink = Sink::survey(destination, safe, options)?;
+    observer.manifest(sink.manifest());
+    if let Decision::Decline(reason) = observer.decide(sink.manifest()) {
+        link.put(&Message::Decline(&reason))?;
+        link.finish()?;
+        return Err(Error::DeclinedHere);
+    }
+    match sink.prepare(stop) {
+        Err(files::Error::Stopped) => Err(Error::Cancelled),
+        points => Ok((sink, points?)),
+    }
+}
+
+/// Declines because of what is wrong with files; other errors are told otherwise.
+fn decline(link: &mut Link<'_>, error: Error) -> Error {
+    let Error::Files(files) = &error else {
+        return error;
+    };
+    let told = link.put(&Message::Decline(&files.for_peer())).and_then(|()| link.finish());
+    match told {
+        Ok(()) => error,
+        Err(lost) => lost,
+    }
+}
+
+fn read_offer(link: &mut Link<'_>) -> Result<Manifest, Error> {
+    let Some(Message::Offer { entries, bytes, encoded_bytes }) = link.next()? else {
+        return Err(Error::Protocol("no offer"));
+    };
+    let entries = entries as usize;
+    let encoded_bytes = encoded_bytes as usize;
+    if !(1..=MAX_ENTRIES).contains(&entries) || encoded_bytes > MAX_ENCODED_BYTES {
+        return Err(files::Error::Manifest("it is empty or too large").into());
+    }
+    let mut manifest = Manifest::new();
+    while manifest.entries().len() < entries {
+        let Some(Message::Entries(piece)) = link.next()? else {
+            return Err(Error::Protocol("fewer entries than it said"));
+        };
+        for entry in message::decode_entries(piece) {
+            manifest.push(entry?)?;
+        }
+    }
+    let same = manifest.entries().len() == entries
+        && manifest.encoded_bytes() == encoded_bytes
+        && manifest.bytes() == bytes;
+    match same {
+        true => Ok(manifest),
+        false => Err(Error::Protocol("its offer does not add up")),
+    }
+}
+
+fn accept(link: &mut Link<'_>, points: &[ResumePoint]) -> Result<(), Error> {
+    let mut piece = Vec::with_capacity(POINTS_PER_MESSAGE * POINT_BYTES);
+    for points in points.chunks(POINTS_PER_MESSAGE) {
+        piece.clear();
+        for point in points {
+            let entry = wire_index(point.entry);
+            message::encode_point(entry, point.offset, &point.hash, &mut piece);
+        }
+        link.put(&Message::Resume(&piece))?;
+    }
+    link.put(&Message::Accept)?;
+    link.flush()
+}
+
+struct Download<'a, 'link, 'sink> {
+    link: &'a mut Link<'link>,
+    sink: Sink<'sink>,
+    observer: &'a mut dyn Observer,
+    bytes: u64,
+    moved: u64,
+}
+
+impl Download<'_, '_, '_> {
+    fn receive_contents(&mut self, points: &[ResumePoint]) -> Result<(), Error> {
+        let mut points = points.iter().peekable();
+        for index in 0..self.sink.manifest().entries().len() {
+            if !self.sink.manifest().entries()[index].kind.has_content() {
+                continue;
+            }
+            let point = points.next_if(|point| point.entry == index);
+            self.receive_entry(index, point)?;
+            let entry = &self.sink.manifest().entries()[index];
+            self.observer.entry_done(index, entry);
+        }
+        match self.link.next()? {
+            None => Ok(()),
+            Some(_) => Err(Error::Protocol("more content than it offered")),
+        }
+    }
+
+    fn receive_entry(&mut self, index: usize, point: Option<&ResumePoint>) -> Result<(), Error> {
+        let offset = match self.link.next()? {
+            Some(Message::Begin { entry, offset }) if entry as usize == index => offset,
+            _ => return Err(Error::Protocol("another entry than was due")),
+        };
+        let resume = point.is_some_and(|point| point.offset == offset);
+        if offset > 0 && !resume {
+            return Err(Error::Protocol("it goes on where we did not ask it to"));
+        }
+        let entry = &self.sink.manifest().entries()[index];
+        self.observer.begin(index, entry, offset);
+        let start = self.sink.begin(index, resume)?;
+        self.receive_content(index, offset, start)?;
+        self.sink.end();
+        Ok(())
+    }
+
+    /// Receives the content of an entry after its first `offset` bytes, and checks it.
+    fn receive_content(&mut self, index: usize, offset: u64, start: Start) -> Result<(), Error> {
+        let offered = self.sink.manifest().entries()[index].kind.size();
+        let (mut hasher, known) = match start {
+            Start::At(hasher) => (hasher, None),
+            Start::Whole(hash) => (Box::<Hasher>::default(), Some(hash)),
+        };
+        let mut count = offset;
+        loop {
+            match self.link.next()? {
+                Some(Message::Data(bytes)) => {
+                    let moved = bytes.len() as u64;
+                    count += moved;
+                    if offered.is_some_and(|size| count > size) {
+                        return Err(Error::Protocol("more of a file than it offered"));
+                    }
+                    hasher.update(bytes);
+                    self.sink.write(index, bytes)?;
+                    self.moved += moved;
+                    self.observer.moved(moved);
+                }
+                Some(Message::End { size, hash }) => {
+                    if size != count || offered.is_some_and(|size| count < size) {
+                        return Err(Error::Protocol("less of a file than it offered"));
+                    }
+                    if known.unwrap_or_else(|| hasher.finalize()) != hash {
+                        let path = self.sink.manifest().path(index);
+                        return Err(files::Error::WrongHash { path }.into());
+                    }
+                    self.bytes += count;
+                    return Ok(());
+                }
+                _ => return Err(Error::Protocol("a file without an end")),
+            }
+        }
+    }
+
+    /// Sends the receipt when everything is where it shall be.
+    fn finish(self) -> Result<Received, Error> {
+        self.observer.finishing();
+        let (manifest, text, notes) = self.sink.finish()?;
+        let receipt =
+            Message::Receipt { entries: wire_index(manifest.entries().len()), bytes: self.bytes };
+        // Everything is here: that the uploader could not be told any more is its trouble only.
+        drop(self.link.put(&receipt).and_then(|()| self.link.finish()));
+        Ok(Received { manifest, bytes: self.bytes, moved: self.moved, text, notes })
+    }
+}

@@ -1,0 +1,110 @@
+//! Where a downloader's content goes: to the disk, to a writer, or, if it is a text, to memory.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use crate::files::{
+    Destination, Error, Kind, Manifest, Note, PlaceOptions, Placement, ResumePoint, Start,
+    at_exact_path,
+};
+
+pub(super) struct Sink<'a> {
+    manifest: Arc<Manifest>,
+    target: Target<'a>,
+}
+
+enum Target<'a> {
+    Disk(Box<Placement>),
+    Writer(&'a mut dyn Write),
+    Memory(Vec<u8>),
+}
+
+impl<'a> Sink<'a> {
+    /// Looks whether `manifest`, whose names are safe, can go to `destination`.
+    pub(super) fn survey(
+        destination: Destination<'a>,
+        manifest: Manifest,
+        options: PlaceOptions,
+    ) -> Result<Self, Error> {
+        let manifest = Arc::new(manifest);
+        let place = |directory: &_, manifest: &Arc<_>| {
+            let placement = Placement::survey(directory, Arc::clone(manifest), options)?;
+            Ok(Target::Disk(Box::new(placement)))
+        };
+        let target = match (destination, manifest.entries()) {
+            (Destination::Directory(_), [entry]) if matches!(entry.kind, Kind::Text { .. }) => {
+                Target::Memory(Vec::new())
+            }
+            (Destination::Directory(path), _) => place(&path, &manifest)?,
+            (Destination::File(path), _) => {
+                let (directory, renamed) = at_exact_path(&path, &manifest)?;
+                place(&directory, &Arc::new(renamed))?
+            }
+            (Destination::Writer(writer), [entry]) if entry.kind.has_content() => {
+                Target::Writer(writer)
+            }
+            (Destination::Writer(_), _) => return Err(Error::NotOneFile),
+        };
+        Ok(Self { manifest, target })
+    }
+
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Gets ready for content: hashes what is there already, makes directories.
+    pub(super) fn prepare(&mut self, stop: &dyn Fn() -> bool) -> Result<Vec<ResumePoint>, Error> {
+        match &mut self.target {
+            Target::Disk(placement) => {
+                let points = placement.resume_points(stop)?;
+                placement.make_directories()?;
+                Ok(points)
+            }
+            Target::Writer(_) | Target::Memory(_) => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn begin(&mut self, index: usize, resume: bool) -> Result<Start, Error> {
+        match &mut self.target {
+            Target::Disk(placement) => placement.begin(index, resume),
+            Target::Writer(_) | Target::Memory(_) => Ok(Start::At(Box::default())),
+        }
+    }
+
+    pub(super) fn write(&mut self, index: usize, bytes: &[u8]) -> Result<(), Error> {
+        match &mut self.target {
+            Target::Disk(placement) => placement.write(bytes),
+            Target::Writer(writer) => writer
+                .write_all(bytes)
+                .map_err(|source| Error::io("writing out", self.manifest.path(index), source)),
+            // What does not fit the size that was offered, and checked, does not come here.
+            Target::Memory(text) => {
+                text.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        if let Target::Disk(placement) = &mut self.target {
+            placement.end();
+        }
+    }
+
+    /// Brings everything to where it shall be. Returns what it was, and the text if it was one.
+    pub(super) fn finish(self) -> Result<(Manifest, Option<String>, Vec<Note>), Error> {
+        let (text, notes) = match self.target {
+            Target::Disk(mut placement) => (None, placement.finish()?),
+            Target::Writer(writer) => {
+                let failed = |source: io::Error| Error::io("writing out", "the end".into(), source);
+                writer.flush().map_err(failed)?;
+                (None, Vec::new())
+            }
+            Target::Memory(text) => {
+                let text = String::from_utf8(text).map_err(|_| Error::NotText)?;
+                (Some(text), Vec::new())
+            }
+        };
+        Ok((Arc::unwrap_or_clone(self.manifest), text, notes))
+    }
+}
