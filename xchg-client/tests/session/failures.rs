@@ -1,0 +1,224 @@
+//! What goes wrong is told to both peers, and ends the transfer for both.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::thread;
+
+use tempfile::tempdir;
+use xchg_client::files::{
+    Destination, Entry, Error as FilesError, Manifest, Outgoing, PlaceOptions, WalkOptions,
+};
+use xchg_client::session::{Decision, Error, Observer, Secret, Session};
+use xchg_client::{Cancel, Side};
+
+use crate::support::{Exchange, noise, pair, snapshot};
+
+/// Does something once, when so much content has moved, or when an entry begins.
+struct Once<F> {
+    at: u64,
+    action: Option<F>,
+}
+
+impl<F: FnOnce()> Observer for Once<F> {
+    fn moved(&mut self, bytes: u64) {
+        self.at = self.at.saturating_sub(bytes);
+        if self.at == 0
+            && let Some(action) = self.action.take()
+        {
+            action();
+        }
+    }
+}
+
+fn after<F: FnOnce()>(at: u64, action: F) -> Box<Once<F>> {
+    let action = Some(action);
+    Box::new(Once { at, action })
+}
+
+#[test]
+fn a_wrong_secret_is_told_to_both() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    for (ours, theirs) in [("swordfish", "swordfisch"), ("", "swordfish"), ("swordfish", "")] {
+        let mut exchange = Exchange::of(from.path(), to.path());
+        exchange.uploader.secret = Secret::new(ours);
+        exchange.downloader.secret = Secret::new(theirs);
+        let ended = exchange.run();
+        assert!(matches!(ended.sent, Err(Error::WrongSecret)));
+        assert!(matches!(ended.received, Err(Error::WrongSecret)));
+    }
+    assert!(snapshot(to.path()).is_empty());
+}
+
+#[test]
+fn without_a_secret_two_peers_understand_each_other() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let mut exchange = Exchange::of(from.path(), to.path());
+    exchange.uploader.secret = Secret::none();
+    exchange.downloader.secret = Secret::new("");
+    exchange.run().unwrap();
+}
+
+/// What a peer of `side` makes of `bytes` in place of its counterpart's.
+fn answer_to(side: Side, bytes: &[u8]) -> Error {
+    let (ours, mut theirs) = pair();
+    let writer = ours.try_clone().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            theirs.write_all(bytes).unwrap();
+            theirs.shutdown(std::net::Shutdown::Write).unwrap();
+            // What our peer says meanwhile is of no interest, nor how it ends.
+            theirs.read_to_end(&mut Vec::new()).ok();
+        });
+        let established = Session::establish(ours, writer, side, b"key", &Secret::none());
+        established.err().expect("nobody is there")
+    })
+}
+
+#[test]
+fn another_version_and_nonsense_are_told_apart() {
+    let hello = |letter| [&[1, 0, 33, letter][..], &[0x58; 32]].concat();
+    type Case = (&'static str, Vec<u8>, fn(&Error) -> bool);
+    let cases: [Case; 6] = [
+        ("later version", vec![2, 0, 1, 0], |error| matches!(error, Error::Version { theirs: 2 })),
+        ("too short", vec![1, 0, 32], |error| matches!(error, Error::Protocol(_))),
+        ("too long", vec![1, 4, 1], |error| matches!(error, Error::Protocol(_))),
+        ("our own side", hello(b'A'), |error| matches!(error, Error::Protocol(_))),
+        ("cut in the hello", hello(b'B')[..20].to_vec(), |error| matches!(error, Error::Lost)),
+        ("nothing", Vec::new(), |error| matches!(error, Error::Lost)),
+    ];
+    for (case, bytes, expected) in cases {
+        let error = answer_to(Side::Upload, &bytes);
+        assert!(expected(&error), "{case}: {error}");
+    }
+}
+
+struct Declines;
+
+impl Observer for Declines {
+    fn decide(&mut self, _: &Manifest) -> Decision {
+        Decision::Decline("no\u{1b}[2J room".into())
+    }
+}
+
+#[test]
+fn declining_tells_the_reason_escaped() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let mut exchange = Exchange::of(from.path(), to.path());
+    exchange.downloader.observer = Box::new(Declines);
+    let ended = exchange.run();
+    assert!(matches!(ended.received, Err(Error::DeclinedHere)));
+    let told = ended.sent.unwrap_err().to_string();
+    assert_eq!(told, "the other peer declined: no\\u{1b}[2J room");
+    assert!(snapshot(to.path()).is_empty());
+}
+
+#[test]
+fn a_file_that_changes_is_an_error_on_both_sides() {
+    let content = noise(1, 3_000_000);
+    let grow: fn(PathBuf) = |path| {
+        let mut file = File::options().append(true).open(path).unwrap();
+        file.write_all(b"more").unwrap();
+    };
+    let shrink: fn(PathBuf) = |path| {
+        File::options().write(true).open(path).unwrap().set_len(2_900_000).unwrap();
+    };
+    let touch: fn(PathBuf) = |path| {
+        let time = std::time::SystemTime::UNIX_EPOCH;
+        File::open(path).unwrap().set_modified(time).unwrap();
+    };
+    for change in [grow, shrink, touch] {
+        let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+        let path = from.path().join("a");
+        fs::write(&path, &content).unwrap();
+        let mut exchange = Exchange::of(&path, to.path());
+        exchange.uploader.observer = after(1, move || change(path));
+        let ended = exchange.run();
+        assert!(matches!(ended.sent, Err(Error::Files(FilesError::Changed { .. }))));
+        assert!(matches!(ended.received, Err(Error::Peer { .. })));
+        assert!(!to.path().join("a").exists());
+    }
+}
+
+#[test]
+fn a_file_that_vanishes_after_the_offer_is_an_error_on_both_sides() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    fs::write(from.path().join("a"), "gone").unwrap();
+    let exchange = Exchange::of(&from.path().join("a"), to.path());
+    fs::remove_file(from.path().join("a")).unwrap();
+    let ended = exchange.run();
+    assert!(matches!(ended.sent, Err(Error::Files(FilesError::Io { .. }))));
+    let told = ended.received.unwrap_err().to_string();
+    assert!(told.contains("reading `a`"), "{told}");
+    let local = from.path().to_str().unwrap();
+    assert!(!told.contains(local), "{told}");
+}
+
+#[test]
+fn cancelling_on_either_side_is_told_to_the_other() {
+    for uploader_cancels in [true, false] {
+        let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+        fs::write(from.path().join("a"), noise(1, 8_000_000)).unwrap();
+        let mut exchange = Exchange::of(&from.path().join("a"), to.path());
+        let peer = match uploader_cancels {
+            true => &mut exchange.uploader,
+            false => &mut exchange.downloader,
+        };
+        let token = peer.cancel.clone();
+        peer.observer = after(1_000_000, move || token.cancel());
+        let ended = exchange.run();
+        let (here, there) = match uploader_cancels {
+            true => (ended.sent.err(), ended.received.err()),
+            false => (ended.received.err(), ended.sent.err()),
+        };
+        assert!(matches!(here, Some(Error::Cancelled)), "{here:?}");
+        assert!(matches!(there, Some(Error::PeerCancelled)), "{there:?}");
+        assert!(!to.path().join("a").exists());
+        assert!(fs::metadata(to.path().join(".a.xchg-part")).unwrap().len() > 0);
+    }
+}
+
+/// Cancels the other peer's transfer when the offer is accepted.
+struct OnAccept(Cancel);
+
+impl Observer for OnAccept {
+    fn begin(&mut self, _: usize, _: &Entry, _: u64) {
+        self.0.cancel();
+    }
+}
+
+#[test]
+fn an_uploader_whose_input_hangs_still_hears_of_the_end() {
+    let to = tempdir().unwrap();
+    // The other end stays open and says nothing: reading blocks for ever.
+    let (input, _silent) = std::io::pipe().unwrap();
+    let outgoing = Outgoing::stream("stdin", input).unwrap();
+    let mut exchange = Exchange::new(outgoing, Destination::Directory(to.path().into()));
+    exchange.downloader.observer = Box::new(OnAccept(exchange.downloader.cancel.clone()));
+    let ended = exchange.run();
+    assert!(matches!(ended.received, Err(Error::Cancelled)));
+    assert!(matches!(ended.sent, Err(Error::PeerCancelled)));
+    assert!(snapshot(to.path()).is_empty(), "no empty partial is left");
+}
+
+#[test]
+fn a_full_device_is_told_to_both_though_much_is_under_way() {
+    let from = tempdir().unwrap();
+    fs::write(from.path().join("a"), noise(1, 8_000_000)).unwrap();
+    let mut full = File::options().write(true).open("/dev/full").unwrap();
+    let outgoing = Outgoing::collect(&[from.path().join("a")], WalkOptions::default()).unwrap();
+    let ended = Exchange::new(outgoing, Destination::Writer(&mut full)).run();
+    assert!(matches!(ended.received, Err(Error::Files(FilesError::DiskFull { .. }))));
+    assert!(matches!(ended.sent, Err(Error::Peer { .. })));
+}
+
+#[test]
+fn a_destination_that_cannot_be_used_declines_without_naming_it() {
+    let from = tempdir().unwrap();
+    let ended = Exchange::of(from.path(), &PathBuf::from("/no/such/directory"))
+        .options(PlaceOptions::default())
+        .run();
+    assert!(matches!(ended.received, Err(Error::Files(FilesError::Destination { .. }))));
+    let told = ended.sent.unwrap_err().to_string();
+    assert!(!told.contains("no/such"), "{told}");
+}

@@ -1,0 +1,10 @@
+//! Sessions from end to end, through the public API, over socket pairs.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cuts;
+mod disk;
+mod failures;
+mod resume;
+mod support;
+mod transfers;

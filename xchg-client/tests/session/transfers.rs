@@ -1,0 +1,244 @@
+//! What arrives is what was sent.
+
+use std::fs::{self, File, FileTimes};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use tempfile::tempdir;
+use xchg_client::files::{
+    Destination, Error as FilesError, Existing, NamePolicy, Note, Outgoing, PlaceOptions,
+    WalkOptions,
+};
+use xchg_client::session::Error;
+
+use crate::support::{Exchange, Item, collect, noise, snapshot};
+
+/// A tree with everything that a tree can have.
+fn make_tree(top: &Path) {
+    fs::create_dir_all(top.join("a/deep/er")).unwrap();
+    fs::create_dir(top.join("empty")).unwrap();
+    fs::write(top.join("none"), "").unwrap();
+    fs::write(top.join("a/small"), "small").unwrap();
+    fs::write(top.join("a/deep/big"), noise(1, 700_001)).unwrap();
+    fs::write(top.join("a/deep/er/\u{e9}t\u{e9} \u{1f3d6}"), "sun").unwrap();
+    symlink("../a/small", top.join("empty/link")).unwrap();
+    symlink("nowhere", top.join("dangling")).unwrap();
+    set(&top.join("a/small"), 0o4640, 1_000_000_000);
+    set(&top.join("a/deep/big"), 0o400, 1_700_000_000);
+    set(&top.join("a/deep"), 0o700, 5);
+    set(&top.join("empty"), 0o555, 1_234_567_890);
+    set(top, 0o750, 1_111_111_111);
+}
+
+fn set(path: &Path, mode: u32, seconds: u64) {
+    let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, 123_456_789);
+    let file = File::open(path).unwrap();
+    file.set_times(FileTimes::new().set_modified(time)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn options(existing: Existing, resume: bool) -> PlaceOptions {
+    PlaceOptions { existing, names: NamePolicy::Refuse, resume }
+}
+
+#[test]
+fn a_tree_arrives_with_its_modes_times_links_and_empty_directories() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let top = from.path().join("top");
+    fs::create_dir(&top).unwrap();
+    make_tree(&top);
+    let (sent, received) = Exchange::of(&top, to.path()).run().unwrap();
+    // Set-user-id and its like are not restored.
+    set(&top.join("a/small"), 0o640, 1_000_000_000);
+    assert_eq!(snapshot(to.path()), snapshot(from.path()));
+    assert_eq!(sent.entries, 11);
+    assert_eq!(sent.bytes, 700_001 + 5 + 3);
+    assert_eq!((received.bytes, received.moved), (sent.bytes, sent.moved));
+    assert!(received.notes.is_empty(), "{:?}", received.notes);
+}
+
+#[test]
+fn two_thousand_small_files_arrive() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    for number in 0..2000_usize {
+        let directory = from.path().join(format!("top/{}", number % 7));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(number.to_string()), noise(7, number)).unwrap();
+    }
+    let (sent, _) = Exchange::of(&from.path().join("top"), to.path()).run().unwrap();
+    assert_eq!(sent.entries, 2000 + 7 + 1);
+    assert_eq!(snapshot(to.path()), snapshot(from.path()));
+}
+
+#[test]
+fn several_paths_arrive_side_by_side() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    fs::write(from.path().join("a"), "one").unwrap();
+    fs::create_dir(from.path().join("b")).unwrap();
+    fs::write(from.path().join("b/c"), "two").unwrap();
+    let paths = [from.path().join("b"), from.path().join("a")];
+    let outgoing = Outgoing::collect(&paths, WalkOptions::default()).unwrap();
+    Exchange::new(outgoing, Destination::Directory(to.path().into())).run().unwrap();
+    assert_eq!(snapshot(to.path()), snapshot(from.path()));
+}
+
+#[test]
+fn a_text_is_returned_and_not_written() {
+    let to = tempdir().unwrap();
+    let outgoing = Outgoing::text("note", "hello, \u{4e16}\u{754c}").unwrap();
+    let destination = Destination::Directory(to.path().into());
+    let (_, received) = Exchange::new(outgoing, destination).run().unwrap();
+    assert_eq!(received.text.as_deref(), Some("hello, \u{4e16}\u{754c}"));
+    assert!(snapshot(to.path()).is_empty());
+}
+
+#[test]
+fn a_stream_arrives_under_the_name_that_was_asked_for() {
+    let to = tempdir().unwrap();
+    let content = noise(2, 1_000_003);
+    let outgoing = Outgoing::stream("stdin", std::io::Cursor::new(content.clone())).unwrap();
+    let destination = Destination::File(to.path().join("kept.bin"));
+    let (sent, _) = Exchange::new(outgoing, destination).run().unwrap();
+    assert_eq!(sent.bytes, content.len() as u64);
+    assert_eq!(fs::read(to.path().join("kept.bin")).unwrap(), content);
+    assert_eq!(snapshot(to.path()).len(), 1);
+}
+
+#[test]
+fn a_file_arrives_in_a_writer() {
+    let from = tempdir().unwrap();
+    let content = noise(3, 300_000);
+    fs::write(from.path().join("a"), &content).unwrap();
+    let mut arrived = Vec::new();
+    let outgoing = collect(&from.path().join("a"));
+    Exchange::new(outgoing, Destination::Writer(&mut arrived)).run().unwrap();
+    assert_eq!(arrived, content);
+}
+
+#[test]
+fn a_destination_for_one_file_refuses_a_directory() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let mut sink = Vec::new();
+    for destination in [Destination::File(to.path().join("a")), Destination::Writer(&mut sink)] {
+        let ended = Exchange::new(collect(from.path()), destination).run();
+        assert!(matches!(ended.received, Err(Error::Files(FilesError::NotOneFile))));
+        assert!(matches!(ended.sent, Err(Error::Declined { .. })));
+    }
+    assert!(snapshot(to.path()).is_empty());
+}
+
+#[test]
+fn what_exists_is_refused_overwritten_or_kept_beside() {
+    let from = tempdir().unwrap();
+    fs::write(from.path().join("a.txt"), "new").unwrap();
+    fs::create_dir(from.path().join("d")).unwrap();
+    fs::write(from.path().join("d/b"), "new").unwrap();
+    let paths = [from.path().join("a.txt"), from.path().join("d")];
+    let run = |existing| {
+        let to = tempdir().unwrap();
+        fs::write(to.path().join("a.txt"), "old").unwrap();
+        fs::create_dir(to.path().join("d")).unwrap();
+        fs::write(to.path().join("d/b"), "old").unwrap();
+        let outgoing = Outgoing::collect(&paths, WalkOptions::default()).unwrap();
+        let ended = Exchange::new(outgoing, Destination::Directory(to.path().into()))
+            .options(options(existing, false))
+            .run();
+        let read = |name: &str| fs::read_to_string(to.path().join(name)).ok();
+        let names = ["a.txt", "a (1).txt", "d/b", "d (1)/b"];
+        (ended, names.map(read))
+    };
+    let text = |text: &str| Some(text.to_owned());
+
+    let (ended, files) = run(Existing::Refuse);
+    assert!(matches!(ended.received, Err(Error::Files(FilesError::Exists { .. }))));
+    assert!(matches!(ended.sent, Err(Error::Declined { .. })));
+    assert_eq!(files, [text("old"), None, text("old"), None]);
+
+    let (ended, files) = run(Existing::Overwrite);
+    ended.unwrap();
+    assert_eq!(files, [text("new"), None, text("new"), None]);
+
+    let (ended, files) = run(Existing::Rename);
+    let (_, received) = ended.unwrap();
+    assert_eq!(files, [text("old"), text("new"), text("old"), text("new")]);
+    let mut renamed: Vec<String> = received
+        .notes
+        .iter()
+        .map(|note| match note {
+            Note::Renamed { path, name } => format!("{path} -> {name}"),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    renamed.sort();
+    assert_eq!(renamed, ["a.txt -> a (1).txt", "d -> d (1)"]);
+}
+
+#[test]
+fn a_link_at_the_destination_is_never_followed() {
+    let (from, to, outside) = (tempdir().unwrap(), tempdir().unwrap(), tempdir().unwrap());
+    fs::create_dir(from.path().join("d")).unwrap();
+    fs::write(from.path().join("d/f"), "new").unwrap();
+    fs::write(outside.path().join("f"), "kept").unwrap();
+    for existing in [Existing::Refuse, Existing::Overwrite, Existing::Rename] {
+        for resume in [false, true] {
+            // The directory is a link.
+            symlink(outside.path(), to.path().join("d")).unwrap();
+            let ended = Exchange::of(&from.path().join("d"), to.path())
+                .options(options(existing, resume))
+                .run();
+            let beside = existing == Existing::Rename && !resume;
+            assert_eq!(ended.received.is_ok(), beside, "{existing:?} {resume}");
+            fs::remove_file(to.path().join("d")).unwrap();
+            fs::remove_dir_all(to.path().join("d (1)")).ok();
+
+            // The file, and its partial, are links.
+            for name in ["f", ".f.xchg-part"] {
+                symlink(outside.path().join("f"), to.path().join(name)).unwrap();
+            }
+            let ended = Exchange::of(&from.path().join("d/f"), to.path())
+                .options(options(existing, resume))
+                .run();
+            assert!(ended.received.is_err(), "{existing:?} {resume}");
+            assert!(ended.sent.is_err(), "{existing:?} {resume}");
+            for name in ["f", ".f.xchg-part"] {
+                fs::remove_file(to.path().join(name)).unwrap();
+            }
+            assert_eq!(fs::read(outside.path().join("f")).unwrap(), b"kept");
+            assert_eq!(snapshot(outside.path()).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn overwriting_replaces_a_link_and_not_what_it_leads_to() {
+    let (from, to, outside) = (tempdir().unwrap(), tempdir().unwrap(), tempdir().unwrap());
+    fs::write(from.path().join("f"), "new").unwrap();
+    fs::write(outside.path().join("f"), "kept").unwrap();
+    symlink(outside.path().join("f"), to.path().join("f")).unwrap();
+    Exchange::of(&from.path().join("f"), to.path())
+        .options(options(Existing::Overwrite, false))
+        .run()
+        .unwrap();
+    assert!(matches!(&snapshot(to.path())["f"], Item::File(content, ..) if content == b"new"));
+    assert_eq!(fs::read(outside.path().join("f")).unwrap(), b"kept");
+}
+
+#[test]
+fn names_that_are_not_safe_are_refused_or_replaced() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    for name in ["a:b", "CON", "dot.", "up\u{202e}txt.exe", "line\nbreak", ".x.xchg-part"] {
+        fs::write(from.path().join(name), name).unwrap();
+        let run = |names| {
+            let options = PlaceOptions { names, ..PlaceOptions::default() };
+            Exchange::of(&from.path().join(name), to.path()).options(options).run()
+        };
+        let refused = run(NamePolicy::Refuse);
+        assert!(matches!(refused.received, Err(Error::Files(FilesError::Name { .. }))));
+        assert!(matches!(refused.sent, Err(Error::Declined { .. })));
+        run(NamePolicy::Replace).unwrap();
+    }
+    let names: Vec<String> = snapshot(to.path()).into_keys().collect();
+    let expected = [".x.xchg-part_", "_CON", "a_b", "dot_", "line_break", "up_txt.exe"];
+    assert_eq!(names, expected);
+}
