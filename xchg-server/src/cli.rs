@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use serde::Deserialize;
-use xchg_server::{Config, Error, Listen, Terminate};
+use xchg_server::{Config, Dialect, Error, Listen, Terminate};
 
 use crate::log::{Format, Level};
 
@@ -54,6 +54,10 @@ struct Settings {
     #[arg(long, value_name = "ADDR:PORT", env = "XCHG_LISTEN", value_delimiter = ',')]
     listen: Option<Vec<Listen>>,
 
+    /// What peers may speak on the port [default: all]
+    #[arg(long, value_enum, value_name = "DIALECTS", env = "XCHG_DIALECTS", value_delimiter = ',')]
+    dialects: Option<Vec<Dialect>>,
+
     /// Threads that move bytes [default: one for two cores]
     #[arg(long, value_name = "N", env = "XCHG_WORKERS")]
     workers: Option<usize>,
@@ -89,6 +93,10 @@ struct Settings {
     /// How long an exchange may stand still [default: 900]
     #[arg(long, value_name = "SECS", env = "XCHG_IDLE_TIMEOUT")]
     idle_timeout: Option<Seconds>,
+
+    /// How often a waiting HTTP/1.1 downloader is sent `102 Processing`; 0 sends none [default: 25]
+    #[arg(long, value_name = "SECS", env = "XCHG_PROCESSING_INTERVAL")]
+    processing_interval: Option<Seconds>,
 
     /// How long a drain lets exchanges finish before it cuts them [default: for ever]
     #[arg(long, value_name = "SECS", env = "XCHG_DRAIN_TIMEOUT")]
@@ -143,6 +151,7 @@ impl Settings {
             }
         }
         set(&mut config.listen, &self.listen);
+        set(&mut config.dialects, &self.dialects);
         set(&mut config.workers, &self.workers);
         set(&mut config.limits.waiting, &self.max_waiting);
         set(&mut config.limits.waiting_per_key, &self.max_waiting_per_key);
@@ -152,6 +161,7 @@ impl Settings {
         set(&mut config.log_keys, &self.log_keys);
         set(&mut config.pipe_size, &self.pipe_size.map(|bytes| bytes.0));
         set(&mut config.idle_timeout, &self.idle_timeout.map(|time| time.0));
+        set(&mut config.processing_interval, &self.processing_interval.map(|time| time.0));
         set(&mut config.recv_buffer, &self.recv_buffer.map(|bytes| Some(bytes.0)));
         set(&mut config.send_buffer, &self.send_buffer.map(|bytes| Some(bytes.0)));
         set(&mut config.wait_timeout, &self.wait_timeout.map(|time| Some(time.0)));

@@ -8,13 +8,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use xchg_core::Limits;
 
-use crate::Error;
+use crate::{Dialect, Error};
 
 /// Everything that a [`Server`](crate::Server) can be told. Each field has a default that suits a small public server.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen. Default: `[::]:4980`, which takes IPv4 too.
     pub listen: Vec<Listen>,
+    /// What peers may speak. Default: all.
+    pub dialects: Vec<Dialect>,
     /// Threads that move bytes. Default: one for two cores, for each keeps the kernel's network code busy beside it: on 2 cores, one worker
     /// moves as much in bulk as two and more small exchanges a second (`cargo bench -p xchg-server --bench relay`).
     pub workers: usize,
@@ -39,6 +41,9 @@ pub struct Config {
     /// How often a waiting native peer is told that it still has its place. Default: 25 s, under the 30 s after which the
     /// strictest NATs forget a mapping.
     pub heartbeat: Duration,
+    /// How often a waiting HTTP/1.1 downloader is sent `102 Processing`, so that proxies on the way keep the connection. Default: 25 s, as
+    /// for native peers; 0 sends none.
+    pub processing_interval: Duration,
     /// How long a drain lets exchanges finish. Default: for ever.
     pub drain_timeout: Option<Duration>,
     /// Who may terminate the server over the network. Default: peers on this machine.
@@ -55,6 +60,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: vec![Listen::default()],
+            dialects: Dialect::ALL.to_vec(),
             workers: std::thread::available_parallelism()
                 .map_or(1, |cores| cores.get().div_ceil(2)),
             max_connections: 65_536,
@@ -67,6 +73,7 @@ impl Default for Config {
             wait_timeout: None,
             idle_timeout: Duration::from_secs(15 * 60),
             heartbeat: Duration::from_secs(25),
+            processing_interval: Duration::from_secs(25),
             drain_timeout: None,
             terminate: Terminate::Loopback,
             token: None,
@@ -85,6 +92,9 @@ impl Config {
         let wrong = |setting, why: &str| Err(Error::Config { setting, why: why.to_owned() });
         if self.listen.is_empty() {
             return wrong("listen", "name at least one address");
+        }
+        if self.dialects.is_empty() {
+            return wrong("dialects", "nobody could be served: name at least one");
         }
         if !(1..=1024).contains(&self.workers) {
             return wrong("workers", "use 1 to 1024");

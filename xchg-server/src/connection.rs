@@ -1,4 +1,5 @@
-//! A connection's states: greeting, then waiting, then exchanging; or leaving, with a last word.
+//! A connection's states: greeting, then waiting, then exchanging; or leaving, with a last word. An http connection may greet again
+//! once it has been answered.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -6,9 +7,10 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use xchg_core::relay::{Duplex, Socket};
-use xchg_core::{Place, Source};
+use xchg_core::{Place, Realm, Source};
 
-use crate::dialect::Dialect;
+use crate::Config;
+use crate::dialect::{Dialect, http};
 use crate::listener::Accepted;
 use crate::timers::Tick;
 
@@ -29,6 +31,10 @@ pub(crate) struct Connection {
     /// The error that the poll has reported. `read` may hide it: behind unread bytes a reset looks like an end.
     pub(crate) failure: Option<io::ErrorKind>,
     pub(crate) dialect: Option<Dialect>,
+    /// What an http peer has asked for, while that is not settled.
+    pub(crate) http: Option<Box<http::Peer>>,
+    /// How many requests an http peer has made.
+    pub(crate) requests: u8,
     pub(crate) state: State,
     /// When the state is over, and when the worker's timer next looks.
     pub(crate) deadline: Tick,
@@ -45,6 +51,8 @@ pub(crate) enum State {
         exchange: u32,
     },
     Leaving(Leaving),
+    /// Being answered, with another request to come.
+    Replying(Box<Reply>),
 }
 
 /// A peer that waits for its counterpart.
@@ -76,6 +84,15 @@ pub(crate) struct Leaving {
     drained: usize,
 }
 
+/// An answer on its way to an http peer that may then ask again.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) words: Vec<u8>,
+    pub(crate) sent: usize,
+    /// What it has sent behind the request.
+    pub(crate) rest: Vec<u8>,
+}
+
 impl Connection {
     pub(crate) fn new(accepted: Accepted, serial: u32, source: Source) -> Connection {
         Connection {
@@ -89,6 +106,8 @@ impl Connection {
             is_writable: true,
             failure: None,
             dialect: None,
+            http: None,
+            requests: 0,
             state: State::Greeting(Vec::new()),
             deadline: Tick::NEVER,
             armed: Tick::NEVER,
@@ -130,6 +149,52 @@ impl Connection {
         self.lost(leaves).is_some() || (leaves && has_ended)
     }
 
+    /// What it is told when it has to wait; `elsewhere` is another realm, where a possible counterpart waits.
+    pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>) -> Vec<u8> {
+        match (&mut self.http, self.dialect) {
+            (Some(peer), _) => peer.waiting(),
+            (None, Some(dialect)) => dialect.waiting(elsewhere),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// What it is told when its counterpart is here, who speaks `other` and announced a payload of `length` bytes.
+    pub(crate) fn matched(&mut self, other: Dialect, length: Option<u64>) -> Vec<u8> {
+        match (&mut self.http, self.dialect) {
+            (Some(peer), _) => peer.matched(),
+            (None, Some(dialect)) => dialect.matched(other, length),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// What it is told, while it waits, as often as `config` says; `None` if there is no word for it.
+    pub(crate) fn heartbeat(&self, config: &Config) -> Option<(Vec<u8>, Duration)> {
+        match (&self.http, self.dialect) {
+            (Some(_), _) if config.processing_interval.is_zero() => None,
+            (Some(peer), _) => {
+                peer.still_waiting().map(|words| (words.to_vec(), config.processing_interval))
+            }
+            (None, dialect) => {
+                dialect.and_then(Dialect::heartbeat).map(|words| (words, config.heartbeat))
+            }
+        }
+    }
+
+    /// Whether it has taken everything that it was sent, when both its stream and that to it have ended.
+    ///
+    /// Its end may cross with bytes that it never took: only when those are acknowledged, and the end behind them, has the connection gone
+    /// the way to its close, after which Linux names no peer any more. Bytes for a peer that is gone cause a reset instead, and the poll
+    /// reports either. On a unix socket nothing is ever under way.
+    pub(crate) fn has_taken_all(&self) -> bool {
+        use rustix::net::{AddressFamily, getpeername};
+        match getpeername(&self.socket.0) {
+            Ok(Some(address)) if cfg!(target_os = "linux") => {
+                !matches!(address.address_family(), AddressFamily::INET | AddressFamily::INET6)
+            }
+            _ => true,
+        }
+    }
+
     /// Sends words that must fit at once: a peer that has not read the few bytes before them is gone.
     pub(crate) fn say(&self, words: &[u8]) -> io::Result<()> {
         match words.is_empty() || self.socket.write(words)? == words.len() {
@@ -161,9 +226,11 @@ impl Leaving {
         Leaving { words, sent: 0, has_half_closed: false, drained: 0 }
     }
 
+    /// Says the word, then reads to the peer's end.
+    ///
+    /// One that sends more than patience goes for is read no further, and blocks: it then has time to read, until it closes or the
+    /// connection's deadline.
     pub(crate) fn turn(&mut self, socket: &Socket<OwnedFd>, scratch: &mut [u8]) -> io::Result<()> {
-        /// What a peer may send after it was refused before it is cut off: a socket buffer's worth.
-        const PATIENCE: usize = 256 << 10;
         while self.sent < self.words.len() {
             self.sent += socket.write(&self.words[self.sent..])?;
         }
@@ -171,11 +238,28 @@ impl Leaving {
             socket.half_close()?;
             self.has_half_closed = true;
         }
-        while self.drained < PATIENCE {
+        while !self.is_out_of_patience() {
             match socket.read(scratch)? {
                 0 => return Ok(()),
                 n => self.drained += n,
             }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Whether no more is read, so that only the poll tells of the peer's end.
+    pub(crate) fn is_out_of_patience(&self) -> bool {
+        /// What a peer may send after it was refused: a socket buffer's worth.
+        const PATIENCE: usize = 256 << 10;
+        self.drained >= PATIENCE
+    }
+}
+
+impl Reply {
+    /// Sends what is not sent yet.
+    pub(crate) fn turn(&mut self, socket: &Socket<OwnedFd>) -> io::Result<()> {
+        while self.sent < self.words.len() {
+            self.sent += socket.write(&self.words[self.sent..])?;
         }
         Ok(())
     }

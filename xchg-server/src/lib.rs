@@ -47,6 +47,7 @@
 mod config;
 mod connection;
 mod dialect;
+mod endpoint;
 mod error;
 mod listener;
 mod server;
@@ -56,6 +57,7 @@ mod web;
 mod worker;
 
 pub use config::{Config, Listen, Terminate};
+pub use dialect::Dialect;
 pub use error::Error;
 pub use server::{Ending, Server, ServerHandle};
 pub use shared::Stats;

@@ -4,33 +4,30 @@
 
 mod classic;
 mod detect;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "the engine speaks it once it can relay framed bodies"
-    )
-)]
 pub(crate) mod http;
 mod native;
 mod transit;
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+use serde::Deserialize;
 use xchg_core::wire::{Greeting, RefusalCode, StatusReport, Token, Wait};
 use xchg_core::{Key, Realm, Role, Side};
 
-pub(crate) use detect::{Detected, MAX_GREETING_LEN, detect};
+pub(crate) use detect::{Detected, MAX_GREETING_LEN, detect, what_we_speak};
 
-/// A wire protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A wire protocol that peers may speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub(crate) enum Dialect {
-    /// PROTOCOL.md section 1.
+pub enum Dialect {
+    /// The xchg protocol (PROTOCOL.md section 1), which xchg-client speaks.
     Native,
     /// Nine bytes and the payload.
     Classic,
+    /// HTTP/1.1 and 1.0, for curl and browsers.
+    Http,
     /// The transit relay protocol of magic-wormhole.
     Transit,
 }
@@ -60,7 +57,7 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    fn new(realm: Realm, key: Key, side: Side) -> Arrival {
+    pub(crate) fn new(realm: Realm, key: Key, side: Side) -> Arrival {
         let role = Role::Side(side);
         Arrival { realm, key, role, wait: Wait::Forever, length: None, buffer_bytes: None }
     }
@@ -77,21 +74,29 @@ pub(crate) enum Heard {
     Malformed { code: RefusalCode, text: String },
 }
 
+// An http peer's words depend on its request: they are its [`http::Peer`]'s, and nothing here.
 impl Dialect {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// All that there are.
+    pub const ALL: [Dialect; 4] =
+        [Dialect::Native, Dialect::Classic, Dialect::Http, Dialect::Transit];
+
+    /// The dialect's name in settings, logs and metrics.
+    pub fn as_str(self) -> &'static str {
         match self {
             Dialect::Native => "native",
             Dialect::Classic => "classic",
+            Dialect::Http => "http",
             Dialect::Transit => "transit",
         }
     }
 
-    /// Reads a greeting.
+    /// Reads a greeting of any dialect but http, whose peers may say more than one thing.
     pub(crate) fn hear(self, bytes: &[u8]) -> Heard {
         match self {
             Dialect::Native => native::hear(bytes),
             Dialect::Classic => classic::hear(bytes),
             Dialect::Transit => transit::hear(bytes),
+            Dialect::Http => unreachable!("requests are heard elsewhere"),
         }
     }
 
@@ -99,7 +104,7 @@ impl Dialect {
     pub(crate) fn waiting(self, elsewhere: Option<Realm>) -> Vec<u8> {
         match self {
             Dialect::Native => native::waiting(elsewhere),
-            Dialect::Classic | Dialect::Transit => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -107,7 +112,7 @@ impl Dialect {
     pub(crate) fn heartbeat(self) -> Option<Vec<u8>> {
         match self {
             Dialect::Native => Some(native::heartbeat()),
-            Dialect::Classic | Dialect::Transit => None,
+            _ => None,
         }
     }
 
@@ -115,8 +120,8 @@ impl Dialect {
     pub(crate) fn matched(self, other: Dialect, length: Option<u64>) -> Vec<u8> {
         match self {
             Dialect::Native => native::matched(other, length),
-            Dialect::Classic => Vec::new(),
             Dialect::Transit => transit::MATCHED.to_vec(),
+            Dialect::Classic | Dialect::Http => Vec::new(),
         }
     }
 
@@ -125,7 +130,7 @@ impl Dialect {
         match self {
             Dialect::Native => native::refused(code, text),
             Dialect::Transit if code == RefusalCode::Malformed => transit::BAD_HANDSHAKE.to_vec(),
-            Dialect::Classic | Dialect::Transit => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -133,7 +138,7 @@ impl Dialect {
     pub(crate) fn status(self, report: StatusReport) -> Vec<u8> {
         match self {
             Dialect::Native => native::status(report),
-            Dialect::Classic | Dialect::Transit => Vec::new(),
+            _ => Vec::new(),
         }
     }
 

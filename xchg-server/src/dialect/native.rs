@@ -36,6 +36,7 @@ pub(super) fn matched(other: Dialect, length: Option<u64>) -> Vec<u8> {
     let dialect = match other {
         Dialect::Native => CounterpartDialect::Native,
         Dialect::Classic => CounterpartDialect::Classic,
+        Dialect::Http => CounterpartDialect::Http,
         Dialect::Transit => unreachable!("transit peers have a realm of their own"),
     };
     Answer::Matched(Matched::new(dialect, length)).encode()

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use xchg_core::relay::Duplex;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
-use xchg_core::{Brokered, Offer, Refusal, Side};
+use xchg_core::{Brokered, Offer, Side};
 
 use super::{Join, Worker};
 use crate::config::Terminate;
@@ -13,10 +13,6 @@ use crate::connection::{Address, Brought, Luggage, State, Waiting};
 use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
 use crate::shared::Message;
 use crate::timers::Tick;
-
-/// To a peer that speaks nothing we know. Text, for it is likely a person or a log that reads it.
-const WHAT_WE_SPEAK: &[u8] =
-    b"This is an xchg server. It speaks the xchg protocol: use xchg-client to upload and download.\n";
 
 impl Worker {
     /// Hears what a peer has to say so far, and does it once it is whole.
@@ -48,19 +44,26 @@ impl Worker {
 
     fn hear(&mut self, slot: u32, bytes: &[u8]) {
         let connection = &mut self.connections[slot as usize];
-        let dialect = match dialect::detect(bytes) {
-            Detected::Partial => {
-                connection.state = State::Greeting(bytes.to_vec());
-                return;
-            }
-            Detected::Dialect(dialect) => dialect,
-            Detected::Unknown => {
-                self.shared.counters.refused(RefusalCode::Malformed);
-                self.leave(slot, WHAT_WE_SPEAK.to_vec());
-                return;
-            }
+        let spoken = &self.shared.config.dialects;
+        let dialect = match connection.dialect {
+            Some(dialect) => dialect,
+            None => match dialect::detect(bytes, spoken) {
+                Detected::Partial => {
+                    connection.state = State::Greeting(bytes.to_vec());
+                    return;
+                }
+                Detected::Dialect(dialect) => dialect,
+                Detected::Unknown => {
+                    self.shared.counters.refused(RefusalCode::Malformed);
+                    let words = dialect::what_we_speak(spoken);
+                    return self.leave(slot, words);
+                }
+            },
         };
         connection.dialect = Some(dialect);
+        if dialect == Dialect::Http {
+            return self.hear_requests(slot, bytes);
+        }
         match dialect.hear(bytes) {
             Heard::Partial => connection.state = State::Greeting(bytes.to_vec()),
             Heard::Malformed { code, text } => self.refuse(slot, code, &text),
@@ -74,7 +77,7 @@ impl Worker {
         }
     }
 
-    fn offer(&mut self, slot: u32, dialect: Dialect, arrival: Arrival, early: &[u8]) {
+    pub(super) fn offer(&mut self, slot: u32, dialect: Dialect, arrival: Arrival, early: &[u8]) {
         let connection = &mut self.connections[slot as usize];
         if connection.is_surplus {
             return self.refuse(
@@ -94,7 +97,7 @@ impl Worker {
             source: connection.source,
             // The worker's own timer sees to it, which sends the heartbeats too.
             deadline: None,
-            alone: false,
+            alone: dialect == Dialect::Http,
             conn: Address { worker: self.index, slot },
         };
         let brought = Luggage::pack(early, arrival.length);
@@ -116,13 +119,7 @@ impl Worker {
                 };
                 self.meet(slot, brought, waits, pair.exchange);
             }
-            Brokered::Refused { why, .. } => {
-                let code = match why {
-                    Refusal::Closed => RefusalCode::Draining,
-                    _ => RefusalCode::Busy,
-                };
-                self.refuse(slot, code, &why.to_string());
-            }
+            Brokered::Refused { why, .. } => self.turn_away(slot, why),
         }
     }
 
@@ -133,13 +130,14 @@ impl Worker {
         waiting: Waiting,
         elsewhere: Option<xchg_core::Realm>,
     ) {
-        let beat = self.timers.now().after(self.shared.config.heartbeat);
-        let heartbeat = dialect.heartbeat().map(|_| beat);
         let connection = &mut self.connections[slot as usize];
-        connection.deadline = waiting.wakes_at(heartbeat);
+        let beat = connection.heartbeat(&self.shared.config);
+        let beat = beat.map_or(Tick::NEVER, |(_, interval)| self.timers.now().after(interval));
+        connection.deadline = waiting.expires.min(beat);
         let has_early = waiting.brought.is_some();
         connection.state = State::Waiting(waiting);
-        if connection.say(&dialect.waiting(elsewhere)).is_err() {
+        let words = connection.waiting(elsewhere);
+        if connection.say(&words).is_err() {
             return self.withdraw(slot);
         }
         if has_early && let Some(words) = dialect.impatient() {

@@ -8,6 +8,7 @@
 
 mod accept;
 mod greet;
+mod http;
 mod relay;
 
 use std::collections::VecDeque;
@@ -73,6 +74,8 @@ pub(crate) struct Worker {
     exchanges: Slab<Running>,
     /// Exchanges that had spent their budget, and may go on.
     ready: VecDeque<u32>,
+    /// Http peers whose exchange has ended, and who may have made their next request.
+    kept: VecDeque<Id>,
     timers: Timers<Id>,
     resources: Resources,
     shared: Arc<Shared>,
@@ -96,6 +99,7 @@ impl Worker {
             connections: Slab::new(),
             exchanges: Slab::new(),
             ready: VecDeque::new(),
+            kept: VecDeque::new(),
             timers: Timers::new(Instant::now()),
             resources: Resources::new(SCRATCH_BYTES, shared.config.pipe_size),
             shared,
@@ -124,6 +128,7 @@ impl Worker {
             while let Some(id) = self.timers.pop() {
                 self.guard(id, |worker| worker.on_timer(id));
             }
+            self.hear_kept();
             if let Some(by) = self.stops
                 && (self.connections.is_empty() || by <= self.timers.now())
             {
@@ -133,7 +138,7 @@ impl Worker {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() {
+        if !self.ready.is_empty() || !self.kept.is_empty() {
             return Some(Duration::ZERO);
         }
         let doors = self.doors_timeout();
@@ -199,7 +204,14 @@ impl Worker {
                 let exchange = *exchange;
                 self.drive(exchange);
             }
-            State::Leaving(_) => self.leave_on(id.slot),
+            State::Replying(_) => self.reply_on(id.slot),
+            State::Leaving(leaving) => {
+                let left = event.is_error() || event.is_read_closed();
+                match leaving.is_out_of_patience() && left {
+                    true => drop(self.remove(id.slot)),
+                    false => self.leave_on(id.slot),
+                }
+            }
         }
     }
 
@@ -258,18 +270,20 @@ impl Worker {
 
     fn on_timer(&mut self, id: Id) {
         let now = self.timers.now();
-        let heartbeat = self.shared.config.heartbeat;
         let Some(connection) = self.connection(id) else { return };
         connection.armed = Tick::NEVER;
         if connection.deadline > now {
             return self.arm(id.slot);
         }
         match &connection.state {
-            State::Greeting(_) => {
-                self.shared.counters.refused(RefusalCode::TimedOut);
+            State::Greeting(heard) => {
+                // Who has been answered and asks nothing more has made no mistake.
+                if connection.requests == 0 || !heard.is_empty() {
+                    self.shared.counters.refused(RefusalCode::TimedOut);
+                }
                 self.remove(id.slot);
             }
-            State::Leaving(_) => drop(self.remove(id.slot)),
+            State::Leaving(_) | State::Replying(_) => drop(self.remove(id.slot)),
             State::Exchanging { exchange } => {
                 let exchange = *exchange;
                 self.on_exchange_timer(exchange);
@@ -285,14 +299,21 @@ impl Worker {
                     );
                 }
             }
-            State::Waiting(waiting) => {
-                connection.deadline = waiting.expires.min(now.after(heartbeat));
-                let words = connection.dialect.and_then(Dialect::heartbeat).unwrap_or_default();
-                match connection.say(&words) {
-                    Ok(()) => self.arm(id.slot),
-                    Err(_) => self.withdraw(id.slot),
-                }
-            }
+            State::Waiting(_) => self.beat(id.slot),
+        }
+    }
+
+    /// Tells a waiting peer that it still has its place.
+    fn beat(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        let State::Waiting(Waiting { expires, .. }) = connection.state else {
+            unreachable!("callers have seen it wait")
+        };
+        let Some((words, interval)) = connection.heartbeat(&self.shared.config) else { return };
+        connection.deadline = expires.min(self.timers.now().after(interval));
+        match connection.say(&words) {
+            Ok(()) => self.arm(slot),
+            Err(_) => self.withdraw(slot),
         }
     }
 
@@ -308,14 +329,19 @@ impl Worker {
     /// Tells a peer in its dialect that it is not served, and closes.
     fn refuse(&mut self, slot: u32, code: RefusalCode, text: &str) {
         self.shared.counters.refused(code);
-        let dialect = self.connections[slot as usize].dialect;
+        let connection = &mut self.connections[slot as usize];
+        let dialect = connection.dialect;
         tracing::debug!(
             code = code.as_str(),
             dialect = dialect.map(Dialect::as_str),
             text,
             "refused"
         );
-        let words = dialect.map(|dialect| dialect.refused(code, text)).unwrap_or_default();
+        let words = match (connection.http.take(), dialect) {
+            (Some(peer), _) => peer.refused(code.into()),
+            (None, Some(dialect)) => dialect.refused(code, text),
+            (None, None) => Vec::new(),
+        };
         self.leave(slot, words);
     }
 
@@ -397,10 +423,4 @@ pub(crate) struct Join {
     /// The slot of the peer that waits.
     pub(crate) waits: (Side, u32),
     pub(crate) exchange: Exchange,
-}
-
-impl Waiting {
-    fn wakes_at(&self, heartbeat: Option<Tick>) -> Tick {
-        heartbeat.map_or(self.expires, |beat| beat.min(self.expires))
-    }
 }

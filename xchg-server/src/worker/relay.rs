@@ -3,14 +3,17 @@
 use std::io;
 use std::time::Duration;
 
+use slab::Slab;
 use socket2::SockRef;
 use xchg_core::relay::{Pump, Resources, Turn};
 use xchg_core::{Exchange, Outcome, Side, Sides};
 
+use super::http::framings;
 use super::{Id, Worker};
 use crate::Config;
 use crate::connection::{Brought, Connection, State};
 use crate::dialect::Dialect;
+use crate::endpoint::{Endpoint, Framing};
 use crate::shared::Message;
 use crate::timers::Tick;
 
@@ -27,6 +30,11 @@ pub(super) struct Running {
     slots: Sides<u32>,
     /// The flow from each side.
     pumps: Sides<Pump>,
+    framings: Sides<Framing>,
+    /// Whether the uploader is told how it ends, and so must not be told wrong.
+    is_told: bool,
+    /// Whether the payload has all been passed on.
+    is_sent: bool,
     deadline: Tick,
     is_queued: bool,
     /// Whose connection may stand still as long as the exchange may.
@@ -53,9 +61,13 @@ impl Worker {
         };
         let slots = Sides::of(side, slot, newcomer.0);
         let mut brought = Sides::of(side, waited, newcomer.1);
-        let dialects =
-            Sides { upload: self.dialect(slots.upload), download: self.dialect(slots.download) };
-        let pumps = pumps(dialects, &mut brought);
+        let mut peers = peers(&mut self.connections, slots);
+        let dialects = peers.upload.dialect.zip(peers.download.dialect);
+        let (upload, download) = dialects.expect("only a peer whose dialect is known offers");
+        let dialects = Sides { upload, download };
+        let is_told = dialects.upload != Dialect::Classic && !upload.hears(download);
+        let framings = framings(&mut peers, &mut brought);
+        let pumps = pumps(dialects, &mut peers, &mut brought);
         let deadline = self.timers.now().after(self.shared.config.idle_timeout);
         let upload_id =
             Id { slot: slots.upload, serial: self.connections[slots.upload as usize].serial };
@@ -71,6 +83,9 @@ impl Worker {
             exchange,
             slots,
             pumps,
+            framings,
+            is_told,
+            is_sent: false,
             deadline,
             is_queued: false,
             is_patient: Sides::default(),
@@ -91,10 +106,6 @@ impl Worker {
         if self.register(slots[!side]) {
             self.guard(upload_id, |worker| worker.drive(index));
         }
-    }
-
-    fn dialect(&self, slot: u32) -> Dialect {
-        self.connections[slot as usize].dialect.expect("only a peer whose dialect is known offers")
     }
 
     /// Lets the exchanges whose turn was cut short go on.
@@ -119,12 +130,7 @@ impl Worker {
         if running.exchange.is_cancelled() {
             return self.end(index, Outcome::Cancelled { bytes });
         }
-        let Sides { upload, download } = running.slots;
-        let (upload, download) = self
-            .connections
-            .get2_mut(upload as usize, download as usize)
-            .expect("an exchange has two connections, and they stay as long as it runs");
-        let mut peers = Sides { upload, download };
+        let mut peers = peers(&mut self.connections, running.slots);
         // Before anything is read: what is left of a reset connection ends like a whole one.
         let mut lost = running.failed(&peers);
         let mut goes_on = false;
@@ -133,8 +139,7 @@ impl Worker {
                 break;
             }
             let mut moved = 0;
-            match turn(&mut running.pumps[side], side, &mut peers, &mut self.resources, &mut moved)
-            {
+            match turn(running, side, &mut peers, &mut self.resources, &mut moved) {
                 Turned::Blocked => {}
                 Turned::Full => be_patient(running, &peers, !side, self.shared.config.idle_timeout),
                 Turned::Spent => goes_on = true,
@@ -149,13 +154,22 @@ impl Worker {
             {
                 keep_queue_short(&self.shared.config, peers[!side]);
             }
+            if running.pumps.upload.has_ended() {
+                running.on_sent(&mut peers);
+            }
         }
         let bytes = running.exchange.bytes();
         if let Some((side, error)) = lost {
             tracing::debug!(exchange = %running.exchange.id(), side = side.as_str(), %error, "lost");
             return self.end(index, Outcome::lost(side, bytes));
         }
-        if Side::BOTH.iter().all(|&side| running.pumps[side].has_ended()) {
+        if running.framings.download.is_untouched() {
+            // The head of a response goes out though its payload lets wait. An error comes again with that.
+            running.end(Side::Download, &peers).flush().ok();
+        }
+        if Side::BOTH.iter().all(|&side| running.pumps[side].has_ended())
+            && (!running.is_told || peers.download.has_taken_all())
+        {
             return self.end(index, Outcome::Completed { bytes });
         }
         if running.pumps.upload.has_ended() && bytes > FIRST_WINDOW {
@@ -173,7 +187,9 @@ impl Worker {
         let running = &self.exchanges[index as usize];
         let bytes = running.exchange.bytes();
         // A downloader that has been sent all and its end, and has had all that time to read it: not every one closes.
-        let outcome = match running.is_closing() {
+        // But an http uploader would be told that it did.
+        let is_http = self.connections[running.slots.upload as usize].http.is_some();
+        let outcome = match running.is_closing() && !is_http {
             true => Outcome::Completed { bytes },
             false => Outcome::TimedOut { bytes },
         };
@@ -201,13 +217,15 @@ impl Worker {
 
     /// Closes both connections, so that a failure looks like one, and says how it ended.
     fn end(&mut self, index: u32, outcome: Outcome) {
-        let running = self.exchanges.remove(index as usize);
-        for side in Side::BOTH {
-            let connection = self.remove(running.slots[side]);
-            if !outcome.is_completed() {
-                connection.reset();
+        let mut running = self.exchanges.remove(index as usize);
+        let slots = running.slots;
+        let http = Side::BOTH.map(|side| {
+            let peer = self.connections[slots[side] as usize].http.take();
+            if peer.is_none() {
+                self.close(slots[side], outcome);
             }
-        }
+            peer.map(|peer| (side, peer))
+        });
         let handle = running.exchange.handle();
         tracing::debug!(
             exchange = %handle.id(),
@@ -218,6 +236,19 @@ impl Worker {
             "ended"
         );
         running.exchange.finish(outcome);
+        // Who is told finds it ended.
+        for (side, peer) in http.into_iter().flatten() {
+            let unsaid = running.pumps[!side].unwritten();
+            self.part(slots[side], *peer, outcome, &running.framings[side], unsaid);
+        }
+    }
+
+    /// Closes a connection, by a reset unless the exchange that it was part of is whole.
+    pub(super) fn close(&mut self, slot: u32, outcome: Outcome) {
+        let connection = self.remove(slot);
+        if !outcome.is_completed() {
+            connection.reset();
+        }
     }
 }
 
@@ -227,13 +258,33 @@ impl Running {
         self.pumps.upload.has_ended() && self.pumps.download.is_discarding()
     }
 
+    fn end<'a>(&'a self, side: Side, peers: &'a Sides<&mut Connection>) -> Endpoint<'a> {
+        Endpoint { socket: &peers[side].socket, side, framings: &self.framings }
+    }
+
+    /// The payload has all been passed on.
+    fn on_sent(&mut self, peers: &mut Sides<&mut Connection>) {
+        let is_http = peers.upload.http.is_some() || peers.download.http.is_some();
+        if !is_http || std::mem::replace(&mut self.is_sent, true) {
+            return;
+        }
+        self.exchange.free_key();
+        if let Some(peer) = &mut peers.upload.http
+            && !self.pumps.download.has_ended()
+        {
+            self.pumps.download.say(&peer.sent());
+        }
+    }
+
     /// Whose connection the poll has seen fail, if its part is not over.
     fn failed(&self, peers: &Sides<&mut Connection>) -> Option<(Side, io::ErrorKind)> {
         Side::BOTH.into_iter().find_map(|side| {
             let (from, to) = (&self.pumps[side], &self.pumps[!side]);
             let is_to_hear = !(to.has_ended() || to.is_discarding());
-            let is_over = from.has_ended() && !is_to_hear;
-            peers[side].lost(is_to_hear).filter(|_| !is_over).map(|error| (side, error))
+            let is_judged = self.is_told && side == Side::Download;
+            let is_over = from.has_ended() && !is_to_hear && !is_judged;
+            let error = peers[side].lost(is_to_hear || is_judged);
+            error.filter(|_| !is_over).map(|error| (side, error))
         })
     }
 }
@@ -246,6 +297,14 @@ fn keep_queue_short(config: &Config, sink: &Connection) {
         // A wish, as sizes of buffers are.
         SockRef::from(&sink.socket.0).set_send_buffer_size(LOCAL_SEND_BYTES).ok();
     }
+}
+
+/// The connections of an exchange.
+fn peers(connections: &mut Slab<Connection>, slots: Sides<u32>) -> Sides<&mut Connection> {
+    let (upload, download) = connections
+        .get2_mut(slots.upload as usize, slots.download as usize)
+        .expect("an exchange has two connections, and they stay as long as it runs");
+    Sides { upload, download }
 }
 
 enum Turned {
@@ -273,19 +332,20 @@ fn be_patient(
 
 /// Moves the flow from `side` as far as it goes, and notes whose readiness is used up.
 fn turn(
-    pump: &mut Pump,
+    running: &mut Running,
     side: Side,
     peers: &mut Sides<&mut Connection>,
     resources: &mut Resources,
     moved: &mut u64,
 ) -> Turned {
+    let (pump, framings) = (&mut running.pumps[side], &running.framings);
     let may_go_on =
         if pump.is_holding() { peers[!side].is_writable } else { peers[side].is_readable };
     if pump.has_ended() || !may_go_on {
         return Turned::Blocked;
     }
-    let (source, sink) = (&peers[side].socket, &peers[!side].socket);
-    match pump.turn(source, sink, resources, TURN_BYTES, moved) {
+    let end = |side: Side| Endpoint { socket: &peers[side].socket, side, framings };
+    match pump.turn(&end(side), &end(!side), resources, TURN_BYTES, moved) {
         Turn::SourceBlocked => peers[side].is_readable = false,
         Turn::SinkBlocked => {
             peers[!side].is_writable = false;
@@ -300,11 +360,15 @@ fn turn(
 }
 
 /// The flows between two peers, beginning with what each is told and what each has sent already.
-fn pumps(dialects: Sides<Dialect>, brought: &mut Sides<Brought>) -> Sides<Pump> {
+fn pumps(
+    dialects: Sides<Dialect>,
+    peers: &mut Sides<&mut Connection>,
+    brought: &mut Sides<Brought>,
+) -> Sides<Pump> {
     let length = brought.upload.as_ref().and_then(|luggage| luggage.length);
     let mut early = |side: Side| brought[side].take().map_or(Vec::new(), |luggage| luggage.early);
-    let to_download = dialects.download.matched(dialects.upload, length);
-    let to_upload = dialects.upload.matched(dialects.download, None);
+    let to_download = peers.download.matched(dialects.upload, length);
+    let to_upload = peers.upload.matched(dialects.download, None);
     let upload = Pump::new(to_download, &early(Side::Upload));
     let download = match dialects.upload.hears(dialects.download) {
         true => Pump::new(to_upload, &early(Side::Download)),

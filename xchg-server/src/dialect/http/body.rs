@@ -105,6 +105,15 @@ impl BodyDecoder {
         Self { state: State::Framing(Framing::START) }
     }
 
+    /// How many bytes are left, if the body has a length.
+    #[must_use]
+    pub(crate) fn left(&self) -> Option<u64> {
+        match self.state {
+            State::Payload { left, chunked: false } => Some(left),
+            _ => None,
+        }
+    }
+
     /// Says what to do with `input`, the bytes of the body that have been read and not yet dealt
     /// with. It may be empty, and nothing of it needs to be kept for the decoder's sake.
     #[must_use]

@@ -29,38 +29,30 @@ mod fields;
 mod head;
 mod media;
 mod multipart;
+mod peer;
 mod reserved;
 mod respond;
 mod target;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use answer::{Failure, Notice, UploadAnswer};
 pub(crate) use body::{BodyDecoder, BodyError, Step};
 pub(crate) use encode::ChunkedEncoder;
-pub(crate) use fields::FieldValue;
-pub(crate) use head::{Head, MAX_HEAD_BYTES, Request, parse};
+pub(crate) use head::{Head, Request, parse};
 pub(crate) use media::Description;
 pub(crate) use multipart::MultipartBody;
-pub(crate) use respond::{Framing, PROCESSING, Refusal, ReplyTo, Version, download_head};
+pub(crate) use peer::{Farewell, Peer};
+pub(crate) use respond::{Framing, Refusal, ReplyTo, Version, download_head};
 pub(crate) use target::encode_path;
 
 pub(crate) use respond::{ResponseHead, Status};
 
 use xchg_core::Key;
 
+use fields::FieldValue;
 use head::{BodyLength, Method};
 use multipart::Boundary;
 use respond::Refused;
-
-/// How the client reached this server, which the pages' links repeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    /// In clear.
-    Http,
-    /// Over TLS that ends here.
-    Https,
-}
 
 /// What a request asks the engine to do.
 #[derive(Debug)]
@@ -93,8 +85,8 @@ pub(crate) struct Upload {
     pub(crate) length: Option<u64>,
     /// What the request's own header says of the payload; nothing for a form.
     pub(crate) description: Option<Box<Description>>,
-    /// Where the payload is.
-    pub(crate) body: Body,
+    /// Where the payload is; taken by whoever reads it.
+    pub(crate) body: Option<Body>,
 }
 
 /// An upload's body.
@@ -113,14 +105,19 @@ pub(crate) struct Download {
     pub(crate) key: Key,
     /// How to answer it.
     pub(crate) reply_to: ReplyTo,
-    /// How many receivers it believes there to be, at most [`target::MAX_RECEIVERS`].
-    pub(crate) receivers: u32,
 }
 
 impl Request {
-    /// What the engine should do with this request, which came over `scheme`.
+    /// Has the connection close behind the answer.
     #[must_use]
-    pub(crate) fn action(self, scheme: Scheme) -> Action {
+    pub(crate) fn last(mut self) -> Self {
+        self.reply_to = self.reply_to.closing();
+        self
+    }
+
+    /// What the engine should do with this request.
+    #[must_use]
+    pub(crate) fn action(self) -> Action {
         // A reply comes instead of reading the body, after which no request can be found.
         let reply_to = if self.body.is_none() { self.reply_to } else { self.reply_to.closing() };
         let reply = |bytes| Action::Reply { bytes, keep_alive: reply_to.keep_alive };
@@ -129,7 +126,7 @@ impl Request {
                 return reply(respond::preflight(reply_to, self.asks_private_network));
             }
             Method::Get | Method::Head if reserved::is_reserved(&self.key) => {
-                return reply(reserved::reply(&self, scheme));
+                return reply(reserved::reply(&self));
             }
             Method::Put | Method::Post => self.upload(),
             Method::Get => self.download(),
@@ -170,10 +167,10 @@ impl Request {
             length: length.filter(|_| form.is_none()),
             description: (form.is_none() && !self.description.is_empty())
                 .then(|| Box::new(self.description)),
-            body: match form {
+            body: Some(match form {
                 Some(form) => Body::Form(Box::new(form)),
                 None => Body::Framed(framing),
-            },
+            }),
         }))
     }
 
@@ -185,11 +182,9 @@ impl Request {
         if self.is_prefetch {
             return bad("Fetching ahead is rejected: it would take the file away from a person.");
         }
-        Ok(Action::Download(Download {
-            receivers: target::receivers(&self.query)?,
-            key: key(&self.key)?,
-            reply_to: self.reply_to,
-        }))
+        // How many receivers it believes there to be: checked for its sake, since there is one.
+        target::receivers(&self.query)?;
+        Ok(Action::Download(Download { key: key(&self.key)?, reply_to: self.reply_to }))
     }
 
     fn unsupported(&self) -> Refused {

@@ -117,13 +117,6 @@ impl MultipartBody {
         self.form.found.then_some(&self.form.described)
     }
 
-    /// Whether all of the payload has been put out. The rest of the body still has to be
-    /// decoded before the connection can carry another request.
-    #[must_use]
-    pub(crate) fn is_complete(&self) -> bool {
-        matches!(self.form.place, Place::Epilogue)
-    }
-
     /// Whether the whole body has been read.
     #[must_use]
     pub(crate) fn has_ended(&self) -> bool {

@@ -2,7 +2,6 @@
 
 use xchg_core::Key;
 
-use super::Scheme;
 use super::head::Request;
 use super::respond::{self, ResponseHead, Status};
 use super::target::{encode_path, query_value};
@@ -38,13 +37,13 @@ impl Page {
 }
 
 /// The response to a GET or HEAD of a reserved path.
-pub(super) fn reply(request: &Request, scheme: Scheme) -> Vec<u8> {
+pub(super) fn reply(request: &Request) -> Vec<u8> {
     let to = request.reply_to;
     match Page::of(&request.key) {
         Some(Page::Index) => web::index(to),
         Some(Page::NoScript) => web::noscript(to, &noscript_key(request)),
         Some(Page::Version) => respond::text(to, concat!(env!("CARGO_PKG_VERSION"), "\n")),
-        Some(Page::Help) => respond::text(to, &help(request, scheme)),
+        Some(Page::Help) => respond::text(to, &help(request)),
         // A 204 has neither a body nor a length (RFC 9110 section 8.6).
         Some(Page::Favicon) => {
             ResponseHead::new(to.version, Status::NoContent).connection(to.keep_alive).end()
@@ -65,11 +64,8 @@ fn noscript_key(request: &Request) -> Vec<u8> {
 
 /// How to use the server from a shell. The lines can be copied and run, so nothing that a shell
 /// could act upon may come from the request.
-fn help(request: &Request, scheme: Scheme) -> String {
-    let scheme = match scheme {
-        Scheme::Http if !request.is_forwarded_https => "http",
-        Scheme::Http | Scheme::Https => "https",
-    };
+fn help(request: &Request) -> String {
+    let scheme = if request.is_forwarded_https { "https" } else { "http" };
     let url = format!("{scheme}://{}", safe_host(&request.host).unwrap_or("hostname"));
     let path = encode_path(b"mypath");
     format!(

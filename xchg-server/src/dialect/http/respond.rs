@@ -6,7 +6,6 @@
 //! piping-server know.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use xchg_core::Key;
 
@@ -21,6 +20,9 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 ///
 /// Only for HTTP/1.1: version 1.0 knows no interim responses.
 pub(crate) const PROCESSING: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
+
+/// When a peer that was refused for want of room is told to try again: limits are reached by waiting peers, who come and go slowly.
+const RETRY_AFTER_SECS: u64 = 30;
 
 /// The methods that the dialect knows, as `Allow` and the preflight name them.
 const METHODS: &str = "GET, HEAD, POST, PUT, OPTIONS";
@@ -134,22 +136,13 @@ pub(crate) enum Refusal {
     /// An exchange is running under the key.
     Running,
     /// A limit of the whole server is reached.
-    Busy {
-        /// When a new try is worthwhile; whole seconds are told.
-        retry_after: Duration,
-    },
+    Busy,
     /// A limit of this key or this peer is reached.
-    TooMany {
-        /// When a new try is worthwhile; whole seconds are told.
-        retry_after: Duration,
-    },
+    TooMany,
     /// No counterpart came within the wait.
     TimedOut,
     /// The server is shutting down.
-    Draining {
-        /// When a new try is worthwhile; whole seconds are told.
-        retry_after: Duration,
-    },
+    Draining,
     /// The uploader left, or sent a body that cannot be read, before its first byte was due.
     UploaderLost,
 }
@@ -170,11 +163,11 @@ impl Refusal {
                 Status::BadRequest,
                 format!("Connection on '{path}' has been established already."),
             ),
-            Self::Busy { .. } => (
+            Self::Busy => (
                 Status::Unavailable,
                 "The server holds as many peers as it can; try again later.".to_owned(),
             ),
-            Self::TooMany { .. } => (
+            Self::TooMany => (
                 Status::TooManyRequests,
                 "Too many peers wait on this path or come from your address; try again later."
                     .to_owned(),
@@ -183,7 +176,7 @@ impl Refusal {
                 Status::GatewayTimeout,
                 format!("Nobody came to '{path}' in time; ask the other side and try again."),
             ),
-            Self::Draining { .. } => {
+            Self::Draining => {
                 (Status::Unavailable, "The server is shutting down; try again later.".to_owned())
             }
             Self::UploaderLost => (
@@ -192,20 +185,13 @@ impl Refusal {
             ),
         };
         let head = ResponseHead::text(to.version, status);
-        let head = match self.retry_after() {
-            Some(after) => head.number("Retry-After", after.as_secs().max(1)),
-            None => head,
+        let head = match status {
+            Status::Unavailable | Status::TooManyRequests => {
+                head.number("Retry-After", RETRY_AFTER_SECS)
+            }
+            _ => head,
         };
         head.body(to, format!("[ERROR] {text}\n").as_bytes())
-    }
-
-    fn retry_after(self) -> Option<Duration> {
-        match self {
-            Self::Busy { retry_after }
-            | Self::TooMany { retry_after }
-            | Self::Draining { retry_after } => Some(retry_after),
-            _ => None,
-        }
     }
 }
 

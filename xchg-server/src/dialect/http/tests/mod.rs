@@ -18,7 +18,7 @@ fn request(input: &[u8]) -> Request {
 }
 
 fn action(input: &str) -> Action {
-    request(input.as_bytes()).action(Scheme::Http)
+    request(input.as_bytes()).action()
 }
 
 /// The text of the reply to `input`, which nothing is exchanged for.

@@ -1,11 +1,10 @@
 //! Every response: the words, the status, and that no peer can put a line of its own in.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::dialect::http::respond::CONTINUE;
+use crate::dialect::http::answer::{Failure, Notice, UploadAnswer};
+use crate::dialect::http::respond::{CONTINUE, PROCESSING};
 
 const OLD: ReplyTo = ReplyTo { version: Version::Http10, ..ReplyTo::CLOSING };
 
@@ -252,14 +251,13 @@ fn a_failed_upload_is_never_answered_as_a_success() {
 #[test]
 fn refused_offers_say_why_and_when_to_return() {
     let key = Key::parse(b"a b").expect("a key");
-    let retry_after = Duration::from_millis(30_999);
     for (refusal, status, words) in [
         (Refusal::SecondUpload, "400", "Another sender has been connected on '/a%20b'."),
         (Refusal::SecondDownload, "400", "The number of receivers has reached limits."),
         (Refusal::Running, "400", "Connection on '/a%20b' has been established already."),
-        (Refusal::Busy { retry_after }, "503", "try again later."),
-        (Refusal::TooMany { retry_after }, "429", "try again later."),
-        (Refusal::Draining { retry_after }, "503", "try again later."),
+        (Refusal::Busy, "503", "try again later."),
+        (Refusal::TooMany, "429", "try again later."),
+        (Refusal::Draining, "503", "try again later."),
         (Refusal::TimedOut, "504", "try again."),
         (Refusal::UploaderLost, "502", "ask for another try."),
     ] {
@@ -317,7 +315,7 @@ proptest! {
     ) {
         let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         if let Head::Request { request, .. } = parse(head.as_bytes())
-            && let Action::Reply { bytes, .. } = request.action(Scheme::Http)
+            && let Action::Reply { bytes, .. } = request.action()
         {
             let (_, fields, body) = taken_apart(&bytes);
             let length = fields.iter().find(|(name, _)| name == "content-length");

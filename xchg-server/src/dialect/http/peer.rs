@@ -1,0 +1,187 @@
+//! An http peer from its request to the end of its answer: what it is told at each turn of events.
+
+use xchg_core::wire::RefusalCode;
+use xchg_core::{Key, Outcome, Side};
+
+use super::answer::{Failure, Notice, UploadAnswer};
+use super::body::BodyError;
+use super::respond::{PROCESSING, Refusal, Version};
+use super::{Body, Download, Upload};
+
+/// What an http peer asked for, and how far its answer has come.
+#[derive(Debug)]
+pub(crate) enum Peer {
+    /// It uploads. Its answer begins when its offer is taken.
+    Upload {
+        /// What it asked for.
+        upload: Upload,
+        /// What it is told.
+        answer: Option<UploadAnswer>,
+    },
+    /// It downloads.
+    Download(Download),
+}
+
+impl From<Upload> for Peer {
+    fn from(upload: Upload) -> Peer {
+        Peer::Upload { upload, answer: None }
+    }
+}
+
+/// The last words to an uploader.
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    /// What it is told.
+    pub(crate) words: Vec<u8>,
+    /// Whether its connection carries another request behind that.
+    pub(crate) keep_alive: bool,
+}
+
+impl Peer {
+    /// What it shares with its counterpart.
+    pub(crate) fn key(&self) -> &Key {
+        match self {
+            Peer::Upload { upload, .. } => &upload.key,
+            Peer::Download(download) => &download.key,
+        }
+    }
+
+    /// Which end of an exchange it is.
+    pub(crate) fn side(&self) -> Side {
+        match self {
+            Peer::Upload { .. } => Side::Upload,
+            Peer::Download(_) => Side::Download,
+        }
+    }
+
+    /// The payload's length in bytes, where an uploader said it.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Peer::Upload { upload, .. } => upload.length,
+            Peer::Download(_) => None,
+        }
+    }
+
+    /// To one that has to wait. A downloader's response begins only when it knows what comes.
+    #[must_use]
+    pub(crate) fn waiting(&mut self) -> Vec<u8> {
+        match self {
+            Peer::Upload { upload, answer } => begin(upload, answer),
+            Peer::Download(_) => Vec::new(),
+        }
+    }
+
+    /// To one that still waits, every so often; `None` if there is no word for it: the uploader's answer has begun, and HTTP/1.0 knows
+    /// no interim responses.
+    #[must_use]
+    pub(crate) fn still_waiting(&self) -> Option<&'static [u8]> {
+        match self {
+            Peer::Download(download) if download.reply_to.version == Version::Http11 => {
+                Some(PROCESSING)
+            }
+            _ => None,
+        }
+    }
+
+    /// To an uploader whose counterpart is here.
+    #[must_use]
+    pub(crate) fn matched(&mut self) -> Vec<u8> {
+        let Peer::Upload { upload, answer } = self else { return Vec::new() };
+        let receivers = upload.receivers;
+        let has_waited = answer.is_some();
+        let mut words = if has_waited { Vec::new() } else { begin(upload, answer) };
+        if let Some(answer) = answer {
+            let came = match has_waited {
+                true => Notice::ReceiverCame,
+                false => Notice::ReceiversThere { receivers },
+            };
+            words.extend(answer.notice(came));
+            words.extend(answer.notice(Notice::Started { receivers }));
+        }
+        words
+    }
+
+    /// To an uploader whose whole payload has been passed on.
+    #[must_use]
+    pub(crate) fn sent(&mut self) -> Vec<u8> {
+        match self {
+            Peer::Upload { answer: Some(answer), .. } => answer.notice(Notice::Sent),
+            _ => Vec::new(),
+        }
+    }
+
+    /// To one whose offer is not taken, or whose wait is in vain. The connection has to be closed behind it.
+    #[must_use]
+    pub(crate) fn refused(self, refusal: Refusal) -> Vec<u8> {
+        match self {
+            Peer::Upload { answer: Some(answer), .. } => answer.failed(match refusal {
+                Refusal::TimedOut => Failure::TimedOut,
+                Refusal::Draining => Failure::Draining,
+                _ => Failure::Cancelled,
+            }),
+            Peer::Upload { upload, answer: None } => {
+                refusal.reply(upload.reply_to.closing(), &upload.key)
+            }
+            Peer::Download(download) => refusal.reply(download.reply_to.closing(), &download.key),
+        }
+    }
+
+    /// To an uploader whose exchange has ended; `body` says what was wrong with its body. `None` if it is gone, or none.
+    #[must_use]
+    pub(crate) fn ended(self, outcome: Outcome, body: Option<BodyError>) -> Option<Farewell> {
+        let Peer::Upload { answer: Some(answer), .. } = self else { return None };
+        let failure = match (outcome, body) {
+            (Outcome::Completed { .. }, _) => {
+                let keep_alive = answer.keep_alive();
+                return Some(Farewell { words: answer.received(), keep_alive });
+            }
+            (Outcome::UploaderLost { .. }, Some(error)) => Failure::Body(error),
+            (Outcome::UploaderLost { .. }, None) => return None,
+            (Outcome::DownloaderLost { .. }, _) => Failure::DownloaderLost,
+            (Outcome::TimedOut { .. }, _) => Failure::Stalled,
+            _ => Failure::Cancelled,
+        };
+        Some(Farewell { words: answer.failed(failure), keep_alive: false })
+    }
+
+    /// Takes out the body of an upload, once.
+    pub(crate) fn take_body(&mut self) -> Option<Body> {
+        match self {
+            Peer::Upload { upload, .. } => upload.body.take(),
+            Peer::Download(_) => None,
+        }
+    }
+}
+
+/// Begins an uploader's answer; it is told that it waits even if its receiver is there already, as piping-server does.
+fn begin(upload: &Upload, answer: &mut Option<UploadAnswer>) -> Vec<u8> {
+    let (mut begun, mut words) = UploadAnswer::begin(upload.reply_to, upload.expects_continue);
+    words.extend(begun.notice(Notice::Waiting { receivers: upload.receivers }));
+    *answer = Some(begun);
+    words
+}
+
+impl From<RefusalCode> for Refusal {
+    fn from(code: RefusalCode) -> Refusal {
+        match code {
+            RefusalCode::TimedOut => Refusal::TimedOut,
+            RefusalCode::Draining => Refusal::Draining,
+            _ => Refusal::Busy,
+        }
+    }
+}
+
+impl Refusal {
+    /// What a refused offer of `side` means here.
+    pub(crate) fn of(why: xchg_core::Refusal, side: Side) -> Refusal {
+        use xchg_core::Refusal as Why;
+        match (why, side) {
+            (Why::NotAlone, Side::Upload) => Refusal::SecondUpload,
+            (Why::NotAlone, Side::Download) => Refusal::SecondDownload,
+            (Why::Exchanging, _) => Refusal::Running,
+            (Why::KeyFull | Why::SourceFull, _) => Refusal::TooMany,
+            (Why::Closed, _) => Refusal::Draining,
+            _ => Refusal::Busy,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What an exchange reads from and writes to: a peer's socket, with the framing of its dialect taken off or put on.
+//!
+//! The relay knows nothing of it: an [`Endpoint`] is a [`Duplex`] like the bare socket. Payload that needs no framing is still spliced.
+
+mod response;
+mod source;
+
+use std::cell::{RefCell, RefMut};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::net::SendFlags;
+use xchg_core::relay::{Duplex, Socket};
+use xchg_core::{Side, Sides};
+
+use crate::dialect::http::{Body, BodyError, Description, Version};
+
+use response::Response;
+use source::Source;
+
+/// How one peer's bytes are framed.
+#[derive(Debug)]
+pub(crate) enum Framing {
+    /// Not at all: the stream is the payload.
+    Bare,
+    /// An uploader's payload has a known end in its stream.
+    Source(RefCell<Box<Source>>),
+    /// A downloader's payload is the body of a response.
+    Response(RefCell<Box<Response>>),
+}
+
+impl Framing {
+    /// The body of an http upload, of which `early` has been read already.
+    pub(crate) fn body(body: Body, early: Vec<u8>) -> Framing {
+        Framing::Source(RefCell::new(Box::new(Source::request(body, early))))
+    }
+
+    /// A stream that was said to be `length` bytes long, of which `early` has been read already.
+    pub(crate) fn measured(length: u64, early: Vec<u8>) -> Framing {
+        Framing::Source(RefCell::new(Box::new(Source::stream(length, early))))
+    }
+
+    /// The response to a client that speaks `version`, with a payload that `upload` reads.
+    pub(crate) fn response(
+        version: Version,
+        length: Option<u64>,
+        description: Option<&Description>,
+        upload: &Framing,
+    ) -> Framing {
+        let response = match upload.is_form() {
+            true => Response::undescribed(version),
+            false => Response::new(version, length, description),
+        };
+        Framing::Response(RefCell::new(Box::new(response)))
+    }
+
+    /// Why the payload cannot be read, if that is so.
+    pub(crate) fn error(&self) -> Option<BodyError> {
+        match self {
+            Framing::Source(source) => source.borrow().error(),
+            _ => None,
+        }
+    }
+
+    /// What was read of the stream and follows the payload.
+    pub(crate) fn rest(&self) -> Vec<u8> {
+        match self {
+            Framing::Source(source) => source.borrow_mut().rest(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether nothing of a response has been written, so that another one may be.
+    pub(crate) fn is_untouched(&self) -> bool {
+        matches!(self, Framing::Response(response) if response.borrow().is_untouched())
+    }
+
+    fn is_form(&self) -> bool {
+        matches!(self, Framing::Source(source) if source.borrow().is_form())
+    }
+
+    /// Whether all of the payload has been read.
+    fn is_exhausted(&self) -> bool {
+        matches!(self, Framing::Source(source) if source.borrow().is_exhausted())
+    }
+
+    fn description(&self) -> Option<Description> {
+        match self {
+            Framing::Source(source) => source.borrow().description().cloned(),
+            _ => None,
+        }
+    }
+}
+
+/// One peer's end of an exchange.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Endpoint<'a> {
+    pub(crate) socket: &'a Socket<OwnedFd>,
+    pub(crate) side: Side,
+    /// Both sides': a form describes itself, and so the response to its downloader.
+    pub(crate) framings: &'a Sides<Framing>,
+}
+
+impl Endpoint<'_> {
+    fn framing(&self) -> &Framing {
+        &self.framings[self.side]
+    }
+
+    /// The response, whose payload has begun or ended: what describes it is known now.
+    fn described<'r>(&self, response: &'r RefCell<Box<Response>>) -> RefMut<'r, Box<Response>> {
+        let mut response = response.borrow_mut();
+        response.describe(|| self.framings[!self.side].description());
+        response
+    }
+
+    /// Sends as much of a response's head as is known and fits.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        match self.framing() {
+            Framing::Response(response) => response.borrow_mut().flush(self.socket),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Duplex for Endpoint<'_> {
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.framing() {
+            Framing::Bare => self.socket.read(buf),
+            Framing::Source(source) => source.borrow_mut().read(self.socket, buf),
+            Framing::Response(response) => match self.socket.read(buf)? {
+                // It cannot know the end before it is told, so that it leaves early.
+                0 if !response.borrow().has_ended()
+                    && !self.framings[!self.side].is_exhausted() =>
+                {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                }
+                n => Ok(n),
+            },
+        }
+    }
+
+    fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        match self.framing() {
+            Framing::Bare => self.socket.write(buf),
+            // An uploader that has sent everything may leave without hearing what becomes of it.
+            Framing::Source(source) if source.borrow().is_exhausted() => {
+                match self.socket.write(buf) {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => Ok(buf.len()),
+                    written => written,
+                }
+            }
+            Framing::Source(_) => self.socket.write(buf),
+            Framing::Response(response) => {
+                self.described(response).write(self.socket, buf, SendFlags::empty())
+            }
+        }
+    }
+
+    fn write_last(&self, buf: &[u8]) -> io::Result<usize> {
+        match self.framing() {
+            Framing::Response(response) => {
+                self.described(response).write(self.socket, buf, SendFlags::MORE)
+            }
+            _ => self.socket.write_last(buf),
+        }
+    }
+
+    fn half_close(&self) -> io::Result<()> {
+        if let Framing::Response(response) = self.framing() {
+            self.described(response).end(self.socket)?;
+        }
+        self.socket.half_close()
+    }
+
+    fn abort(&self) {
+        self.socket.abort();
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splice_source(&self) -> Option<(BorrowedFd<'_>, usize)> {
+        let (socket, all) = self.socket.splice_source()?;
+        match self.framing() {
+            Framing::Bare => Some((socket, all)),
+            Framing::Source(source) => source.borrow_mut().untouched().map(|len| (socket, len)),
+            Framing::Response(_) => None,
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn on_spliced(&self, n: usize) {
+        if let Framing::Source(source) = self.framing() {
+            source.borrow_mut().passed(n as u64);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splice_sink(&self) -> Option<BorrowedFd<'_>> {
+        match self.framing() {
+            Framing::Response(response) if response.borrow().is_chunked() => None,
+            _ => self.socket.splice_sink(),
+        }
+    }
+}

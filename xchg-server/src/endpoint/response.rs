@@ -1,0 +1,141 @@
+//! A downloader's response: head, framing, payload.
+
+use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
+
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use xchg_core::relay::Socket;
+
+use crate::dialect::http::{ChunkedEncoder, Description, Framing, Version, download_head};
+
+/// A response being written.
+#[derive(Debug)]
+pub(crate) struct Response {
+    head: Head,
+    /// Head and framing that must go out before any more payload.
+    pending: Vec<u8>,
+    /// If it is chunked: the encoder, and how much payload is to come in the chunk that has begun.
+    chunked: Option<(ChunkedEncoder, u64)>,
+    has_ended: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    /// It waits for a description of the payload.
+    Awaited(Version),
+    /// Nothing of it has been written.
+    Ready,
+    Begun,
+}
+
+impl Response {
+    /// The response with a payload of which all is known that ever will be.
+    pub(super) fn new(
+        version: Version,
+        length: Option<u64>,
+        description: Option<&Description>,
+    ) -> Response {
+        let (pending, framing) = download_head(version, length, description);
+        let chunked = (framing == Framing::Chunked).then(|| (ChunkedEncoder::new(), 0));
+        Response { head: Head::Ready, pending, chunked, has_ended: false }
+    }
+
+    /// The response with a payload whose description comes with it, and whose length is not known.
+    pub(super) fn undescribed(version: Version) -> Response {
+        Response {
+            head: Head::Awaited(version),
+            pending: Vec::new(),
+            ..Response::new(version, None, None)
+        }
+    }
+
+    /// Completes a head that awaited its description.
+    pub(super) fn describe(&mut self, description: impl FnOnce() -> Option<Description>) {
+        if let Head::Awaited(version) = self.head {
+            (self.pending, _) = download_head(version, None, description().as_ref());
+            self.head = Head::Ready;
+        }
+    }
+
+    /// Sends what is pending.
+    pub(super) fn flush(&mut self, socket: &Socket<OwnedFd>) -> io::Result<()> {
+        while !self.pending.is_empty() {
+            self.send(socket, &[], SendFlags::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is pending and then of `payload` what fits, at least one byte; says how many bytes of it.
+    pub(super) fn write(
+        &mut self,
+        socket: &Socket<OwnedFd>,
+        payload: &[u8],
+        flags: SendFlags,
+    ) -> io::Result<usize> {
+        let payload = self.chunk(payload);
+        loop {
+            let n = self.send(socket, payload, flags)?;
+            if n > 0 || payload.is_empty() {
+                if let Some((_, left)) = &mut self.chunked {
+                    *left -= n as u64;
+                }
+                return Ok(n);
+            }
+        }
+    }
+
+    /// Begins a chunk of `payload`, unless one is under way: as much of it as that has room for.
+    fn chunk<'a>(&mut self, payload: &'a [u8]) -> &'a [u8] {
+        let Some((encoder, left)) = &mut self.chunked else { return payload };
+        if let (0, Some(len)) = (*left, NonZeroU64::new(payload.len() as u64)) {
+            self.pending.extend_from_slice(encoder.head(len).as_ref());
+            *left = len.get();
+        }
+        let most = usize::try_from(*left).unwrap_or(usize::MAX);
+        &payload[..payload.len().min(most)]
+    }
+
+    /// Sends once; says how many bytes of `payload` went.
+    fn send(
+        &mut self,
+        socket: &Socket<OwnedFd>,
+        payload: &[u8],
+        flags: SendFlags,
+    ) -> io::Result<usize> {
+        let sent = rustix::io::retry_on_intr(|| {
+            let both = [IoSlice::new(&self.pending), IoSlice::new(payload)];
+            let mut control = SendAncillaryBuffer::default();
+            sendmsg(&socket.0, &both, &mut control, flags | SendFlags::NOSIGNAL)
+        })?;
+        self.head = Head::Begun;
+        let framing = sent.min(self.pending.len());
+        self.pending.drain(..framing);
+        Ok(sent - framing)
+    }
+
+    /// Sends what ends the body.
+    pub(super) fn end(&mut self, socket: &Socket<OwnedFd>) -> io::Result<()> {
+        if !self.has_ended {
+            self.has_ended = true;
+            if let Some((encoder, _)) = self.chunked {
+                self.pending.extend_from_slice(encoder.last());
+            }
+        }
+        self.flush(socket)
+    }
+
+    /// Whether all that the peer needs to know the end has been written, or is about to be.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    pub(super) fn is_chunked(&self) -> bool {
+        self.chunked.is_some()
+    }
+
+    /// Whether not a byte of it has been written.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.head != Head::Begun
+    }
+}

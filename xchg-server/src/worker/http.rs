@@ -1,0 +1,183 @@
+//! Http peers: their requests and replies, and what they are told before and after an exchange.
+
+use std::io;
+
+use xchg_core::wire::RefusalCode;
+use xchg_core::{Outcome, Realm, Side, Sides};
+
+use super::{Id, Worker};
+use crate::connection::{Brought, Connection, Reply, State};
+use crate::dialect::http::{self, Action, Farewell, Head, Peer, Refusal};
+use crate::dialect::{Arrival, Dialect};
+use crate::endpoint::Framing;
+
+/// Requests on one connection, after which it is closed: one peer then keeps a worker from others no longer than they take. Each further
+/// hundred costs the peer a new connection.
+const MAX_REQUESTS: u8 = 100;
+
+impl Worker {
+    /// Hears the requests at the start of `bytes`, answers those that nothing is exchanged for, and offers the first of the others.
+    pub(super) fn hear_requests(&mut self, slot: u32, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let connection = &mut self.connections[slot as usize];
+            let (len, request) = match http::parse(bytes) {
+                Head::Request { len, request } => (len, *request),
+                Head::Partial => break,
+                Head::Bad(words) => {
+                    self.shared.counters.refused(RefusalCode::Malformed);
+                    return self.leave(slot, words);
+                }
+            };
+            connection.requests += 1;
+            let is_last = connection.is_surplus || connection.requests >= MAX_REQUESTS;
+            let request = if is_last { request.last() } else { request };
+            let rest = &bytes[len..];
+            match request.action() {
+                Action::Upload(upload) => return self.offer_http(slot, upload.into(), rest),
+                // Its response is the last on its connection, so that nothing behind the request counts.
+                Action::Download(download) => {
+                    return self.offer_http(slot, Peer::Download(download), &[]);
+                }
+                Action::Reply { bytes: words, keep_alive: false } => {
+                    return self.leave(slot, words);
+                }
+                Action::Reply { bytes: words, keep_alive: true } => {
+                    let reply = Reply { words, sent: 0, rest: Vec::new() };
+                    if !self.reply(slot, reply, rest) {
+                        return;
+                    }
+                    bytes = rest;
+                }
+            }
+        }
+        self.connections[slot as usize].state = State::Greeting(bytes.to_vec());
+    }
+
+    /// Sends a reply behind which another request may come, of which `rest` is there already. Gives whether it is all sent.
+    fn reply(&mut self, slot: u32, mut reply: Reply, rest: &[u8]) -> bool {
+        let connection = &mut self.connections[slot as usize];
+        connection.deadline = self.timers.now().after(self.shared.config.greeting_timeout);
+        match reply.turn(&connection.socket) {
+            Ok(()) => return true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                reply.rest = rest.to_vec();
+                connection.state = State::Replying(Box::new(reply));
+                if self.register(slot) {
+                    self.arm(slot);
+                }
+            }
+            Err(_) => drop(self.remove(slot)),
+        }
+        false
+    }
+
+    /// Goes on with a reply, and hears the next request once it is sent.
+    pub(super) fn reply_on(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        let State::Replying(reply) = &mut connection.state else {
+            unreachable!("callers have seen it being answered")
+        };
+        let rest = std::mem::take(&mut reply.rest);
+        let reply =
+            Reply { words: std::mem::take(&mut reply.words), sent: reply.sent, rest: Vec::new() };
+        if self.reply(slot, reply, &rest) {
+            self.hear_requests(slot, &rest);
+            self.greet(slot);
+        }
+    }
+
+    fn offer_http(&mut self, slot: u32, peer: Peer, early: &[u8]) {
+        let arrival = Arrival {
+            length: peer.length(),
+            ..Arrival::new(Realm::Plain, peer.key().clone(), peer.side())
+        };
+        self.connections[slot as usize].http = Some(Box::new(peer));
+        self.offer(slot, Dialect::Http, arrival, early);
+    }
+
+    /// Tells a peer in its dialect why its offer is not taken, and closes.
+    pub(super) fn turn_away(&mut self, slot: u32, why: xchg_core::Refusal) {
+        let code = match why {
+            xchg_core::Refusal::Closed => RefusalCode::Draining,
+            _ => RefusalCode::Busy,
+        };
+        match self.connections[slot as usize].http.take() {
+            Some(peer) => {
+                self.shared.counters.refused(code);
+                let refusal = Refusal::of(why, peer.side());
+                self.leave(slot, peer.refused(refusal));
+            }
+            None => self.refuse(slot, code, &why.to_string()),
+        }
+    }
+
+    /// Ends the part of an http peer in an exchange. `unsaid` is what it was still to be told.
+    pub(super) fn part(
+        &mut self,
+        slot: u32,
+        peer: Peer,
+        outcome: Outcome,
+        framing: &Framing,
+        mut unsaid: Vec<u8>,
+    ) {
+        let lost_uploader = matches!(outcome, Outcome::UploaderLost { .. });
+        if peer.side() == Side::Download && lost_uploader && framing.is_untouched() {
+            return self.leave(slot, peer.refused(Refusal::UploaderLost));
+        }
+        match peer.ended(outcome, framing.error()) {
+            Some(Farewell { words, keep_alive: true }) => {
+                unsaid.extend(words);
+                let reply = Reply { words: unsaid, sent: 0, rest: framing.rest() };
+                let connection = &mut self.connections[slot as usize];
+                connection.state = State::Replying(Box::new(reply));
+                connection.deadline = self.timers.now().after(self.shared.config.greeting_timeout);
+                // Not here and now: it may ask for the next exchange at once, while this one is still being ended.
+                self.kept.push_back(Id { slot, serial: connection.serial });
+            }
+            Some(Farewell { words, keep_alive: false }) => {
+                unsaid.extend(words);
+                self.leave(slot, unsaid);
+            }
+            None => self.close(slot, outcome),
+        }
+    }
+
+    /// Lets those who were told of their exchange's end go on to their next request.
+    pub(super) fn hear_kept(&mut self) {
+        for _ in 0..self.kept.len() {
+            let Some(id) = self.kept.pop_front() else { return };
+            if let Some(Connection { state: State::Replying(_), .. }) = self.connection(id) {
+                self.guard(id, |worker| worker.reply_on(id.slot));
+            }
+        }
+    }
+}
+
+/// How the bytes of each side are framed. Takes out of what they have brought what the framing must see.
+pub(super) fn framings(
+    peers: &mut Sides<&mut Connection>,
+    brought: &mut Sides<Brought>,
+) -> Sides<Framing> {
+    let mut luggage = brought.upload.take().unwrap_or_default();
+    let body = peers.upload.http.as_mut().and_then(|peer| peer.take_body());
+    let is_bare = peers.upload.dialect == peers.download.dialect;
+    let upload = match (body, luggage.length) {
+        (Some(body), _) => Framing::body(body, std::mem::take(&mut luggage.early)),
+        (None, Some(length)) if !is_bare => {
+            Framing::measured(length, std::mem::take(&mut luggage.early))
+        }
+        _ => Framing::Bare,
+    };
+    let description = match peers.upload.http.as_deref() {
+        Some(Peer::Upload { upload, .. }) => upload.description.as_deref(),
+        _ => None,
+    };
+    let download = match peers.download.http.as_deref() {
+        Some(Peer::Download(download)) => {
+            Framing::response(download.reply_to.version, luggage.length, description, &upload)
+        }
+        _ => Framing::Bare,
+    };
+    brought.upload = Some(luggage);
+    Sides { upload, download }
+}
