@@ -3,7 +3,12 @@
 //! `cargo bench -p xchg-core --bench core`. Each row is the median of five runs of half a second. Run without `--bench`,
 //! as `cargo test --benches` does, everything is done a few times, to show that it works.
 
-#![expect(clippy::print_stdout, reason = "reporting is this program's job")]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_macros,
+    reason = "reporting is this program's job"
+)]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
