@@ -2,6 +2,8 @@
 //!
 //! `$XCHG_WORMHOLE_BIN` names the folder of `wormhole` and of `twist` with the mailbox server, such as a virtual environment's `bin`.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
@@ -50,7 +52,13 @@ fn start_mailbox(folder: &Path) -> (Running, String) {
     (running, format!("ws://127.0.0.1:{port}/v1"))
 }
 
-fn wormhole(server: &InProcess, mailbox: &str, command: &str, args: &[&str], folder: &Path) -> Running {
+fn wormhole(
+    server: &InProcess,
+    mailbox: &str,
+    command: &str,
+    args: &[&str],
+    folder: &Path,
+) -> Running {
     let child = Command::new(program("wormhole"))
         .args(["--relay-url", mailbox])
         .args(["--transit-helper", &format!("tcp:{}", server.address())])

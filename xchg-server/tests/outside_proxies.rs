@@ -1,0 +1,201 @@
+//! Real proxies in front: the configurations of docs/proxies.md, with timeouts short enough to wait for.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod common;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use common::{InProcess, Peer, config, eventually, payload};
+use tempfile::TempDir;
+use xchg_server::Config;
+
+const DOCS: &str = include_str!("../../docs/proxies.md");
+const PAYLOAD_BYTES: usize = 3_000_000;
+
+/// A proxy that does not outlive the test.
+struct Proxy {
+    child: Child,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Proxy {
+    /// Starts `command` with the configuration that `configure` makes of the section under `heading`.
+    fn start(
+        server: &InProcess,
+        heading: &str,
+        configure: impl Fn(&str, &Path) -> String,
+        command: impl Fn(&Path) -> Command,
+    ) -> Proxy {
+        let folder = tempfile::tempdir().unwrap();
+        let address = free_address();
+        let sample = sample(heading)
+            .replace("PROXY", &address.port().to_string())
+            .replace("XCHG", &server.address().port().to_string());
+        let file = folder.path().join("proxy.conf");
+        std::fs::write(&file, configure(&sample, folder.path())).unwrap();
+        let child = command(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let proxy = Proxy { child, address, _folder: folder };
+        eventually("the proxy listens", || TcpStream::connect(proxy.address).is_ok());
+        proxy
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("http://{}/{key}", self.address)
+    }
+}
+
+/// The configuration under a heading of docs/proxies.md.
+fn sample(heading: &str) -> &'static str {
+    let (_, rest) = DOCS.split_once(&format!("## {heading}\n")).expect("the docs have the heading");
+    let (_, rest) = rest.split_once("```").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+/// An address that was free a moment ago: proxies cannot be asked which port they were given.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn nginx(kind: &str) -> impl Fn(&str, &Path) -> String {
+    let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
+    let load = match kind == "stream" && module.exists() {
+        true => format!("load_module {};\n", module.display()),
+        false => String::new(),
+    };
+    let kind = kind.to_owned();
+    move |sample, folder| {
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("{name}_temp_path {}/{name};\n", folder.display()))
+            .concat();
+        let temporary =
+            if kind == "http" { temporary + "access_log off;\n" } else { String::new() };
+        let sample = sample.replace("60s", "6s");
+        format!(
+            "{load}daemon off;\npid {0}/pid;\nerror_log {0}/log;\nevents {{}}\n{kind} {{\n{temporary}{sample}}}\n",
+            folder.display()
+        )
+    }
+}
+
+fn run_nginx(file: &Path) -> Command {
+    let mut command = Command::new("nginx");
+    command.arg("-c").arg(file);
+    command
+}
+
+fn run_haproxy(file: &Path) -> Command {
+    let mut command = Command::new("haproxy");
+    command.arg("-db").arg("-f").arg(file);
+    command
+}
+
+fn curl(args: &[&str]) -> Child {
+    Command::new("curl")
+        .args(["--silent", "--show-error", "--fail", "--max-time", "60"])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("curl starts")
+}
+
+fn output(child: Child) -> Vec<u8> {
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    stdout
+}
+
+/// A server that says `102 Processing` far more often than the proxies' timeouts.
+fn server() -> InProcess {
+    InProcess::start(Config { processing_interval: Duration::from_millis(300), ..config() })
+}
+
+/// Exchanges through the proxy: upload first, then download first.
+fn check(server: &InProcess, proxy: &Proxy) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let sent = payload(7, PAYLOAD_BYTES);
+    std::fs::write(&file, &sent).unwrap();
+    let file = file.to_str().unwrap();
+
+    let upload = curl(&["--upload-file", file, &proxy.url("first")]);
+    server.await_waiting(1);
+    assert!(output(curl(&[&proxy.url("first")])) == sent);
+    let told = String::from_utf8(output(upload)).unwrap();
+    assert!(told.ends_with("[INFO] All receiver(s) was/were received successfully.\n"), "{told}");
+
+    let download = curl(&[&proxy.url("second")]);
+    server.await_waiting(1);
+    output(curl(&["--upload-file", file, &proxy.url("second")]));
+    assert!(output(download) == sent);
+}
+
+/// A download through the proxy outlives its timeout of 6 seconds.
+fn check_long_wait(server: &InProcess, proxy: &Proxy) {
+    let download = curl(&[&proxy.url("long")]);
+    server.await_waiting(1);
+    // A peer that waits for 9 seconds on another key is the clock.
+    let clock = xchg_core::wire::Wait::AtMost(Duration::from_secs(9));
+    let mut offer = common::offer(xchg_core::Side::Upload, "clock");
+    offer.wait = clock;
+    Peer::offering(server.address(), offer).waits().refused();
+    server.await_waiting(1);
+    let mut upload = Peer::classic(server.address(), b'P', "long");
+    upload.send(b"after all");
+    drop(upload);
+    assert_eq!(output(download), b"after all");
+}
+
+#[test]
+#[ignore = "needs nginx and curl"]
+fn http_passes_nginx() {
+    let server = server();
+    let proxy = Proxy::start(&server, "nginx, as an HTTP proxy", nginx("http"), run_nginx);
+    check(&server, &proxy);
+    check_long_wait(&server, &proxy);
+}
+
+#[test]
+#[ignore = "needs nginx with its stream module and curl"]
+fn tcp_passes_nginx() {
+    let server = server();
+    let proxy = Proxy::start(&server, "nginx, as a TCP proxy", nginx("stream"), run_nginx);
+    check(&server, &proxy);
+    let download = Peer::classic(proxy.address, b'G', "classic");
+    Peer::classic(proxy.address, b'P', "classic").send_with_end(b"nine bytes first");
+    assert_eq!(download.whole(), b"nine bytes first");
+}
+
+#[test]
+#[ignore = "needs haproxy and curl"]
+fn tcp_passes_haproxy() {
+    let server = server();
+    let short = |sample: &str, _: &Path| sample.replace("1h", "6s");
+    let proxy = Proxy::start(&server, "HAProxy", short, run_haproxy);
+    check(&server, &proxy);
+    check_long_wait(&server, &proxy);
+}
+
+#[test]
+#[ignore = "needs haproxy and curl"]
+fn downloads_pass_haproxy_in_http_mode() {
+    let server = server();
+    let http = |sample: &str, _: &Path| sample.replace("mode tcp", "mode http").replace("1h", "6s");
+    let proxy = Proxy::start(&server, "HAProxy", http, run_haproxy);
+    check_long_wait(&server, &proxy);
+}
