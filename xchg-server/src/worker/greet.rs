@@ -22,7 +22,10 @@ impl Worker {
         while let Some(connection) = self.connections.get_mut(slot as usize)
             && let State::Greeting(heard) = &mut connection.state
         {
-            match connection.socket.read(&mut bytes) {
+            let read = connection.socket.read(&mut bytes);
+            // Until a read says otherwise: the bytes may have come behind the poll's back, and their event then speaks of none.
+            connection.is_readable = read.is_ok();
+            match read {
                 Ok(0) => drop(self.remove(slot)),
                 Ok(n) if heard.is_empty() => self.hear(slot, &bytes[..n]),
                 Ok(n) => {
@@ -31,7 +34,6 @@ impl Worker {
                     self.hear(slot, &heard);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.is_readable = false;
                     if self.register(slot) {
                         self.arm(slot);
                     }
