@@ -7,7 +7,7 @@ use xchg_core::Side;
 use xchg_core::wire::RefusalCode;
 
 use crate::terminal::escape;
-use crate::{Address, Key};
+use crate::{Address, InvalidCode, Key};
 
 /// Why a transfer or a command did not do what it should.
 ///
@@ -119,6 +119,9 @@ pub enum Error {
         /// Its name.
         path: PathBuf,
     },
+    /// The text is no code.
+    #[error(transparent)]
+    Code(#[from] InvalidCode),
     /// The key does not end in a name that is safe for a new file.
     #[error("the key `{}` is no safe file name; name the file yourself: -o FILE", show(key))]
     UnsafeName {

@@ -21,6 +21,7 @@
 mod address;
 mod cancel;
 mod client;
+pub mod code;
 mod connect;
 mod download;
 mod error;
@@ -41,6 +42,7 @@ pub use cancel::Cancel;
 pub use client::{
     Client, DEFAULT_BUFFER_BYTES, DEFAULT_CONNECT_TIMEOUT, DownloadOptions, Summary, UploadOptions,
 };
+pub use code::{Code, InvalidCode};
 pub use error::Error;
 pub use observer::Observer;
 pub use source::{Source, key_for};
