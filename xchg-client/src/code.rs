@@ -15,6 +15,7 @@
 //! transferred, all are told, and a new code helps. More digits would be harder to say; drawing the number from the words
 //! would tell the server about them.
 
+mod qr;
 mod words;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use xchg_core::Key;
 use crate::Error;
 use crate::session::Secret;
 use crate::terminal::escape;
+pub use qr::Paper;
 pub use words::complete;
 
 /// How many words a code has.
