@@ -109,9 +109,9 @@ pub(crate) struct Upload {
 
 #[derive(Debug, Args)]
 pub(crate) struct Download {
-    /// What the uploader names too
+    /// What the uploader names too [default: what you answer when asked for it, on a terminal]
     #[arg(value_parser = key())]
-    pub(crate) key: Key,
+    pub(crate) key: Option<Key>,
     /// A file, a folder, or `-` for the standard output [default: the last part of the key, in this folder]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -152,7 +152,13 @@ pub enum Error {
         /// Free for this user, in bytes.
         available: u64,
     },
-    /// Somebody used the [`Cancel`](crate::Cancel) token.
+    /// A person would have to be asked, and there is none.
+    #[error("there is no terminal to ask at; {otherwise}")]
+    NoTerminal {
+        /// What to do instead.
+        otherwise: &'static str,
+    },
+    /// Somebody used the [`Cancel`](crate::Cancel) token, or pressed Ctrl-C at a [`prompt`](crate::prompt).
     #[error("interrupted")]
     Cancelled,
     /// This process ran out of something.

@@ -25,7 +25,7 @@ impl ExitCode {
     pub(crate) fn of(error: &Error) -> ExitCode {
         match error {
             Error::Cancelled => ExitCode::Interrupted,
-            Error::Code(_) | Error::UnsafeName { .. } => ExitCode::Usage,
+            Error::Code(_) | Error::NoTerminal { .. } | Error::UnsafeName { .. } => ExitCode::Usage,
             error if error.is_worth_a_retry() => ExitCode::NoCounterpart,
             _ => ExitCode::Failed,
         }

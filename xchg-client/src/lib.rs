@@ -16,7 +16,8 @@
 //! ```
 //!
 //! Calls block. An [`Observer`] hears what goes on meanwhile, and a [`Cancel`] token ends it from another thread. Nothing is
-//! printed, and no signal is handled: that is the business of the program `xchg-client`, a thin layer around this.
+//! printed, unless a [`prompt`] is asked for, and no signal is handled: that is the business of the program `xchg-client`, a
+//! thin layer around this.
 
 mod address;
 mod cancel;
@@ -30,6 +31,7 @@ mod handshake;
 mod meter;
 mod observer;
 mod plain;
+pub mod prompt;
 pub mod session;
 mod source;
 mod target;

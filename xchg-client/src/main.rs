@@ -10,13 +10,18 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use clap::Parser;
+use xchg_client::prompt::Question;
 use xchg_client::{
-    Cancel, Client, DownloadOptions, Error, Side, Source, Target, UploadOptions, key_for,
+    Cancel, Client, DownloadOptions, Error, Key, Side, Source, Target, UploadOptions, key_for,
 };
 
 use cli::{Cli, Command, Common, Download, Upload};
 use exit::ExitCode;
 use progress::{Reporter, Tone};
+
+/// What a download asks for if the command line does not say it.
+const WHICH_KEY: Question =
+    Question { text: "Key: ", otherwise: "name the key: xchg-client download KEY" };
 
 fn main() -> process::ExitCode {
     let Cli { common, command } = Cli::parse();
@@ -75,6 +80,10 @@ fn run_upload(mut client: Client, upload: Upload, tone: Tone) -> Result<(), Erro
 
 fn run_download(mut client: Client, download: Download, tone: Tone) -> Result<(), Error> {
     let Download { key, output, overwrite, transfer } = download;
+    let key = match key {
+        Some(key) => key,
+        None => WHICH_KEY.ask(|line| Key::parse(line.trim().as_bytes()))?,
+    };
     let target = match output {
         Some(path) if is_dash(&path) => Target::Stdout,
         path => Target::Path { path: path.unwrap_or(PathBuf::from(".")), overwrite },

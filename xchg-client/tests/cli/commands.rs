@@ -135,6 +135,7 @@ fn an_unreadable_command_line_exits_2_and_says_why() {
         (&["upload"], "FILE"),
         (&["upload", "-"], "--key"),
         (&["upload", "f", "--key", ""], "key is 0 bytes long; use 1 to 255"),
+        (&["download"], "no terminal to ask at; name the key: xchg-client download KEY"),
         (&["download", &"k".repeat(256)], "key is 256 bytes long; use 1 to 255"),
         (&["download", "k", "--wait", "-2"], "-1 to wait for ever"),
         (&["download", "k", "--buffer-size", "1G"], "with K or M behind it"),

@@ -9,6 +9,8 @@ mod commands;
 mod download;
 #[cfg(unix)]
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod prompt;
 mod server;
 mod upload;
 mod waiting;
