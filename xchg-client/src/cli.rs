@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use xchg_client::{Address, Key, Token, Wait};
 
 macro_rules! exit_codes {
@@ -90,6 +91,23 @@ pub(crate) enum Command {
     /// Ask the server how it is
     #[command(after_help = EXIT_CODES)]
     Status,
+    /// Print the script that completes this command line in a shell
+    ///
+    /// For bash: xchg-client completions bash > ~/.local/share/bash-completion/completions/xchg-client
+    #[command(after_help = EXIT_CODES)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages
+    ///
+    /// To read them: man -l DIR/xchg-client.1
+    #[command(after_help = EXIT_CODES)]
+    Man {
+        /// The folder for them, made if need be
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

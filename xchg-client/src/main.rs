@@ -2,6 +2,7 @@
 
 mod cli;
 mod exit;
+mod manual;
 mod progress;
 mod report;
 mod signals;
@@ -42,20 +43,26 @@ fn main() -> process::ExitCode {
 }
 
 fn run(common: Common, command: Command, tone: Tone) -> Result<(), Error> {
+    match command {
+        Command::Upload(upload) => run_upload(client(common)?, upload, tone),
+        Command::Download(download) => run_download(client(common)?, download, tone),
+        Command::Status => report::status(&client(common)?.status()?, tone),
+        Command::Terminate => report::terminate(&client(common)?.terminate()?, tone),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::pages(&folder),
+    }
+}
+
+/// A client that signals can interrupt.
+fn client(common: Common) -> Result<Client, Error> {
     let local = |source| Error::Local { what: "the handling of signals", source };
     let cancel = Cancel::new().map_err(local)?;
     signals::cancel_on_signals(&cancel).map_err(local)?;
-    let mut client =
-        Client::new(common.server).connect_timeout(common.connect_timeout).cancel(cancel);
-    if let Some(token) = common.token {
-        client = client.token(token);
-    }
-    match command {
-        Command::Upload(upload) => run_upload(client, upload, tone),
-        Command::Download(download) => run_download(client, download, tone),
-        Command::Status => report::status(&client.status()?, tone),
-        Command::Terminate => report::terminate(&client.terminate()?, tone),
-    }
+    let client = Client::new(common.server).connect_timeout(common.connect_timeout).cancel(cancel);
+    Ok(match common.token {
+        Some(token) => client.token(token),
+        None => client,
+    })
 }
 
 fn run_upload(mut client: Client, upload: Upload, tone: Tone) -> Result<(), Error> {

@@ -32,7 +32,7 @@ pub(crate) fn status(report: &StatusReport, tone: Tone) -> Result<(), Error> {
     let &StatusReport { waiting, exchanging, completed, failed, uptime_millis, draining } = report;
     if tone == Tone::Json {
         let status = Status { waiting, exchanging, completed, failed, uptime_millis, draining };
-        return print(&json(&status));
+        return print(json(&status).as_bytes());
     }
     let uptime = FormattedDuration(Duration::from_millis(uptime_millis)).to_string();
     let rows = [
@@ -45,17 +45,19 @@ pub(crate) fn status(report: &StatusReport, tone: Tone) -> Result<(), Error> {
     ];
     let widest = rows.iter().map(|(_, value)| value.len()).max().unwrap_or(0);
     let table = rows.map(|(name, value)| format!("{name:<20} {value:>widest$}\n"));
-    print(&table.concat())
+    print(table.concat().as_bytes())
 }
 
 /// Shows what a drain released, and what it still waits for.
 pub(crate) fn terminate(report: &StatusReport, tone: Tone) -> Result<(), Error> {
     let &StatusReport { waiting: released, exchanging, .. } = report;
     match tone {
-        Tone::Json => print(&json(&Terminated { released, exchanging })),
+        Tone::Json => print(json(&Terminated { released, exchanging }).as_bytes()),
         Tone::Quiet => Ok(()),
         Tone::Human => {
-            print(&format!("released waiting peers: {released}\nrunning exchanges: {exchanging}\n"))
+            let text =
+                format!("released waiting peers: {released}\nrunning exchanges: {exchanging}\n");
+            print(text.as_bytes())
         }
     }
 }
@@ -64,8 +66,9 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("numbers and flags are always JSON") + "\n"
 }
 
-fn print(text: &str) -> Result<(), Error> {
+/// Prints all of `text`, or says why not.
+pub(crate) fn print(text: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let printed = stdout.write_all(text).and_then(|()| stdout.flush());
     printed.map_err(|source| Error::Target { path: None, source })
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser};
+use clap_complete::Shell;
 use serde::Deserialize;
 use xchg_server::{Config, Dialect, Error, Listen, Terminate};
 
@@ -41,6 +42,14 @@ pub(crate) struct Cli {
         default_value = "text"
     )]
     pub(crate) log_format: Format,
+
+    /// Print the script that completes this command line in SHELL, and exit
+    #[arg(long, value_name = "SHELL")]
+    pub(crate) completions: Option<Shell>,
+
+    /// Write the manual page into DIR, made if need be, and exit
+    #[arg(long, value_name = "DIR")]
+    pub(crate) man: Option<PathBuf>,
 
     #[command(flatten)]
     settings: Settings,

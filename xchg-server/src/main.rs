@@ -2,6 +2,7 @@
 
 mod cli;
 mod log;
+mod manual;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -27,6 +28,14 @@ fn main() -> ExitCode {
 
 /// Runs the server to its end. Exit status 1 means that exchanges were cut.
 fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    if let Some(shell) = cli.completions {
+        manual::completions(shell)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(folder) = &cli.man {
+        manual::page(folder)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = cli.config()?;
     config.check()?;
     if cli.check_config {

@@ -203,3 +203,57 @@ fn a_unix_socket_is_an_address_too() {
     let args = ["status", "--server", &address];
     Client::start(folder.path(), &args).finish().expect(1, "start one with xchg-server");
 }
+
+#[test]
+fn a_shell_completes_commands_and_options() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let finished = Client::start(Path::new("."), &["completions", shell]).finish();
+        let script = String::from_utf8(finished.expect(0, "").stdout).unwrap();
+        for part in ["download", "overwrite", "connect-timeout", "limit-rate", "xchg-client"] {
+            assert!(script.contains(part), "no {part} in the script of {shell}");
+        }
+    }
+    Client::start(Path::new("."), &["completions", "tcsh"]).finish().expect(2, "bash, elvish");
+}
+
+#[test]
+fn bash_understands_its_completions() {
+    let finished = Client::start(Path::new("."), &["completions", "bash"]).finish();
+    // What it would offer for the begin of an option, as bash asks for it.
+    let question = "COMP_WORDS=(xchg-client download --over); COMP_CWORD=2; \
+                    _xchg__client xchg-client --over download; echo \"${COMPREPLY[@]}\"";
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-c", &format!("{}\n{question}", String::from_utf8(finished.stdout).unwrap())]);
+    match bash.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        output => {
+            let output = output.unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+            assert_eq!(output.stdout, b"--overwrite\n");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempdir().unwrap();
+    Client::start(folder.path(), &["man", "new/pages"]).finish().expect(0, "");
+    let pages = folder.path().join("new/pages");
+    let names = crate::support::names(&pages);
+    let commands = ["completions", "download", "man", "status", "terminate", "upload"];
+    let expected = commands.map(|command| format!("xchg-client-{command}.1"));
+    assert_eq!(names, [&expected[..], &["xchg-client.1".to_owned()]].concat());
+    let read = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+    let download = read("xchg-client-download.1");
+    for part in ["overwrite", "XCHG_SERVER", ".nf\nExit codes:", "130  interrupted", "\"failed\""] {
+        assert!(download.contains(part), "no {part} in {download}");
+    }
+    assert!(read("xchg-client.1").contains("xchg\\-client\\-download(1)"));
+}
+
+#[test]
+fn manual_pages_that_cannot_be_written_are_named() {
+    let folder = tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    Client::start(folder.path(), &["man", "file"]).finish().expect(1, "cannot write `file`");
+}
