@@ -158,7 +158,7 @@ impl Modified {
 }
 
 impl Entry {
-    /// Bytes of its encoding (PROTOCOL-SESSION.md section S6).
+    /// Bytes of its encoding (PROTOCOL.md section S6).
     pub fn encoded_bytes(&self) -> usize {
         let fixed = 17 + self.name.len();
         match &self.kind {

@@ -1,4 +1,4 @@
-//! The handshake: two hellos, two confirmations (PROTOCOL-SESSION.md section S2).
+//! The handshake: two hellos, two confirmations (PROTOCOL.md section S2).
 //!
 //! Without a secret the password is empty, and everybody knows it: the same code then defeats a listener
 //! only.

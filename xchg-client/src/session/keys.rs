@@ -1,4 +1,4 @@
-//! The key schedule: from what SPAKE2 agreed upon to confirmations and record keys (PROTOCOL-SESSION.md
+//! The key schedule: from what SPAKE2 agreed upon to confirmations and record keys (PROTOCOL.md
 //! section S3).
 
 use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};

@@ -1,4 +1,4 @@
-//! Messages: what the plaintext of records says (PROTOCOL-SESSION.md sections S5 and S6).
+//! Messages: what the plaintext of records says (PROTOCOL.md sections S5 and S6).
 //!
 //! Encoding and decoding are pure. A message borrows the bytes it came from, and nothing is allocated on a
 //! peer's word alone: every length is held against the bytes that are there.

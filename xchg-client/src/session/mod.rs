@@ -1,4 +1,4 @@
-//! The end-to-end session of two peers: PROTOCOL-SESSION.md in code.
+//! The end-to-end session of two peers: section 5 of PROTOCOL.md in code.
 //!
 //! [`Session::establish`] agrees on keys over any duplex stream of bytes (its two halves), [`send`] and
 //! [`receive`] then transfer what [`files`](crate::files) collects and places.

@@ -1,4 +1,4 @@
-//! Records: sealed pieces of the stream (PROTOCOL-SESSION.md section S4).
+//! Records: sealed pieces of the stream (PROTOCOL.md section S4).
 //!
 //! A [`Record`] is the one buffer in which a piece is filled, sealed, sent, received and opened, in place; it
 //! is allocated once and reused. Reader and writer are halves of their own, so that each can have a thread.

@@ -8,7 +8,7 @@ use ring::digest;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-/// Separates the hash of a key from every other use of SHA-256 (PROTOCOL-SESSION.md rule S2).
+/// Separates the hash of a key from every other use of SHA-256 (PROTOCOL.md rule S2).
 const SERVER_KEY_LABEL: &[u8] = b"xchg v1 server key\0";
 
 /// What both peers know and the server does not. It is wiped from memory when dropped.

@@ -1,4 +1,4 @@
-//! Replays the test vectors of PROTOCOL-SESSION.md: what is written there is what this build does.
+//! Replays the test vectors of PROTOCOL.md section S8: what is written there is what this build does.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::secret::{Secret, server_key};
 use crate::Side;
 use crate::files::{Entry, Kind, Modified};
 
-const SPECIFICATION: &str = include_str!("../../../PROTOCOL-SESSION.md");
+const SPECIFICATION: &str = include_str!("../../../PROTOCOL.md");
 
 /// The vectors of the specification by name. Words in `<>` are for the reader.
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {

@@ -1,4 +1,4 @@
-//! Transfers: what an uploader and a downloader do with a session (PROTOCOL-SESSION.md section S7).
+//! Transfers: what an uploader and a downloader do with a session (PROTOCOL.md section S7).
 
 #[cfg(test)]
 #[cfg(unix)]
