@@ -100,6 +100,14 @@ impl Cancel {
         }
     }
 
+    /// Waits until this is used, or nobody is left who could send to `channel`. Whether it is used.
+    pub(crate) fn comes_before_end_of(&self, channel: &Receiver<Infallible>) -> bool {
+        crossbeam_channel::select! {
+            recv(channel) -> _ => self.is_cancelled(),
+            recv(self.0.channel) -> _ => true,
+        }
+    }
+
     /// The error of a call that a cancellation has cut short.
     pub(crate) fn error() -> io::Error {
         io::Error::other("cancelled")

@@ -210,6 +210,11 @@ impl Client {
         })
     }
 
+    /// The size of the socket's buffers that the caller asked for.
+    pub(crate) fn wished_buffer_bytes(&self) -> Option<u32> {
+        self.buffer_bytes
+    }
+
     /// Waits for the counterpart. What comes on the connection then is the exchange.
     pub(crate) fn offer(
         &self,
@@ -267,7 +272,10 @@ impl Client {
     }
 
     /// Runs `call` with the token that ends it. Whatever a cancelled call fails with, that is why.
-    fn cancellable<T>(&self, call: impl FnOnce(&Cancel) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn cancellable<T>(
+        &self,
+        call: impl FnOnce(&Cancel) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let cancel = match &self.cancel {
             Some(cancel) => cancel.clone(),
             None => Cancel::new()

@@ -66,6 +66,16 @@ impl Connection {
         Err(failed(last))
     }
 
+    /// Another handle on the same connection, whose waits `cancel` ends. It has no read timeout.
+    pub(crate) fn another(&self, cancel: &Cancel) -> io::Result<Connection> {
+        Ok(Connection {
+            socket: self.socket.try_clone()?,
+            is_tcp: self.is_tcp,
+            cancel: cancel.clone(),
+            read_timeout: None,
+        })
+    }
+
     /// How long a read may wait for its first byte; `None` for as long as it takes.
     pub(crate) fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.read_timeout = timeout;

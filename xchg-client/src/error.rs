@@ -7,7 +7,7 @@ use xchg_core::Side;
 use xchg_core::wire::RefusalCode;
 
 use crate::terminal::escape;
-use crate::{Address, InvalidCode, Key};
+use crate::{Address, InvalidCode, Key, files, session};
 
 /// Why a transfer or a command did not do what it should.
 ///
@@ -122,6 +122,12 @@ pub enum Error {
     /// The text is no code.
     #[error(transparent)]
     Code(#[from] InvalidCode),
+    /// The session with the counterpart did not come to a receipt.
+    #[error(transparent)]
+    Session(#[from] session::Error),
+    /// What is to be sent cannot be, or the destination cannot take it.
+    #[error(transparent)]
+    Files(#[from] files::Error),
     /// The key does not end in a name that is safe for a new file.
     #[error("the key `{}` is no safe file name; name the file yourself: -o FILE", show(key))]
     UnsafeName {
@@ -178,9 +184,20 @@ impl Error {
         matches!(self, Error::Refused { code: Busy | Draining | TimedOut, .. })
     }
 
+    /// Whether the counterpart was lost midway: the same calls on both sides go on where this one ended.
+    pub fn is_cut_short(&self) -> bool {
+        use session::Error::{Lost, PeerCancelled, Silent, Stream};
+        matches!(self, Error::Session(Lost | Silent | Stream { .. } | PeerCancelled))
+    }
+
     /// Whether the reader of the standard output, or of another pipe that was written to, has left.
     pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Error::Target { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+        let source = match self {
+            Error::Target { source, .. }
+            | Error::Session(session::Error::Files(files::Error::Io { source, .. })) => source,
+            _ => return false,
+        };
+        source.kind() == io::ErrorKind::BrokenPipe
     }
 }
 

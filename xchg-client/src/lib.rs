@@ -32,6 +32,7 @@ mod meter;
 mod observer;
 mod plain;
 pub mod prompt;
+mod sealed;
 pub mod session;
 mod source;
 mod target;
@@ -47,6 +48,7 @@ pub use client::{
 pub use code::{Code, InvalidCode};
 pub use error::Error;
 pub use observer::Observer;
+pub use sealed::{Content, ReceiveOptions, Retry, SealedObserver, SendOptions};
 pub use source::{Source, key_for};
 pub use target::{Target, file_name};
 pub use xchg_core::wire::{CounterpartDialect, Matched, StatusReport, Token, Wait, Waiting};

@@ -1,0 +1,128 @@
+//! One offer in realm sealed, and the session in its exchange.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+use xchg_core::wire::{Offer, Wait};
+use xchg_core::{Key, Realm, Side};
+
+use super::SealedObserver;
+use super::half::Half;
+use crate::connect::Connection;
+use crate::session::{self, Secret, Session, server_key};
+use crate::throttle::Throttle;
+use crate::{Cancel, Client, Error};
+
+/// How long a cancelled session may take to tell the counterpart, which first has to take what is under way.
+const PARTING_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) struct Attempt<'a> {
+    pub(super) client: &'a Client,
+    pub(super) side: Side,
+    pub(super) key: &'a Key,
+    pub(super) secret: &'a Secret,
+    pub(super) wait: Wait,
+    pub(super) cancel: &'a Cancel,
+}
+
+impl Attempt<'_> {
+    /// Waits for the counterpart, agrees on keys with it, and runs `transfer`.
+    pub(super) fn run<T>(
+        &self,
+        throttle: Throttle,
+        observer: &mut dyn SealedObserver,
+        transfer: impl FnOnce(
+            Session<Half, Half>,
+            &mut dyn session::Observer,
+            &Cancel,
+        ) -> Result<T, session::Error>,
+    ) -> Result<T, Error> {
+        let name = server_key(self.key.as_bytes(), self.secret);
+        let name = Key::parse(&name).expect("a key, or the 32 bytes of a hash");
+        let mut offer = Offer::new(Realm::Sealed, self.side, name);
+        offer.wait = self.wait;
+        offer.buffer_bytes = self.client.wished_buffer_bytes();
+        let (connection, _) = self.client.offer(offer, self.cancel, observer)?;
+        let stop = Stop::new().map_err(set_up)?;
+        let (reader, writer) = self.halves(&connection, &stop.hard, throttle).map_err(set_up)?;
+        let result = stop.during(self.cancel, || {
+            let key = self.key.as_bytes();
+            let session = Session::establish(reader, writer, self.side, key, self.secret)?;
+            stop.is_established.store(true, Ordering::Release);
+            transfer(session, observer, &stop.token)
+        });
+        close(&connection, &result);
+        Ok(result?)
+    }
+
+    fn halves(
+        &self,
+        connection: &Connection,
+        hard: &Cancel,
+        throttle: Throttle,
+    ) -> io::Result<(Half, Half)> {
+        let mut halves = [
+            Half::new(connection.another(hard)?, hard.clone())?,
+            Half::new(connection.another(hard)?, hard.clone())?,
+        ];
+        // What is slowed down is the direction of the content.
+        let content = if self.side == Side::Download { 0 } else { 1 };
+        halves[content].throttle(throttle);
+        let [reader, writer] = halves;
+        Ok((reader, writer))
+    }
+}
+
+/// Takes leave of a counterpart that knows how it ended. A close without this is a reset, which the server takes for a loss.
+fn close<T>(connection: &Connection, result: &Result<T, session::Error>) {
+    use session::Error::{Lost, Silent, Stream};
+    if !matches!(result, Err(Lost | Silent | Stream { .. })) {
+        // It may have closed already.
+        drop(connection.finish());
+    }
+}
+
+fn set_up(source: io::Error) -> Error {
+    Error::Local { what: "the session", source }
+}
+
+/// Ends a session in two steps: the token lets it tell the counterpart, `hard` ends every wait for the network.
+struct Stop {
+    token: Cancel,
+    hard: Cancel,
+    is_established: AtomicBool,
+}
+
+impl Stop {
+    fn new() -> io::Result<Stop> {
+        let token = Cancel::new()?;
+        Ok(Stop { token, hard: Cancel::new()?, is_established: AtomicBool::new(false) })
+    }
+
+    /// Runs `work`, which `cancel` ends.
+    fn during<T>(&self, cancel: &Cancel, work: impl FnOnce() -> T) -> T {
+        thread::scope(|scope| {
+            let (working, ended) = bounded(0);
+            scope.spawn(move || self.pass_on(cancel, &ended));
+            let result = work();
+            drop(working);
+            result
+        })
+    }
+
+    fn pass_on(&self, cancel: &Cancel, ended: &Receiver<Infallible>) {
+        if !cancel.comes_before_end_of(ended) {
+            return;
+        }
+        if self.is_established.load(Ordering::Acquire) {
+            self.token.cancel();
+            // Nothing is ever sent: this waits for the end of the work.
+            ended.recv_timeout(PARTING_TIMEOUT).ok();
+        }
+        self.hard.cancel();
+    }
+}

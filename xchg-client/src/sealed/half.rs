@@ -1,0 +1,71 @@
+//! The two halves of a connection that a session runs on: each blocks in its own thread.
+
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use crate::Cancel;
+use crate::connect::Connection;
+use crate::throttle::Throttle;
+
+/// How long the counterpart may be silent before it counts as lost (PROTOCOL.md rule S29): it says something every 10 s.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One handle on the connection.
+pub(crate) struct Half {
+    connection: Connection,
+    hard: Cancel,
+    throttle: Option<Throttle>,
+}
+
+impl Half {
+    pub(super) fn new(mut connection: Connection, hard: Cancel) -> io::Result<Half> {
+        connection.set_read_timeout(Some(SILENCE_TIMEOUT))?;
+        Ok(Half { connection, hard, throttle: None })
+    }
+
+    /// Slows down what goes through this half.
+    pub(super) fn throttle(&mut self, throttle: Throttle) {
+        self.throttle = Some(throttle);
+    }
+
+    fn slice(&self, bytes: usize) -> usize {
+        self.throttle.as_ref().map_or(bytes, |throttle| throttle.slice(bytes).max(1).min(bytes))
+    }
+
+    fn moved(&mut self, bytes: usize) -> io::Result<()> {
+        let Some(throttle) = &mut self.throttle else {
+            return Ok(());
+        };
+        let pause = throttle.after(bytes, Instant::now());
+        if pause.is_zero() {
+            return Ok(());
+        }
+        self.hard.pause(pause).map_err(|_| Cancel::error())
+    }
+}
+
+impl Read for Half {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = self.slice(buffer.len());
+        match self.connection.read(&mut buffer[..most]) {
+            Ok(bytes) => self.moved(bytes).map(|()| bytes),
+            Err(error) => {
+                // Nobody takes what the other half may be waiting to write.
+                self.hard.cancel();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Write for Half {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = self.slice(bytes.len());
+        let written = self.connection.write(&bytes[..most])?;
+        self.moved(written).map(|()| written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.connection.flush()
+    }
+}

@@ -1,0 +1,257 @@
+//! End-to-end encrypted transfers through the server: offers in realm sealed, a [`Session`](crate::session::Session) in
+//! each exchange, and new offers after what passes by itself.
+
+mod attempt;
+mod half;
+mod retry;
+
+use std::fmt;
+use std::io::Read;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use xchg_core::wire::Wait;
+use xchg_core::{Key, Side};
+
+use crate::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
+use crate::session::{self, Received, Secret, Sent};
+use crate::throttle::Throttle;
+use crate::{Client, Error, Observer};
+use attempt::Attempt;
+use retry::Patience;
+pub use retry::Retry;
+
+/// Told what goes on in a sealed transfer, by the thread that runs it.
+///
+/// Of [`Observer`] it hears connecting, waiting and the match, once for each offer; of [`session::Observer`] the rest, up to
+/// the content's last byte. The end is no event: it is what the transfer returns.
+pub trait SealedObserver: Observer + session::Observer {
+    /// The offer failed, and is made again after `delay`. What arrived until then is not sent again.
+    fn retrying(&mut self, error: &Error, delay: Duration) {
+        let _ = (error, delay);
+    }
+}
+
+/// Nobody, who accepts everything.
+impl SealedObserver for () {}
+
+/// What to send.
+#[non_exhaustive]
+pub enum Content {
+    /// Files, and folders with everything in them.
+    Paths {
+        /// Their names here. The last components are their names there.
+        paths: Vec<PathBuf>,
+        /// What to do with links and special files.
+        walk: WalkOptions,
+    },
+    /// A few words for the other person.
+    Text {
+        /// The file's name, should it be kept as one.
+        name: String,
+        /// The words, of at most [`MAX_TEXT_BYTES`](crate::files::MAX_TEXT_BYTES).
+        text: String,
+    },
+    /// Anything, to its end, without keeping it anywhere. It can be sent once, and not be resumed.
+    Stream {
+        /// The name of the file that it becomes.
+        name: String,
+        /// Read on a thread of its own, which is left behind in its read if the transfer ends early.
+        reader: Box<dyn Read + Send>,
+    },
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Paths { paths, .. } => f.debug_tuple("Paths").field(paths).finish(),
+            Content::Text { name, .. } => f.debug_tuple("Text").field(name).finish(),
+            Content::Stream { name, .. } => f.debug_tuple("Stream").field(name).finish(),
+        }
+    }
+}
+
+/// What to send to whom.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SendOptions {
+    /// What the downloader has to name too.
+    pub key: Key,
+    /// What it has to know too. With a secret, the server sees only a hash of the key. Default: none.
+    pub secret: Secret,
+    /// What it gets.
+    pub content: Content,
+    /// How long to wait for the downloader. Default: for ever.
+    pub wait: Wait,
+    /// Whether to offer again what failed for a reason that passes. Default: no.
+    pub retry: Option<Retry>,
+    /// How many offers a wrong secret may spend: each is one guess. Default: one.
+    pub guesses: NonZeroU32,
+    /// The least pause between two writes. Default: none.
+    pub pace: Duration,
+    /// The most bytes a second. Default: no limit.
+    pub rate_limit: Option<NonZeroU64>,
+}
+
+impl SendOptions {
+    /// Sends `content` as soon as somebody receives under `key`.
+    pub fn new(key: Key, secret: Secret, content: Content) -> SendOptions {
+        SendOptions {
+            key,
+            secret,
+            content,
+            wait: Wait::Forever,
+            retry: None,
+            guesses: NonZeroU32::MIN,
+            pace: Duration::ZERO,
+            rate_limit: None,
+        }
+    }
+}
+
+/// What to receive, and where it goes.
+#[non_exhaustive]
+pub struct ReceiveOptions<'a> {
+    /// What the uploader has to name too.
+    pub key: Key,
+    /// What it has to know too. Default: none.
+    pub secret: Secret,
+    /// Where it goes.
+    pub destination: Destination<'a>,
+    /// What to do about names that are taken or unsafe, and whether to go on from what an earlier run left. Default: refuse,
+    /// and yes.
+    pub place: PlaceOptions,
+    /// How long to wait for the uploader. Default: for ever.
+    pub wait: Wait,
+    /// Whether to ask again for what failed for a reason that passes. Default: no.
+    pub retry: Option<Retry>,
+    /// The most bytes a second. Default: no limit.
+    pub rate_limit: Option<NonZeroU64>,
+}
+
+impl<'a> ReceiveOptions<'a> {
+    /// Receives into `destination` what somebody sends under `key`.
+    pub fn new(key: Key, secret: Secret, destination: Destination<'a>) -> ReceiveOptions<'a> {
+        ReceiveOptions {
+            key,
+            secret,
+            destination,
+            place: PlaceOptions { resume: true, ..PlaceOptions::default() },
+            wait: Wait::Forever,
+            retry: None,
+            rate_limit: None,
+        }
+    }
+}
+
+impl Client {
+    /// Waits for a downloader who knows the secret, and sends it the content.
+    ///
+    /// # Errors
+    /// Unless the downloader has everything safe on its disk, and said so. [`Error::is_cut_short`] tells what another
+    /// call goes on with.
+    pub fn send(
+        &self,
+        options: SendOptions,
+        observer: &mut dyn SealedObserver,
+    ) -> Result<Sent, Error> {
+        let SendOptions { key, secret, content, wait, retry, guesses, pace, rate_limit } = options;
+        let mut supply = Supply { content: Some(content), ready: None };
+        let mut patience = Patience::new(retry, guesses);
+        self.cancellable(|cancel| {
+            loop {
+                supply.prepare()?;
+                let throttle = Throttle::new(pace, rate_limit, Instant::now());
+                let side = Side::Upload;
+                let attempt =
+                    Attempt { client: self, side, key: &key, secret: &secret, wait, cancel };
+                let sent = attempt.run(throttle, observer, |session, observer, token| {
+                    session::send(session, supply.take()?, observer, token)
+                });
+                match sent {
+                    Err(error) if supply.is_repeatable() => {
+                        patience.pause_after(error, cancel, observer)?;
+                    }
+                    done => return done,
+                }
+            }
+        })
+    }
+
+    /// Waits for an uploader who knows the secret, and takes what it sends if [`session::Observer::decide`] accepts it.
+    ///
+    /// # Errors
+    /// Unless everything is in place. [`Error::is_cut_short`] tells what another call goes on with.
+    pub fn receive(
+        &self,
+        options: ReceiveOptions<'_>,
+        observer: &mut dyn SealedObserver,
+    ) -> Result<Received, Error> {
+        let ReceiveOptions { key, secret, mut destination, place, wait, retry, rate_limit } =
+            options;
+        let mut patience = Patience::new(retry, NonZeroU32::MIN);
+        self.cancellable(|cancel| {
+            loop {
+                let throttle = Throttle::new(Duration::ZERO, rate_limit, Instant::now());
+                let side = Side::Download;
+                let attempt =
+                    Attempt { client: self, side, key: &key, secret: &secret, wait, cancel };
+                let received = attempt.run(throttle, observer, |session, observer, token| {
+                    let destination = again(&mut destination);
+                    session::receive(session, destination, place, observer, token)
+                });
+                match received {
+                    // What a writer got cannot be taken back.
+                    Err(error @ Error::Session(_))
+                        if matches!(destination, Destination::Writer(_)) =>
+                    {
+                        return Err(error);
+                    }
+                    Err(error) => patience.pause_after(error, cancel, observer)?,
+                    done => return done,
+                }
+            }
+        })
+    }
+}
+
+/// The content, collected before each offer: what cannot be sent is said before anybody comes.
+struct Supply {
+    content: Option<Content>,
+    ready: Option<Outgoing>,
+}
+
+impl Supply {
+    fn prepare(&mut self) -> Result<(), Error> {
+        if self.ready.is_none() {
+            self.ready = Some(match &self.content {
+                Some(Content::Paths { paths, walk }) => Outgoing::collect(paths, *walk)?,
+                Some(Content::Text { name, text }) => Outgoing::text(name, text)?,
+                Some(Content::Stream { .. }) | None => match self.content.take() {
+                    Some(Content::Stream { name, reader }) => Outgoing::stream(&name, reader)?,
+                    _ => return Err(crate::files::Error::Nothing.into()),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Result<Outgoing, session::Error> {
+        self.ready.take().ok_or(session::Error::Files(crate::files::Error::Nothing))
+    }
+
+    /// Whether another offer has something to send: a stream is gone with the session that began to read it.
+    fn is_repeatable(&self) -> bool {
+        self.ready.is_some() || self.content.is_some()
+    }
+}
+
+/// The same destination for another attempt.
+fn again<'a>(destination: &'a mut Destination<'_>) -> Destination<'a> {
+    match destination {
+        Destination::Directory(path) => Destination::Directory(path.clone()),
+        Destination::File(path) => Destination::File(path.clone()),
+        Destination::Writer(writer) => Destination::Writer(&mut **writer),
+    }
+}

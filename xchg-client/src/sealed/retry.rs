@@ -1,0 +1,168 @@
+//! Which failures pass by themselves, and how long to wait for that.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use xchg_core::wire::RefusalCode;
+
+use super::SealedObserver;
+use crate::{Cancel, Error, session};
+
+/// How to offer again what failed for a reason that passes: a counterpart or server that was lost, a server that is full
+/// or starts again. The first connection is not among these: a wrong address does not become right.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Retry {
+    /// The first pause; each further one is twice as long.
+    pub first: Duration,
+    /// The longest pause. An attempt that lasted longer than this makes the next pause the first again.
+    pub longest: Duration,
+}
+
+impl Default for Retry {
+    /// From a quarter of a second to 15 seconds: quick after a short break, and no burden on a server that is down.
+    fn default() -> Retry {
+        Retry { first: Duration::from_millis(250), longest: Duration::from_secs(15) }
+    }
+}
+
+/// Decides after each failed attempt.
+pub(super) struct Patience {
+    retry: Option<Retry>,
+    guesses_left: u32,
+    pause: Duration,
+    was_reached: bool,
+    began: Instant,
+}
+
+impl Patience {
+    pub(super) fn new(retry: Option<Retry>, guesses: NonZeroU32) -> Patience {
+        let pause = retry.map_or(Duration::ZERO, |retry| retry.first);
+        let guesses_left = guesses.get() - 1;
+        Patience { retry, guesses_left, pause, was_reached: false, began: Instant::now() }
+    }
+
+    /// Pauses if another attempt is worth it.
+    ///
+    /// # Errors
+    /// The error itself if not, or [`Error::Cancelled`].
+    pub(super) fn pause_after(
+        &mut self,
+        error: Error,
+        cancel: &Cancel,
+        observer: &mut dyn SealedObserver,
+    ) -> Result<(), Error> {
+        let lasted = self.began.elapsed();
+        let Some(pause) = self.decide(&error, lasted).filter(|_| !cancel.is_cancelled()) else {
+            return Err(error);
+        };
+        observer.retrying(&error, pause);
+        cancel.pause(pause)?;
+        self.began = Instant::now();
+        Ok(())
+    }
+
+    /// How long to pause after an attempt that `lasted` so long and ended like this; `None` to give up.
+    fn decide(&mut self, error: &Error, lasted: Duration) -> Option<Duration> {
+        if let Error::Session(session::Error::WrongSecret) = error {
+            self.guesses_left = self.guesses_left.checked_sub(1)?;
+            return Some(Duration::ZERO);
+        }
+        let retry = self.retry?;
+        self.was_reached |= !matches!(error, Error::Connect { .. } | Error::UnknownHost { .. });
+        if !self.was_reached || !passes(error) {
+            return None;
+        }
+        if lasted > retry.longest {
+            self.pause = retry.first;
+        }
+        let pause = self.pause.min(retry.longest);
+        self.pause = pause.saturating_mul(2);
+        Some(pause)
+    }
+}
+
+/// Whether an error passes by itself. A person who cancelled will not come back by herself.
+fn passes(error: &Error) -> bool {
+    use RefusalCode::{Busy, Draining};
+    match error {
+        Error::Session(session::Error::PeerCancelled) => false,
+        Error::Connect { .. } | Error::UnknownHost { .. } | Error::ServerLost { .. } => true,
+        Error::Refused { code, .. } => matches!(code, Busy | Draining),
+        error => error.is_cut_short(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(1);
+
+    fn patience(retry: bool, guesses: u32) -> Patience {
+        let guesses = NonZeroU32::new(guesses).unwrap();
+        Patience::new(retry.then(Retry::default), guesses)
+    }
+
+    fn unreachable() -> Error {
+        let source = io::ErrorKind::ConnectionRefused.into();
+        Error::Connect { address: "localhost".parse().unwrap(), source }
+    }
+
+    fn refused(code: RefusalCode) -> Error {
+        Error::Refused { code, text: String::new() }
+    }
+
+    fn lost() -> Error {
+        session::Error::Lost.into()
+    }
+
+    #[test]
+    fn a_wrong_secret_costs_a_guess_and_no_time() {
+        let mut patience = patience(false, 3);
+        let wrong = session::Error::WrongSecret.into();
+        let decisions: Vec<_> = (0..4).map(|_| patience.decide(&wrong, SHORT)).collect();
+        assert_eq!(decisions, [Some(Duration::ZERO), Some(Duration::ZERO), None, None]);
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_begin_anew_after_a_long_attempt() {
+        let mut patience = patience(true, 1);
+        let pauses: Vec<_> =
+            (0..8).map(|_| patience.decide(&lost(), SHORT).unwrap().as_millis()).collect();
+        assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
+        let pause = patience.decide(&lost(), Duration::from_secs(60));
+        assert_eq!(pause, Some(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn only_what_passes_is_tried_again() {
+        use RefusalCode::*;
+        for (error, passes) in [
+            (lost(), true),
+            (session::Error::Silent.into(), true),
+            (refused(Busy), true),
+            (refused(Draining), true),
+            (refused(TimedOut), false),
+            (refused(Forbidden), false),
+            (session::Error::PeerCancelled.into(), false),
+            (session::Error::Tampered.into(), false),
+            (session::Error::DeclinedHere.into(), false),
+            (session::Error::Declined { reason: String::new() }.into(), false),
+            (Error::Cancelled, false),
+        ] {
+            assert_eq!(patience(true, 1).decide(&error, SHORT).is_some(), passes, "{error:?}");
+            assert_eq!(patience(false, 1).decide(&error, SHORT), None, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_never_reached_is_not_waited_for() {
+        let mut patience = patience(true, 1);
+        assert_eq!(patience.decide(&unreachable(), SHORT), None);
+        assert!(patience.decide(&lost(), SHORT).is_some());
+        assert!(patience.decide(&unreachable(), SHORT).is_some());
+    }
+}
