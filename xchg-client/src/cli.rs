@@ -1,23 +1,27 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::num::NonZeroU64;
+use std::io::IsTerminal;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use xchg_client::{Address, Key, Token, Wait};
+use xchg_client::{Address, Token, Wait};
 
 macro_rules! exit_codes {
     () => {
         "\
 Exit codes:
-    0  done: all was received
+    0  done: all was received, and said to be
     1  failed
     2  the command line cannot be understood
     3  no counterpart came in time, or the server is full or shutting down: try again later
+    4  the two secrets differ: agree on one, each attempt allows one guess
+    5  the offer was declined
+    6  cut short: the same command on both sides sends only the rest
   130  interrupted"
     };
 }
@@ -30,14 +34,30 @@ const EXIT_CODES_AND_EVENTS: &str = concat!(
     exit_codes!(),
     r#"
 
-Events with --json, one object a line on stderr; fields may be added:
+Events with --json, one object a line on stderr; fields and events may be added:
+  {"event":"code","code":TEXT,"command":TEXT}   with --code
   {"event":"connecting","server":"HOST:PORT"}
   {"event":"waiting","side":"upload"|"download","key":TEXT,"elsewhere":REALM|null}
   {"event":"matched","counterpart":"native"|"classic"|"http"|"other","length":BYTES|null}
-  {"event":"progress","bytes":BYTES,"length":BYTES|null}   at most once a second
-  {"event":"done","bytes":BYTES,"seconds":SECONDS,"receipt":true|false,"path":FILE|null}
-  {"event":"failed","exit_code":NUMBER,"error":TEXT}"#
+  {"event":"manifest","entries":NUMBER,"files":NUMBER,"bytes":BYTES,"names":[TEXT]}   what is offered; at most 100 names
+  {"event":"decision","accepted":true,"resumed":BYTES}   so much is there already; a declined offer has failed
+  {"event":"progress","bytes":BYTES,"length":BYTES|null}   see --progress-interval
+  {"event":"entry-done","index":NUMBER,"path":TEXT}   moved, and not yet safe on the disk
+  {"event":"retrying","error":TEXT,"seconds":SECONDS}
+  {"event":"done","bytes":BYTES,"moved":BYTES,"seconds":SECONDS,"receipt":true|false,"path":PATH|null}
+  {"event":"failed","exit_code":NUMBER,"error":TEXT}
+Names and texts in them are the other person's words: escape them to show them. From manifest to entry-done,
+and retrying, they come without --plain only."#
 );
+
+const KEY: &str = "KEY[:SECRET]";
+
+const KEY_HELP: &str = "\
+What both sides name. With a secret behind a colon, the server can neither read nor alter what is sent, and sees only a hash \
+of the key; without one, only listeners on the way are shut out.
+
+The secret may be in the environment instead (XCHG_SECRET), where other users do not see it, or is asked for: \
+write `KEY:`, or use --ask-secret. With --plain the whole text is the key, colons and all, and there is no secret.";
 
 const COMMON: &str = "Options of every command";
 
@@ -58,7 +78,7 @@ pub(crate) struct Common {
         long,
         value_name = "ADDRESS",
         env = "XCHG_SERVER",
-        default_value = "127.0.0.1:4980",
+        default_value = crate::DEFAULT_SERVER,
         global = true,
         help_heading = COMMON
     )]
@@ -112,12 +132,30 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Upload {
-    /// The file, or `-` for the standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-    /// What the downloader names too [default: the file's name]
-    #[arg(long, value_parser = key(), required_if_eq("file", "-"))]
-    pub(crate) key: Option<Key>,
+    /// Files, folders with all that is in them, or `-` for the standard input
+    #[arg(value_name = "PATH", required_unless_present = "text")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Send these words instead; they are shown there
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["paths", "plain"])]
+    pub(crate) text: Option<String>,
+    /// What the downloader names too [default: the name of the single file or folder]
+    #[arg(long, value_name = KEY, long_help = KEY_HELP, conflicts_with = "code")]
+    pub(crate) key: Option<OsString>,
+    /// Make up a code to tell the downloader: a number and three words, which are the secret
+    #[arg(long, conflicts_with_all = ["plain", "ask_secret"])]
+    pub(crate) code: bool,
+    /// Show the code as a QR code too
+    #[arg(long, requires = "code")]
+    pub(crate) qr: bool,
+    /// Offer again so often when the downloader has a wrong secret; each offer allows one guess
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "plain")]
+    pub(crate) guesses: NonZeroU32,
+    /// What to do with symbolic links that lead out of a folder that is sent; others are sent as links
+    #[arg(long, value_name = "WHAT", default_value = "refuse", conflicts_with = "plain")]
+    pub(crate) outside_links: OutsideLinks,
+    /// What to do with devices, sockets and pipes in a folder that is sent
+    #[arg(long, value_name = "WHAT", default_value = "refuse", conflicts_with = "plain")]
+    pub(crate) special_files: SpecialFiles,
     /// Pause so long between two sends
     #[arg(long, value_name = "MS", default_value = "0", value_parser = milliseconds)]
     pub(crate) pace: Duration,
@@ -125,23 +163,66 @@ pub(crate) struct Upload {
     pub(crate) transfer: Transfer,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OutsideLinks {
+    /// Send nothing, and say which link it is
+    Refuse,
+    /// Send what they lead to
+    Follow,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SpecialFiles {
+    /// Send nothing, and say which file it is
+    Refuse,
+    /// Send everything else
+    LeaveOut,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Download {
-    /// What the uploader names too [default: what you answer when asked for it, on a terminal]
-    #[arg(value_parser = key())]
-    pub(crate) key: Option<Key>,
-    /// A file, a folder, or `-` for the standard output [default: the last part of the key, in this folder]
-    #[arg(short, long, value_name = "FILE")]
+    /// What the uploader names too, or its code [default: what you answer when asked for it, on a terminal]
+    #[arg(value_name = "KEY[:SECRET]|CODE", long_help = KEY_HELP)]
+    pub(crate) key: Option<OsString>,
+    /// A folder, a file, or `-` for the standard output [default: this folder, under the uploader's names]
+    #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a file that exists
+    /// Replace files that exist
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Give what arrives another name if a file exists, such as `a (1).txt`
+    #[arg(long, conflicts_with_all = ["overwrite", "plain"])]
+    pub(crate) rename: bool,
+    /// Begin anew, rather than go on from what an earlier attempt left
+    #[arg(long, conflicts_with = "plain")]
+    pub(crate) no_resume: bool,
+    /// Replace what is not safe in a name by `_`, rather than refuse it
+    #[arg(long, conflicts_with = "plain")]
+    pub(crate) fix_names: bool,
+    /// Accept what is offered without asking; without a terminal to ask at, and with --json, every offer is accepted
+    #[arg(short, long, conflicts_with = "plain")]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) transfer: Transfer,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Transfer {
+    /// Send or take bare bytes, unencrypted: for curl, browsers and classic clients
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// Ask for the secret, on the terminal
+    #[arg(long, conflicts_with = "plain")]
+    pub(crate) ask_secret: bool,
+    /// Offer again when the counterpart or the server is lost; what arrived is not sent again [default on a terminal]
+    #[arg(long, overrides_with = "no_retry", conflicts_with = "plain")]
+    retry: bool,
+    /// Give up when the counterpart or the server is lost; the same command later sends the rest [default elsewhere]
+    #[arg(long)]
+    no_retry: bool,
+    /// The least time between two progress events with --json
+    #[arg(long, value_name = "SECS", default_value = "1", value_parser = interval)]
+    pub(crate) progress_interval: Duration,
     /// How long to wait for the counterpart; -1 for ever, 0 only if it waits already
     #[arg(
         long,
@@ -159,8 +240,17 @@ pub(crate) struct Transfer {
     pub(crate) limit_rate: Option<NonZeroU64>,
 }
 
-fn key() -> impl TypedValueParser<Value = Key> {
-    OsStringValueParser::new().try_map(|text: OsString| Key::parse(text.as_encoded_bytes()))
+impl Transfer {
+    /// Whether to offer again. By default, if somebody is there to see it and to stop it.
+    pub(crate) fn retries(&self) -> bool {
+        self.retry || (!self.no_retry && std::io::stderr().is_terminal())
+    }
+}
+
+/// Ends the program as clap does when the command line cannot be understood.
+pub(crate) fn usage_error(text: &str) -> ! {
+    use clap::CommandFactory;
+    Cli::command().error(clap::error::ErrorKind::ValueValidation, text).exit()
 }
 
 fn token() -> impl TypedValueParser<Value = Token> {
@@ -189,6 +279,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Some(seconds) if !seconds.is_zero() => Ok(seconds),
         _ => Err("write seconds, such as 10 or 0.5".into()),
     }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "write seconds, such as 1, 0.1, or 0 for every piece".into())
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {

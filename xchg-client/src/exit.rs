@@ -2,7 +2,7 @@
 
 use std::process;
 
-use xchg_client::Error;
+use xchg_client::{Error, session};
 
 /// A contract with scripts. The help texts in `cli.rs` say the same to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,12 @@ pub(crate) enum ExitCode {
     Usage = 2,
     /// No counterpart came within the wait, or the server is full or shutting down: worth a retry later.
     NoCounterpart = 3,
+    /// The two secrets differ.
+    WrongSecret = 4,
+    /// The offer was declined, here or there.
+    Declined = 5,
+    /// The counterpart was lost midway: the same command on both sides goes on from there.
+    CutShort = 6,
     /// Ctrl-C or SIGTERM: 128 and the number of SIGINT, as shells have it.
     Interrupted = 130,
 }
@@ -23,7 +29,12 @@ pub(crate) enum ExitCode {
 impl ExitCode {
     /// The one for a call that failed like this.
     pub(crate) fn of(error: &Error) -> ExitCode {
+        use session::Error::{Cancelled, Declined, DeclinedHere, WrongSecret};
         match error {
+            Error::Session(WrongSecret) => ExitCode::WrongSecret,
+            Error::Session(Declined { .. } | DeclinedHere) => ExitCode::Declined,
+            error if error.is_cut_short() => ExitCode::CutShort,
+            Error::Session(Cancelled) => ExitCode::Interrupted,
             Error::Cancelled => ExitCode::Interrupted,
             Error::Code(_) | Error::NoTerminal { .. } | Error::UnsafeName { .. } => ExitCode::Usage,
             error if error.is_worth_a_retry() => ExitCode::NoCounterpart,

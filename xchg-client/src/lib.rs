@@ -1,21 +1,28 @@
 //! Uploads and downloads files through an xchg server.
 //!
 //! ```no_run
-//! use xchg_client::{Client, DownloadOptions, Key, Source, Target, UploadOptions};
+//! use xchg_client::files::{Destination, WalkOptions};
+//! use xchg_client::session::Secret;
+//! use xchg_client::{Client, Content, Key, ReceiveOptions, SendOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::new("example.org".parse()?);
-//! let key = Key::parse(b"stocks.txt")?;
-//! // Here: sends the file as soon as somebody downloads the key, and returns when it is in place there.
-//! client.upload(UploadOptions::new(key.clone(), Source::File("stocks.txt".into())), &mut ())?;
-//! // There: takes it as soon as somebody uploads the key.
-//! let target = Target::Path { path: "stocks.txt".into(), overwrite: false };
-//! client.download(DownloadOptions::new(key, target), &mut ())?;
+//! let key = Key::parse(b"stocks")?;
+//! let secret = || Secret::new("swordfish");
+//! // Here: sends the folder as soon as somebody receives under the key, and returns when it is on the disk there.
+//! let content = Content::Paths { paths: vec!["stocks".into()], walk: WalkOptions::default() };
+//! client.send(SendOptions::new(key.clone(), secret(), content), &mut ())?;
+//! // There: takes it as soon as somebody sends under the key, and only what is not there yet.
+//! let destination = Destination::Directory("downloads".into());
+//! client.receive(ReceiveOptions::new(key, secret(), destination), &mut ())?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Calls block. An [`Observer`] hears what goes on meanwhile, and a [`Cancel`] token ends it from another thread. Nothing is
+//! These transfers are sealed: encrypted from end to end, in realm sealed. [`Client::upload`] and [`Client::download`] move bare bytes
+//! in realm plain, where the counterpart may be curl, a browser or a classic client.
+//!
+//! Calls block. An [`Observer`], or [`SealedObserver`], hears what goes on meanwhile, and a [`Cancel`] token ends it from another thread. Nothing is
 //! printed, unless a [`prompt`] is asked for, and no signal is handled: that is the business of the program `xchg-client`, a
 //! thin layer around this.
 

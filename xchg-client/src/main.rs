@@ -1,28 +1,28 @@
 //! The program `xchg-client`: the command line, what is said on stderr, and the exit code. The work is the library's.
 
 mod cli;
+mod downloading;
 mod exit;
 mod manual;
+mod name;
 mod progress;
+mod questions;
 mod report;
 mod signals;
+mod uploading;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process;
 
 use clap::Parser;
-use xchg_client::prompt::Question;
-use xchg_client::{
-    Cancel, Client, DownloadOptions, Error, Key, Side, Source, Target, UploadOptions, key_for,
-};
+use xchg_client::{Cancel, Client, Error};
 
-use cli::{Cli, Command, Common, Download, Upload};
+use cli::{Cli, Command, Common};
 use exit::ExitCode;
-use progress::{Reporter, Tone};
+use progress::Tone;
 
-/// What a download asks for if the command line does not say it.
-const WHICH_KEY: Question =
-    Question { text: "Key: ", otherwise: "name the key: xchg-client download KEY" };
+/// The server that is used if nobody names one.
+pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:4980";
 
 fn main() -> process::ExitCode {
     let Cli { common, command } = Cli::parse();
@@ -44,8 +44,15 @@ fn main() -> process::ExitCode {
 
 fn run(common: Common, command: Command, tone: Tone) -> Result<(), Error> {
     match command {
-        Command::Upload(upload) => run_upload(client(common)?, upload, tone),
-        Command::Download(download) => run_download(client(common)?, download, tone),
+        // What must be asked for is asked while Ctrl-C still has its usual effect.
+        Command::Upload(upload) => {
+            let prepared = uploading::prepare(upload, &common.server, tone)?;
+            uploading::run(client(common)?, prepared, tone)
+        }
+        Command::Download(download) => {
+            let prepared = downloading::prepare(download)?;
+            downloading::run(client(common)?, prepared, tone)
+        }
         Command::Status => report::status(&client(common)?.status()?, tone),
         Command::Terminate => report::terminate(&client(common)?.terminate()?, tone),
         Command::Completions { shell } => manual::completions(shell),
@@ -53,7 +60,7 @@ fn run(common: Common, command: Command, tone: Tone) -> Result<(), Error> {
     }
 }
 
-/// A client that signals can interrupt.
+/// A client that signals stop.
 fn client(common: Common) -> Result<Client, Error> {
     let local = |source| Error::Local { what: "the handling of signals", source };
     let cancel = Cancel::new().map_err(local)?;
@@ -63,48 +70,6 @@ fn client(common: Common) -> Result<Client, Error> {
         Some(token) => client.token(token),
         None => client,
     })
-}
-
-fn run_upload(mut client: Client, upload: Upload, tone: Tone) -> Result<(), Error> {
-    let Upload { file, key, pace, transfer } = upload;
-    let key = match key {
-        Some(key) => key,
-        None => key_for(&file)?,
-    };
-    let source = if is_dash(&file) { Source::Stdin } else { Source::File(file) };
-    if let Some(bytes) = transfer.buffer_size {
-        client = client.buffer_bytes(bytes);
-    }
-    let mut reporter = Reporter::new(tone, Side::Upload, &key);
-    let mut options = UploadOptions::new(key, source);
-    options.wait = transfer.wait;
-    options.pace = pace;
-    options.rate_limit = transfer.limit_rate;
-    let summary = client.upload(options, &mut reporter)?;
-    reporter.done(&summary);
-    Ok(())
-}
-
-fn run_download(mut client: Client, download: Download, tone: Tone) -> Result<(), Error> {
-    let Download { key, output, overwrite, transfer } = download;
-    let key = match key {
-        Some(key) => key,
-        None => WHICH_KEY.ask(|line| Key::parse(line.trim().as_bytes()))?,
-    };
-    let target = match output {
-        Some(path) if is_dash(&path) => Target::Stdout,
-        path => Target::Path { path: path.unwrap_or(PathBuf::from(".")), overwrite },
-    };
-    if let Some(bytes) = transfer.buffer_size {
-        client = client.buffer_bytes(bytes);
-    }
-    let mut reporter = Reporter::new(tone, Side::Download, &key);
-    let mut options = DownloadOptions::new(key, target);
-    options.wait = transfer.wait;
-    options.rate_limit = transfer.limit_rate;
-    let summary = client.download(options, &mut reporter)?;
-    reporter.done(&summary);
-    Ok(())
 }
 
 fn is_dash(path: &Path) -> bool {

@@ -1,20 +1,20 @@
 //! Telling the person, or the program, at stderr what goes on.
 
+mod sealed;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
+use xchg_client::code::Paper;
 use xchg_client::terminal::escape;
 use xchg_client::{
-    Address, CounterpartDialect, Error, Key, Matched, Observer, Side, Summary, Waiting,
+    Address, Code, CounterpartDialect, Error, Key, Matched, Observer, Side, Summary, Waiting,
 };
 
 use crate::exit::ExitCode;
-
-/// The least time between two progress events.
-const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How much is told, and to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,24 +35,48 @@ pub(crate) struct Reporter {
     length: Option<u64>,
     bar: Option<ProgressBar>,
     last_event: Instant,
+    /// The least time between two progress events.
+    interval: Duration,
+    /// What a sealed transfer has told so far.
+    sealed: Option<sealed::Story>,
 }
 
 /// What is told as JSON. Documented in the help, and stable.
 #[derive(Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
+#[serde(tag = "event", rename_all = "kebab-case")]
 enum Event<'a> {
+    Code { code: &'a str, command: &'a str },
     Connecting { server: String },
     Waiting { side: &'a str, key: &'a str, elsewhere: Option<&'a str> },
     Matched { counterpart: &'a str, length: Option<u64> },
+    Manifest { entries: usize, files: usize, bytes: u64, names: &'a [String] },
+    Decision { accepted: bool, resumed: u64 },
     Progress { bytes: u64, length: Option<u64> },
-    Done { bytes: u64, seconds: f64, receipt: bool, path: Option<&'a str> },
+    EntryDone { index: usize, path: &'a str },
+    Retrying { error: &'a str, seconds: f64 },
+    Done { bytes: u64, moved: u64, seconds: f64, receipt: bool, path: Option<&'a str> },
     Failed { exit_code: u8, error: &'a str },
 }
 
 impl Reporter {
     pub(crate) fn new(tone: Tone, side: Side, key: &Key) -> Reporter {
         let key = String::from_utf8_lossy(key.as_bytes()).into_owned();
-        Reporter { tone, side, key, length: None, bar: None, last_event: Instant::now() }
+        Reporter {
+            tone,
+            side,
+            key,
+            length: None,
+            bar: None,
+            last_event: Instant::now(),
+            interval: Duration::from_secs(1),
+            sealed: None,
+        }
+    }
+
+    /// Tells the progress no more often than that.
+    pub(crate) fn every(mut self, interval: Duration) -> Reporter {
+        self.interval = interval;
+        self
     }
 
     /// The last word of a transfer that is done.
@@ -72,10 +96,31 @@ impl Reporter {
             }
             Tone::Json => emit(&Event::Done {
                 bytes: summary.bytes,
+                moved: summary.bytes,
                 seconds: summary.elapsed.as_secs_f64(),
                 receipt: has_receipt(summary),
                 path: path.as_deref(),
             }),
+        }
+    }
+
+    fn show_bar(&mut self) {
+        let shown = self.tone == Tone::Human && io::stderr().is_terminal();
+        self.bar = shown.then(|| bar(self.length));
+    }
+
+    /// Why a counterpart that is there will not be met.
+    fn mismatch(&self) -> String {
+        let (key, counterpart) = (escape(&self.key), with_article(!self.side));
+        match self.sealed {
+            Some(_) => format!(
+                "note: {counterpart} of {key} waits for a plain transfer, with --plain, a browser or curl; \
+                 you will not meet unless both use --plain or neither does"
+            ),
+            None => format!(
+                "note: {counterpart} of {key} waits for a sealed transfer, without --plain; \
+                 you will not meet unless both use --plain or neither does"
+            ),
         }
     }
 
@@ -98,7 +143,31 @@ pub(crate) fn failed(tone: Tone, error: &Error, code: ExitCode) {
     match tone {
         Tone::Json => emit(&Event::Failed { exit_code: code as u8, error: &text }),
         Tone::Quiet | Tone::Human if error.is_broken_pipe() => {}
-        Tone::Quiet | Tone::Human => say(&format!("xchg-client: {}", escape(&text))),
+        Tone::Quiet | Tone::Human => {
+            say(&format!("xchg-client: {}", escape(&text)));
+            if code == ExitCode::CutShort {
+                say(
+                    "xchg-client: run the same command again, on both sides; what arrived is not sent again",
+                );
+            }
+        }
+    }
+}
+
+/// Tells the code that was made up, even to those who want to hear of nothing else.
+pub(crate) fn code(tone: Tone, code: &str, command: &str) {
+    match tone {
+        Tone::Quiet => say(code),
+        Tone::Human => say(&format!("the code is {code}; on the other machine:\n    {command}")),
+        Tone::Json => emit(&Event::Code { code, command }),
+    }
+}
+
+/// Draws the code for the camera of a phone. Programs draw for themselves.
+pub(crate) fn qr(tone: Tone, code: &Code) {
+    let paper = if io::stderr().is_terminal() { Paper::Terminal } else { Paper::Text };
+    if tone != Tone::Json {
+        say(code.qr(paper).trim_end_matches('\n'));
     }
 }
 
@@ -116,10 +185,8 @@ impl Observer for Reporter {
             Tone::Human => {
                 let (key, counterpart) = (escape(&self.key), with_article(!self.side));
                 say(&format!("waiting for {counterpart} of {key}"));
-                if let Some(realm) = elsewhere {
-                    say(&format!(
-                        "note: {counterpart} of {key} waits in the realm {realm}; you will not meet there"
-                    ));
+                if waiting.elsewhere.is_some() {
+                    say(&self.mismatch());
                 }
             }
             Tone::Json => {
@@ -135,7 +202,9 @@ impl Observer for Reporter {
             Tone::Quiet => {}
             Tone::Human => {
                 say(&format!("matched with {} ({counterpart})", with_article(!self.side)));
-                self.bar = io::stderr().is_terminal().then(|| bar(self.length));
+                if self.sealed.is_none() {
+                    self.show_bar();
+                }
             }
             Tone::Json => emit(&Event::Matched { counterpart, length: self.length }),
         }
@@ -145,7 +214,7 @@ impl Observer for Reporter {
         if let Some(bar) = &self.bar {
             bar.set_position(bytes);
         }
-        if self.tone == Tone::Json && self.last_event.elapsed() >= EVENT_INTERVAL {
+        if self.tone == Tone::Json && self.last_event.elapsed() >= self.interval {
             self.last_event = Instant::now();
             emit(&Event::Progress { bytes, length: self.length });
         }
@@ -181,9 +250,12 @@ fn bar(length: Option<u64>) -> ProgressBar {
     let (bar, template) = match length {
         Some(length) => (
             ProgressBar::new(length),
-            "{bar:30} {percent:>3}% of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+            "{bar:30} {percent:>3}% of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left {wide_msg}",
         ),
-        None => (ProgressBar::new_spinner(), "{spinner} {binary_bytes}, {binary_bytes_per_sec}"),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner} {binary_bytes}, {binary_bytes_per_sec} {wide_msg}",
+        ),
     };
     bar.with_style(ProgressStyle::with_template(template).expect("the templates are well-formed"))
 }

@@ -3,6 +3,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "whatever fails here is a failed test")]
 
+#[path = "support/rendezvous.rs"]
+mod rendezvous;
 mod support;
 
 use std::fs;
@@ -12,44 +14,13 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 
-use support::{Client, DEADLINE, names};
+use rendezvous::Rendezvous;
+use support::{DEADLINE, names};
 use tempfile::{TempDir, tempdir};
 use xchg_client::{
     Cancel, DownloadOptions, Error, Key, Matched, Observer, Source, Target, UploadOptions, Wait,
     Waiting,
 };
-use xchg_server::{Config, Server, ServerHandle};
-
-/// A running server and its address. It ends with the test.
-struct Rendezvous {
-    handle: ServerHandle,
-    address: String,
-}
-
-impl Rendezvous {
-    fn start() -> Rendezvous {
-        let listen = vec!["127.0.0.1:0".parse().unwrap()];
-        let config = Config { listen, workers: 2, ..Config::default() };
-        let handle = Server::bind(config).unwrap().start().unwrap();
-        let address = handle.addresses()[0].to_string();
-        Rendezvous { handle, address }
-    }
-
-    fn client(&self) -> xchg_client::Client {
-        xchg_client::Client::new(self.address.parse().unwrap())
-    }
-
-    /// Starts the program in `folder`.
-    fn run(&self, folder: &Path, args: &[&str]) -> Client {
-        Client::start(folder, &[args, &["--server", &self.address]].concat())
-    }
-}
-
-impl Drop for Rendezvous {
-    fn drop(&mut self) {
-        self.handle.cut();
-    }
-}
 
 fn folder_with(name: &str, content: &[u8]) -> TempDir {
     let folder = tempdir().unwrap();
@@ -70,8 +41,8 @@ fn a_file_arrives_whole_whoever_comes_first() {
         let payload = payload(len);
         let here = folder_with("stocks.bin", &payload);
         let there = tempdir().unwrap();
-        let upload = || server.run(here.path(), &["upload", "stocks.bin"]);
-        let download = || server.run(there.path(), &["download", "stocks.bin"]);
+        let upload = || server.run(here.path(), &["upload", "--plain", "stocks.bin"]);
+        let download = || server.run(there.path(), &["download", "--plain", "stocks.bin"]);
         let (upload, download) = if upload_first {
             let mut upload = upload();
             upload.wait_for("waiting for a downloader");
@@ -91,8 +62,8 @@ fn a_file_arrives_whole_whoever_comes_first() {
 #[test]
 fn a_pipeline_goes_through() {
     let server = Rendezvous::start();
-    let mut upload = server.run(Path::new("."), &["upload", "-", "--key", "pipe"]);
-    let download = server.run(Path::new("."), &["download", "pipe", "-o", "-"]);
+    let mut upload = server.run(Path::new("."), &["upload", "--plain", "-", "--key", "pipe"]);
+    let download = server.run(Path::new("."), &["download", "--plain", "pipe", "-o", "-"]);
     let payload = payload(3 << 20);
     for part in payload.chunks(100_000) {
         upload.feed(part);
@@ -109,8 +80,10 @@ fn small_buffers_pace_and_limits_change_nothing_about_the_payload() {
     let here = folder_with("f", &payload);
     let there = tempdir().unwrap();
     let options = ["--buffer-size", "2K", "--limit-rate", "200K"];
-    let upload = server.run(here.path(), &[&["upload", "f", "--pace", "1"], &options[..]].concat());
-    let download = server.run(there.path(), &[&["download", "f"], &options[..]].concat());
+    let upload = server
+        .run(here.path(), &[&["upload", "--plain", "f", "--pace", "1"], &options[..]].concat());
+    let download =
+        server.run(there.path(), &[&["download", "--plain", "f"], &options[..]].concat());
     upload.finish().expect(0, "");
     download.finish().expect(0, "");
     assert!(fs::read(there.path().join("f")).unwrap() == payload);
@@ -120,7 +93,7 @@ fn small_buffers_pace_and_limits_change_nothing_about_the_payload() {
 fn nobody_within_the_wait_is_exit_code_3() {
     let server = Rendezvous::start();
     for wait in ["0", "0.05"] {
-        let args = ["download", "k", "-o", "-", "--wait", wait];
+        let args = ["download", "--plain", "k", "-o", "-", "--wait", wait];
         server.run(Path::new("."), &args).finish().expect(3, "timed-out");
     }
 }
@@ -128,7 +101,7 @@ fn nobody_within_the_wait_is_exit_code_3() {
 #[test]
 fn terminate_releases_those_who_wait() {
     let server = Rendezvous::start();
-    let mut waiting = server.run(Path::new("."), &["download", "k", "-o", "-"]);
+    let mut waiting = server.run(Path::new("."), &["download", "--plain", "k", "-o", "-"]);
     waiting.wait_for("waiting");
     let finished = server.run(Path::new("."), &["status", "--json"]).finish().expect(0, "");
     let report: serde_json::Value = serde_json::from_slice(&finished.stdout).unwrap();
@@ -144,8 +117,8 @@ fn terminate_releases_those_who_wait() {
 fn an_interrupted_download_fails_for_the_uploader_too() {
     let server = Rendezvous::start();
     let there = tempdir().unwrap();
-    let mut upload = server.run(Path::new("."), &["upload", "-", "--key", "k"]);
-    let mut download = server.run(there.path(), &["download", "k"]);
+    let mut upload = server.run(Path::new("."), &["upload", "--plain", "-", "--key", "k"]);
+    let mut download = server.run(there.path(), &["download", "--plain", "k"]);
     upload.feed(b"so far");
     download.wait_for("matched");
     download.signal(rustix::process::Signal::INT);
@@ -158,8 +131,8 @@ fn an_interrupted_download_fails_for_the_uploader_too() {
 fn an_uploader_that_is_killed_is_no_shorter_file() {
     let server = Rendezvous::start();
     let there = tempdir().unwrap();
-    let mut upload = server.run(Path::new("."), &["upload", "-", "--key", "k"]);
-    let mut download = server.run(there.path(), &["download", "k"]);
+    let mut upload = server.run(Path::new("."), &["upload", "--plain", "-", "--key", "k"]);
+    let mut download = server.run(there.path(), &["download", "--plain", "k"]);
     upload.feed(b"so far");
     download.wait_for("matched");
     upload.wait_for("matched");
@@ -174,7 +147,7 @@ fn classic_peers_exchange_with_ours() {
     let payload = payload(2 << 20);
     let here = folder_with("classic", &payload);
 
-    let upload = server.run(here.path(), &["upload", "classic"]);
+    let upload = server.run(here.path(), &["upload", "--plain", "classic"]);
     let mut classic = TcpStream::connect(&server.address).unwrap();
     classic.set_read_timeout(Some(DEADLINE)).unwrap();
     classic.write_all(b"Gclassic\0").unwrap();
@@ -184,7 +157,7 @@ fn classic_peers_exchange_with_ours() {
     assert!(received == payload);
     upload.finish().expect(0, "the downloader's connection took it");
 
-    let download = server.run(here.path(), &["download", "classic", "-o", "copy"]);
+    let download = server.run(here.path(), &["download", "--plain", "classic", "-o", "copy"]);
     let mut classic = TcpStream::connect(&server.address).unwrap();
     classic.write_all(b"Pclassic\0").unwrap();
     classic.write_all(&payload).unwrap();

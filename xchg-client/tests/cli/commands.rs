@@ -117,8 +117,8 @@ fn the_environment_names_server_and_token() {
 fn the_help_shows_the_contract_with_scripts() {
     for (args, parts) in [
         (&["--help"][..], &["Exit codes:", "130  interrupted", "127.0.0.1:4980"][..]),
-        (&["upload", "--help"], &["Exit codes:", r#"{"event":"waiting""#, "--pace"]),
-        (&["download", "--help"], &["Exit codes:", r#"{"event":"done""#, "--overwrite"]),
+        (&["upload", "--plain", "--help"], &["Exit codes:", r#"{"event":"waiting""#, "--pace"]),
+        (&["download", "--plain", "--help"], &["Exit codes:", r#"{"event":"done""#, "--overwrite"]),
     ] {
         let finished = Client::start(Path::new("."), args).finish().expect(0, "");
         let help = String::from_utf8(finished.stdout).unwrap();
@@ -132,15 +132,16 @@ fn the_help_shows_the_contract_with_scripts() {
 fn an_unreadable_command_line_exits_2_and_says_why() {
     for (args, why) in [
         (&[][..], "Usage"),
-        (&["upload"], "FILE"),
-        (&["upload", "-"], "--key"),
-        (&["upload", "f", "--key", ""], "key is 0 bytes long; use 1 to 255"),
-        (&["download"], "no terminal to ask at; name the key: xchg-client download KEY"),
-        (&["download", &"k".repeat(256)], "key is 256 bytes long; use 1 to 255"),
-        (&["download", "k", "--wait", "-2"], "-1 to wait for ever"),
-        (&["download", "k", "--buffer-size", "1G"], "with K or M behind it"),
-        (&["download", "k", "--buffer-size", "65M"], "choose from 1K to 64M"),
-        (&["download", "k", "--limit-rate", "0"], "nothing moves"),
+        (&["upload"], "PATH"),
+        (&["upload", "--plain"], "PATH"),
+        (&["upload", "--plain", "-"], "--key"),
+        (&["upload", "--plain", "f", "--key", ""], "key is 0 bytes long; use 1 to 255"),
+        (&["download"], "no terminal to ask at; name it: xchg-client download KEY"),
+        (&["download", "--plain", &"k".repeat(256)], "key is 256 bytes long; use 1 to 255"),
+        (&["download", "--plain", "k", "--wait", "-2"], "-1 to wait for ever"),
+        (&["download", "--plain", "k", "--buffer-size", "1G"], "with K or M behind it"),
+        (&["download", "--plain", "k", "--buffer-size", "65M"], "choose from 1K to 64M"),
+        (&["download", "--plain", "k", "--limit-rate", "0"], "nothing moves"),
         (&["status", "--server", "http://host"], "1 to 65535"),
         (&["status", "--connect-timeout", "0"], "write seconds"),
         (&["status", "--token", ""], "a token has 1 to 255 bytes"),
@@ -194,7 +195,7 @@ fn a_unix_socket_is_an_address_too() {
         peer.send_payload(b"over a unix socket");
         assert_eq!(peer.read(9), crate::server::receipt(0, 18));
     });
-    let args = ["download", "k", "--server", &server.address, "-o", "-"];
+    let args = ["download", "--plain", "k", "--server", &server.address, "-o", "-"];
     let finished = Client::start(folder.path(), &args).finish().expect(0, "done: 18 B");
     assert_eq!(finished.stdout, b"over a unix socket");
     server.finish();

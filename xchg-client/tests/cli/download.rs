@@ -14,7 +14,8 @@ use crate::support::{Client, Finished, command, names};
 fn download(options: &[&str], script: impl FnOnce(Peer) + Send + 'static) -> (Finished, TempDir) {
     let folder = tempdir().unwrap();
     let server = Server::run(script);
-    let args = [&["download", "stocks.txt", "--server", &server.address], options].concat();
+    let args =
+        [&["download", "--plain", "stocks.txt", "--server", &server.address], options].concat();
     let finished = Client::start(folder.path(), &args).finish();
     server.finish();
     (finished, folder)
@@ -33,7 +34,7 @@ fn a_file_is_in_place_before_the_receipt_says_so() {
         assert_eq!(peer.read(9), receipt(0, 5));
         assert_eq!(fs::read(path).unwrap(), b"seven");
     });
-    let args = ["download", "some/folder/stocks.txt", "--server", &server.address];
+    let args = ["download", "--plain", "some/folder/stocks.txt", "--server", &server.address];
     let finished = Client::start(folder.path(), &args).finish().expect(0, "done: 5 B in ");
     assert!(finished.stderr[2].ends_with("; it is in stocks.txt"), "{finished:?}");
     assert_eq!(names(folder.path()), ["stocks.txt"]);
@@ -135,7 +136,7 @@ fn nothing_is_overwritten_unasked_and_that_is_said_before_connecting() {
     fs::write(folder.path().join("stocks.txt"), "old").unwrap();
     for options in [&[][..], &["-o", "stocks.txt"], &["-o", "."]] {
         let nowhere = nowhere();
-        let args = [&["download", "stocks.txt", "--server", &nowhere], options].concat();
+        let args = [&["download", "--plain", "stocks.txt", "--server", &nowhere], options].concat();
         let part = "stocks.txt` exists; use --overwrite, or another name with -o";
         Client::start(folder.path(), &args).finish().expect(1, part);
     }
@@ -153,7 +154,7 @@ fn a_file_that_appears_meanwhile_is_not_overwritten_either() {
         peer.send_payload(b"seven");
         assert_eq!(peer.read(9), receipt(1, 5));
     });
-    let args = ["download", "stocks.txt", "--server", &server.address];
+    let args = ["download", "--plain", "stocks.txt", "--server", &server.address];
     Client::start(folder.path(), &args).finish().expect(1, "`stocks.txt` exists");
     server.finish();
     assert_eq!(fs::read(path).unwrap(), b"somebody else's");
@@ -172,7 +173,8 @@ fn overwrite_replaces_the_old_file_only_when_the_new_one_is_whole() {
             peer.socket.shutdown(std::net::Shutdown::Write).unwrap();
             peer.read_to_end();
         });
-        let args = ["download", "stocks.txt", "--overwrite", "--server", &server.address];
+        let args =
+            ["download", "--plain", "stocks.txt", "--overwrite", "--server", &server.address];
         Client::start(folder.path(), &args).finish().expect(code, "");
         server.finish();
         assert_eq!(fs::read(path).unwrap(), content);
@@ -188,7 +190,8 @@ fn an_output_folder_takes_the_file_under_the_keys_name() {
         peer.send_payload(b"seven");
         peer.read(9);
     });
-    let args = ["download", "../stocks.txt", "-o", "in", "--json", "--server", &server.address];
+    let args =
+        ["download", "--plain", "../stocks.txt", "-o", "in", "--json", "--server", &server.address];
     let finished = Client::start(folder.path(), &args).finish();
     server.finish();
     assert_eq!(names(&folder.path().join("in")), ["stocks.txt"]);
@@ -206,7 +209,7 @@ fn a_target_that_cannot_be_is_refused_before_connecting() {
         (&["-o", "in", "--overwrite"], "cannot write `in/stocks.txt`"),
     ] {
         let nowhere = nowhere();
-        let args = [&["download", "stocks.txt", "--server", &nowhere], options].concat();
+        let args = [&["download", "--plain", "stocks.txt", "--server", &nowhere], options].concat();
         Client::start(folder.path(), &args).finish().expect(1, part);
     }
 }
@@ -215,7 +218,7 @@ fn a_target_that_cannot_be_is_refused_before_connecting() {
 fn a_key_that_is_no_safe_name_demands_one() {
     for key in ["..", "a/..", "folder/", "bell\u{7}", "\u{202e}txt.exe"] {
         let part = "is no safe file name; name the file yourself: -o FILE";
-        let args = ["download", key, "--server", &nowhere()];
+        let args = ["download", "--plain", key, "--server", &nowhere()];
         Client::start(tempdir().unwrap().path(), &args).finish().expect(2, part);
     }
 }
@@ -254,7 +257,7 @@ fn a_gone_reader_of_stdout_ends_the_download_quietly() {
     });
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let args = ["download", "k", "-o", "-", "--server", &server.address];
+    let args = ["download", "--plain", "k", "-o", "-", "--server", &server.address];
     let mut command = command(Path::new("."), &args);
     let child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
     let output = child.wait_with_output().unwrap();

@@ -18,8 +18,10 @@ fn a_waiting_peer_withdraws() {
             peer.wait();
             assert_eq!(peer.read_to_end().0, b"");
         });
-        let mut client =
-            Client::start(folder.path(), &["download", "k", "--server", &server.address]);
+        let mut client = Client::start(
+            folder.path(),
+            &["download", "--plain", "k", "--server", &server.address],
+        );
         client.wait_for("waiting");
         client.signal(signal);
         client.finish().expect(130, "xchg-client: interrupted");
@@ -42,7 +44,8 @@ fn a_download_leaves_nothing_and_tells_the_uploader() {
         let (said, _) = peer.read_to_end();
         assert!(said.is_empty() || said[0] == 1, "{said:?}");
     });
-    let client = Client::start(folder.path(), &["download", "k", "--server", &server.address]);
+    let client =
+        Client::start(folder.path(), &["download", "--plain", "k", "--server", &server.address]);
     wait.recv_timeout(DEADLINE).unwrap();
     client.signal(Signal::INT);
     client.finish().expect(130, "interrupted");
@@ -70,7 +73,10 @@ fn an_upload_ends_in_a_reset_and_not_in_a_shorter_payload() {
             let (bytes, is_clean) = peer.read_to_end();
             assert!(!is_clean, "{} bytes", bytes.len());
         });
-        let client = Client::start(folder.path(), &["upload", "big", "--server", &server.address]);
+        let client = Client::start(
+            folder.path(),
+            &["upload", "--plain", "big", "--server", &server.address],
+        );
         wait.recv_timeout(DEADLINE).unwrap();
         client.signal(signal);
         let code = client.finish().code;
@@ -87,7 +93,7 @@ fn an_upload_of_an_idle_stdin_ends_at_once() {
         let (bytes, is_clean) = peer.read_to_end();
         assert_eq!((&bytes[..], is_clean), (&b""[..], false));
     });
-    let args = ["upload", "-", "--key", "k", "--server", &server.address];
+    let args = ["upload", "--plain", "-", "--key", "k", "--server", &server.address];
     let mut client = Client::start(Path::new("."), &args);
     client.wait_for("matched");
     client.signal(Signal::TERM);
@@ -106,8 +112,17 @@ fn a_pause_is_interrupted_too() {
         midway.send(()).unwrap();
         peer.read_to_end();
     });
-    let args =
-        ["upload", "f", "--pace", "3600000", "--buffer-size", "1K", "--server", &server.address];
+    let args = [
+        "upload",
+        "--plain",
+        "f",
+        "--pace",
+        "3600000",
+        "--buffer-size",
+        "1K",
+        "--server",
+        &server.address,
+    ];
     let client = Client::start(folder.path(), &args);
     wait.recv_timeout(DEADLINE).unwrap();
     client.signal(Signal::INT);

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "whatever fails here is a failed test")]
 
+#[cfg(target_os = "linux")]
+#[path = "../support/rendezvous.rs"]
+mod rendezvous;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -116,12 +116,14 @@ fn a_download_without_a_key_asks_for_it() {
         peer.send_payload(b"seven");
         assert_eq!(peer.read(9), receipt(0, 5));
     });
-    let mut terminal =
-        Terminal::run(&command(folder.path(), &["download", "--server", &server.address]));
-    terminal.wait_for("Key: ");
+    let mut terminal = Terminal::run(&command(
+        folder.path(),
+        &["download", "--plain", "--server", &server.address],
+    ));
+    terminal.wait_for("key: ");
     terminal.press("\r");
     terminal.wait_for("key is 0 bytes long; use 1 to 255");
-    terminal.wait_for("Key: ");
+    terminal.wait_for("key: ");
     terminal.press("12342-fabr\tlen\x08m\tor\tb\t\r");
     terminal.wait_for("it is in 12342-fabric-lemon-orbit");
     assert_eq!(terminal.finish().0, Some(0));
@@ -131,9 +133,9 @@ fn a_download_without_a_key_asks_for_it() {
 #[test]
 fn leaving_a_question_is_an_interruption() {
     for key in ["\x03", "\x04"] {
-        let arguments = ["download", "--server", &nowhere()];
+        let arguments = ["download", "--plain", "--server", &nowhere()];
         let mut terminal = Terminal::run(&command(Path::new("."), &arguments));
-        terminal.wait_for("Key: ");
+        terminal.wait_for("key: ");
         terminal.press(key);
         let (code, shown) = terminal.finish();
         assert_eq!(code, Some(130), "{shown}");
@@ -142,10 +144,72 @@ fn leaving_a_question_is_an_interruption() {
 
 #[test]
 fn a_terminal_that_cannot_edit_is_none_for_a_key() {
-    let mut program = command(Path::new("."), &["download", "--server", &nowhere()]);
+    let mut program = command(Path::new("."), &["download", "--plain", "--server", &nowhere()]);
     let (code, shown) = Terminal::run(program.env("TERM", "dumb")).finish();
     assert_eq!(code, Some(2), "{shown}");
-    assert!(shown.contains("no terminal to ask at; name the key"), "{shown}");
+    assert!(shown.contains("no terminal to ask at; name it"), "{shown}");
+}
+
+#[test]
+fn an_offer_is_shown_and_may_be_declined() {
+    use crate::rendezvous::Rendezvous;
+    for (answer, code) in [("maybe", 5), ("y", 0), ("", 0)] {
+        let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
+        std::fs::write(here.path().join("stocks.txt"), "seven").unwrap();
+        let server = Rendezvous::start();
+        let upload = server.run(here.path(), &["upload", "stocks.txt"]);
+        let arguments = ["download", "stocks.txt", "--server", &server.address];
+        let mut terminal = Terminal::run(&command(there.path(), &arguments));
+        terminal.wait_for("offered: 1 file, 5 B in all");
+        terminal.wait_for("Accept? [Y/n]");
+        terminal.press(&format!("{answer}\r"));
+        if answer == "maybe" {
+            terminal.wait_for("answer y or n");
+            terminal.wait_for("Accept? [Y/n]");
+            // Ctrl-U deletes what was typed.
+            terminal.press("\x15n\r");
+        }
+        assert_eq!(terminal.finish().0, Some(code));
+        upload.finish().expect(code, if code == 0 { "has it" } else { "the person there said no" });
+        assert_eq!(there.path().join("stocks.txt").exists(), code == 0);
+    }
+}
+
+#[test]
+fn a_text_cannot_do_anything_to_the_terminal() {
+    use crate::rendezvous::Rendezvous;
+    let folder = tempdir().unwrap();
+    let server = Rendezvous::start();
+    let text = "two\nlines, \u{1b}[31mred\u{7}";
+    let upload = server.run(folder.path(), &["upload", "--text", text, "--key", "note"]);
+    let arguments = ["download", "note", "--yes", "--server", &server.address];
+    let (code, shown) = Terminal::run(&command(folder.path(), &arguments)).finish();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("two\r\nlines, \\u{1b}[31mred\\u{7}"), "{shown}");
+    assert!(!shown.contains("\u{1b}[31m") && !shown.contains('\u{7}'), "{shown}");
+    upload.finish().expect(0, "");
+}
+
+#[test]
+fn a_secret_is_asked_for_on_both_sides() {
+    use crate::rendezvous::Rendezvous;
+    let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
+    std::fs::write(here.path().join("f"), "seven").unwrap();
+    let server = Rendezvous::start();
+    let upload = ["upload", "f", "--ask-secret", "--server", &server.address];
+    let download = ["download", "f:", "--yes", "--server", &server.address];
+    let mut peers = [(here.path(), &upload), (there.path(), &download)]
+        .map(|(folder, arguments)| Terminal::run(&command(folder, arguments)));
+    for peer in &mut peers {
+        peer.wait_for("Secret: ");
+        peer.wait_for_silence();
+        peer.press("swordfish\r");
+    }
+    for peer in peers {
+        let (code, shown) = peer.finish();
+        assert_eq!(code, Some(0), "{shown}");
+        assert!(!shown.contains("sword"), "{shown}");
+    }
 }
 
 /// Says that this process is the program at the terminal, of the test with the same name.

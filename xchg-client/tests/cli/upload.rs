@@ -18,7 +18,8 @@ fn upload(
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("stocks.txt"), payload).unwrap();
     let server = Server::run(script);
-    let args = [&["upload", "stocks.txt", "--server", &server.address], options].concat();
+    let args =
+        [&["upload", "--plain", "stocks.txt", "--server", &server.address], options].concat();
     let finished = Client::start(folder.path(), &args).finish();
     server.finish();
     finished
@@ -153,7 +154,7 @@ fn a_file_that_changes_while_it_is_sent_is_never_whole_for_anybody() {
                 let ended = peer.socket.take_error().unwrap();
                 assert!(bytes.len() + 100 < 64 << 20, "{} bytes and {ended:?}", bytes.len());
             });
-            let args = ["upload", "log", "--server", &server.address];
+            let args = ["upload", "--plain", "log", "--server", &server.address];
             let part = "`log` changed while it was being sent";
             Client::start(folder.path(), &args).finish().expect(1, part);
             server.finish();
@@ -172,7 +173,7 @@ fn stdin_is_sent_as_it_comes_and_needs_no_end_to_begin() {
         assert_eq!(peer.read_payload(), b" and more");
         peer.send(&receipt(0, 14));
     });
-    let args = ["upload", "-", "--key", "k", "--server", &server.address];
+    let args = ["upload", "--plain", "-", "--key", "k", "--server", &server.address];
     let mut client = Client::start(Path::new("."), &args);
     client.feed(b"first");
     arrived.recv_timeout(crate::support::DEADLINE).unwrap();
@@ -192,7 +193,7 @@ fn an_idle_stdin_does_not_hide_the_loss_of_the_downloader() {
             peer.match_native();
             peer.send(&word);
         });
-        let args = ["upload", "-", "--key", "k", "--server", &server.address];
+        let args = ["upload", "--plain", "-", "--key", "k", "--server", &server.address];
         let mut client = Client::start(Path::new("."), &args);
         client.wait_for("matched");
         client.finish().expect(1, part);
@@ -206,7 +207,7 @@ fn an_idle_stdin_does_not_hide_a_reset_in_raw_framing() {
         peer.match_with(CounterpartDialect::Classic, None);
         peer.reset();
     });
-    let args = ["upload", "-", "--key", "k", "--server", &server.address];
+    let args = ["upload", "--plain", "-", "--key", "k", "--server", &server.address];
     Client::start(Path::new("."), &args).finish().expect(1, "lost ");
     server.finish();
 }
@@ -223,7 +224,8 @@ fn a_named_pipe_is_read_to_its_end() {
         assert_eq!(peer.read_payload(), b"from a pipe");
         peer.send(&receipt(0, 11));
     });
-    let client = Client::start(folder.path(), &["upload", "pipe", "--server", &server.address]);
+    let client =
+        Client::start(folder.path(), &["upload", "--plain", "pipe", "--server", &server.address]);
     fs::write(&pipe, "from a pipe").unwrap();
     client.finish().expect(0, "done: 11 B");
     server.finish();
@@ -239,7 +241,7 @@ fn what_cannot_be_sent_is_said_before_connecting() {
         ("sub/", "is a folder"),
         ("..", "`..` is a folder"),
     ] {
-        let args = ["upload", file, "--server", &nowhere()];
+        let args = ["upload", "--plain", file, "--server", &nowhere()];
         Client::start(folder.path(), &args).finish().expect(1, part);
     }
 }

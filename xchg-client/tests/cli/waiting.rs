@@ -25,7 +25,7 @@ fn a_refusal_decides_the_exit_code_and_its_text_is_shown_escaped() {
         (RefusalCode::Other(77), 1),
     ] {
         let server = Server::run(move |mut peer| peer.refuse(code, "no\u{1b}[2J\u{202e}\nreally"));
-        let args = ["download", "k", "-o", "-", "--server", &server.address];
+        let args = ["download", "--plain", "k", "-o", "-", "--server", &server.address];
         let shown = format!(
             "xchg-client: the server refuses ({}): no\\u{{1b}}[2J\\u{{202e}}\\nreally",
             code.as_str()
@@ -51,7 +51,7 @@ fn the_greeting_says_all_that_was_asked_for() {
     });
     let path = folder.path().join("stocks.txt");
     let args = [
-        &["upload", path.to_str().unwrap(), "--wait", "1.5", "--buffer-size", "64K"][..],
+        &["upload", "--plain", path.to_str().unwrap(), "--wait", "1.5", "--buffer-size", "64K"][..],
         &["--token", "sesame", "--server", &server.address],
     ];
     Client::start(Path::new("."), &args.concat()).finish().expect(3, "nobody came");
@@ -67,7 +67,7 @@ fn without_options_a_peer_waits_for_ever_and_asks_for_nothing_more() {
         assert_eq!((offer.wait, offer.length, offer.buffer_bytes), (Wait::Forever, None, None));
         peer.refuse(RefusalCode::Busy, "");
     });
-    let args = ["download", "k", "-o", "-", "--server", &server.address];
+    let args = ["download", "--plain", "k", "-o", "-", "--server", &server.address];
     Client::start(Path::new("."), &args).finish().expect(3, "");
     server.finish();
 }
@@ -88,7 +88,7 @@ fn heartbeats_and_unknown_answers_are_passed_over() {
         peer.send(&rest[2..]);
         assert_eq!(peer.read(9), receipt(0, 7));
     });
-    let args = ["download", "a/stocks.txt", "-o", "-", "--server", &server.address];
+    let args = ["download", "--plain", "a/stocks.txt", "-o", "-", "--server", &server.address];
     let finished = Client::start(Path::new("."), &args).finish();
     let finished = finished.expect(0, "waiting for an uploader of a/stocks.txt");
     assert_eq!(finished.stdout, b"payload");
@@ -105,8 +105,8 @@ fn a_counterpart_in_another_realm_is_mentioned() {
         peer.answer(&Answer::Waiting(waiting));
         peer.refuse(RefusalCode::TimedOut, "nobody came");
     });
-    let args = ["download", "k", "-o", "-", "--server", &server.address];
-    let part = "an uploader of k waits in the realm sealed";
+    let args = ["download", "--plain", "k", "-o", "-", "--server", &server.address];
+    let part = "an uploader of k waits for a sealed transfer, without --plain";
     Client::start(Path::new("."), &args).finish().expect(3, part);
     server.finish();
 }
@@ -117,7 +117,7 @@ fn a_server_lost_while_waiting_is_an_error() {
         peer.wait();
         peer.answer(&Answer::Heartbeat);
     });
-    let args = ["download", "k", "-o", "-", "--server", &server.address];
+    let args = ["download", "--plain", "k", "-o", "-", "--server", &server.address];
     let part = format!(
         "lost {} before a counterpart came; check that it is an xchg server, and try again: \
          the connection was closed",
@@ -143,7 +143,7 @@ fn something_else_than_an_xchg_server_is_recognised() {
             // Having heard the peer out, so that the close is no reset.
             drop(crate::server::Peer::greeted(socket));
         });
-        let args = ["download", "k", "-o", "-", "--server", &server.address];
+        let args = ["download", "--plain", "k", "-o", "-", "--server", &server.address];
         Client::start(Path::new("."), &args).finish().expect(1, part);
         server.finish();
     }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -30,7 +30,10 @@ pub(crate) struct Finished {
 /// The program in `folder`, with nothing in its environment that changes what it does.
 pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xchg-client"));
-    command.args(args).current_dir(folder).env_remove("XCHG_SERVER").env_remove("XCHG_TOKEN");
+    command.args(args).current_dir(folder);
+    for variable in ["XCHG_SERVER", "XCHG_TOKEN", "XCHG_SECRET"] {
+        command.env_remove(variable);
+    }
     command
 }
 
@@ -88,6 +91,30 @@ impl Client {
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for a line on stderr about which `is_it`; `None` if the program ends before.
+    #[allow(dead_code, reason = "not every crate of tests needs it")]
+    pub(crate) fn find_line(&mut self, mut is_it: impl FnMut(&str) -> bool) -> Option<String> {
+        loop {
+            match self.stderr.recv_timeout(DEADLINE) {
+                Ok(line) => {
+                    let found = is_it(&line);
+                    self.seen.push(line);
+                    if found {
+                        return self.seen.last().cloned();
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => panic!("nothing new after {:?}", self.seen),
+            }
+        }
+    }
+
+    /// Kills the program as nothing can prevent it.
+    #[allow(dead_code, reason = "not every crate of tests needs it")]
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
     }
 
     /// Waits for the program's end.

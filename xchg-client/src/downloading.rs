@@ -1,0 +1,151 @@
+//! The command `download`.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use xchg_client::files::{Destination, Existing, NamePolicy, PlaceOptions};
+use xchg_client::session::Received;
+use xchg_client::terminal::escape;
+use xchg_client::{Client, DownloadOptions, Error, ReceiveOptions, Retry, Side, Target};
+
+use crate::cli::Download;
+use crate::is_dash;
+use crate::name::Name;
+use crate::progress::{Reporter, Tone};
+
+/// What to download, with all that had to be asked for.
+pub(crate) struct Prepared {
+    download: Download,
+    name: Name,
+}
+
+/// Finds key and secret.
+pub(crate) fn prepare(mut download: Download) -> Result<Prepared, Error> {
+    let name = Name::of_download(download.key.take(), &download.transfer)?;
+    Ok(Prepared { download, name })
+}
+
+pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<(), Error> {
+    let Prepared { download, name } = prepared;
+    if let Some(bytes) = download.transfer.buffer_size {
+        client = client.buffer_bytes(bytes);
+    }
+    let reporter = Reporter::new(tone, Side::Download, &name.key);
+    let reporter = reporter.every(download.transfer.progress_interval);
+    match download.transfer.plain {
+        true => plain(&client, download, name, reporter),
+        false => {
+            let asks = !download.yes && tone != Tone::Json;
+            sealed(&client, download, name, reporter.sealed(asks))
+        }
+    }
+}
+
+fn plain(
+    client: &Client,
+    download: Download,
+    name: Name,
+    mut reporter: Reporter,
+) -> Result<(), Error> {
+    let Download { output, overwrite, transfer, .. } = download;
+    let target = match output {
+        Some(path) if is_dash(&path) => Target::Stdout,
+        path => Target::Path { path: path.unwrap_or(PathBuf::from(".")), overwrite },
+    };
+    let mut options = DownloadOptions::new(name.key, target);
+    options.wait = transfer.wait;
+    options.rate_limit = transfer.limit_rate;
+    let summary = client.download(options, &mut reporter)?;
+    reporter.done(&summary);
+    Ok(())
+}
+
+fn sealed(
+    client: &Client,
+    download: Download,
+    name: Name,
+    mut reporter: Reporter,
+) -> Result<(), Error> {
+    let place = PlaceOptions {
+        existing: match (download.overwrite, download.rename) {
+            (true, _) => Existing::Overwrite,
+            (_, true) => Existing::Rename,
+            _ => Existing::Refuse,
+        },
+        names: if download.fix_names { NamePolicy::Replace } else { NamePolicy::Refuse },
+        resume: !download.no_resume,
+    };
+    let output = download.output.unwrap_or(PathBuf::from("."));
+    let mut writer = writer_for(&output)?;
+    let destination = match &mut writer {
+        Some(writer) => Destination::Writer(writer),
+        None if is_folder(&output) => Destination::Directory(output.clone()),
+        None => Destination::File(output.clone()),
+    };
+    let mut options = ReceiveOptions::new(name.key, name.secret, destination);
+    options.place = place;
+    options.wait = download.transfer.wait;
+    options.retry = download.transfer.retries().then(Retry::default);
+    options.rate_limit = download.transfer.limit_rate;
+    let received = client.receive(options, &mut reporter)?;
+    let path = writer.is_none().then_some(output.as_path());
+    reporter.received(&received, path);
+    show_text(&received)
+}
+
+/// Shows a text that was sent as such. On a terminal, nothing in it can do harm.
+fn show_text(received: &Received) -> Result<(), Error> {
+    let Some(text) = &received.text else {
+        return Ok(());
+    };
+    let mut stdout = io::stdout().lock();
+    let shown = match stdout.is_terminal() {
+        true => text.split('\n').map(escape).collect::<Vec<_>>().join("\n") + "\n",
+        false => text.clone(),
+    };
+    let written = stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|source| Error::Target { path: None, source })
+}
+
+/// The standard output, a device or a named pipe: what is written to as it is.
+fn writer_for(output: &Path) -> Result<Option<File>, Error> {
+    let opened = if is_dash(output) {
+        stdout()
+    } else if fs::metadata(output).is_ok_and(|metadata| is_stream(&metadata)) {
+        File::options().write(true).open(output)
+    } else {
+        return Ok(None);
+    };
+    opened.map(Some).map_err(|source| Error::Target { path: Some(output.into()), source })
+}
+
+/// Whether files go into it. One that is not there, but is called one, is an error later.
+fn is_folder(output: &Path) -> bool {
+    let last = output.as_os_str().as_encoded_bytes().last();
+    output.is_dir() || last.is_some_and(|&byte| std::path::is_separator(byte.into()))
+}
+
+#[cfg(unix)]
+fn is_stream(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    metadata.file_type().is_char_device() || metadata.file_type().is_fifo()
+}
+
+#[cfg(not(unix))]
+fn is_stream(_: &Metadata) -> bool {
+    false
+}
+
+/// The standard output without the buffer that `io::stdout` has for lines.
+#[cfg(unix)]
+fn stdout() -> io::Result<File> {
+    use std::os::fd::AsFd;
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
+}
+
+#[cfg(windows)]
+fn stdout() -> io::Result<File> {
+    use std::os::windows::io::AsHandle;
+    io::stdout().as_handle().try_clone_to_owned().map(File::from)
+}

@@ -1,0 +1,163 @@
+//! The command `upload`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use xchg_client::files::{self, WalkOptions};
+use xchg_client::{
+    Address, Client, Code, Content, Error, Retry, SendOptions, Side, Source, UploadOptions,
+    file_name,
+};
+
+use crate::cli::{OutsideLinks, SpecialFiles, Upload, usage_error};
+use crate::name::{Name, key_of_path};
+use crate::progress::{self, Reporter, Tone};
+use crate::{DEFAULT_SERVER, is_dash};
+
+/// What text and streams are called if their key is no file's name.
+const NAMELESS: &str = "stdin";
+
+/// What to upload, with all that had to be asked for.
+pub(crate) struct Prepared {
+    upload: Upload,
+    name: Name,
+}
+
+/// Finds key and secret, and tells the code if one was made up.
+pub(crate) fn prepare(upload: Upload, server: &Address, tone: Tone) -> Result<Prepared, Error> {
+    let takes_one = upload.paths.len() > 1 && upload.paths.iter().any(|path| is_dash(path));
+    if takes_one || (upload.transfer.plain && upload.paths.len() != 1) {
+        usage_error("name one file; several go together without --plain, and without `-`");
+    }
+    let transfer = &upload.transfer;
+    let name = match (&upload.key, &upload.paths[..]) {
+        _ if upload.code => {
+            let code = Code::random()?;
+            progress::code(tone, &code.to_string(), &download_command(&code, server));
+            if upload.qr {
+                progress::qr(tone, &code);
+            }
+            Name::of_code(&code)
+        }
+        (Some(key), _) => Name::parse(key, transfer)?,
+        (None, [path]) if !is_dash(path) => Name::with_key(key_of_path(path)?, transfer)?,
+        _ => usage_error("name what the downloader names too: --key KEY, or --code to make one up"),
+    };
+    Ok(Prepared { upload, name })
+}
+
+/// What to type on the other machine.
+fn download_command(code: &Code, server: &Address) -> String {
+    let server = server.to_string();
+    let option = match server.as_str() {
+        DEFAULT_SERVER => String::new(),
+        server => format!(" --server {server}"),
+    };
+    format!("xchg-client download {code}{option}")
+}
+
+pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<(), Error> {
+    let Prepared { upload, name } = prepared;
+    if let Some(bytes) = upload.transfer.buffer_size {
+        client = client.buffer_bytes(bytes);
+    }
+    let reporter = Reporter::new(tone, Side::Upload, &name.key);
+    let reporter = reporter.every(upload.transfer.progress_interval);
+    match upload.transfer.plain {
+        true => plain(&client, upload, name, reporter),
+        false => sealed(&client, upload, name, reporter),
+    }
+}
+
+fn plain(client: &Client, upload: Upload, name: Name, mut reporter: Reporter) -> Result<(), Error> {
+    let source = match upload.paths.into_iter().next() {
+        Some(path) if !is_dash(&path) => Source::File(path),
+        _ => Source::Stdin,
+    };
+    let mut options = UploadOptions::new(name.key, source);
+    options.wait = upload.transfer.wait;
+    options.pace = upload.pace;
+    options.rate_limit = upload.transfer.limit_rate;
+    let summary = client.upload(options, &mut reporter)?;
+    reporter.done(&summary);
+    Ok(())
+}
+
+fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Result<(), Error> {
+    let mut reporter = reporter.sealed(false);
+    let walk = WalkOptions {
+        outside_links: match upload.outside_links {
+            OutsideLinks::Refuse => files::OutsideLinks::Refuse,
+            OutsideLinks::Follow => files::OutsideLinks::Follow,
+        },
+        special_files: match upload.special_files {
+            SpecialFiles::Refuse => files::SpecialFiles::Refuse,
+            SpecialFiles::LeaveOut => files::SpecialFiles::LeaveOut,
+        },
+    };
+    let stream_name = || match upload.code {
+        true => NAMELESS.into(),
+        false => file_name(&name.key).unwrap_or(NAMELESS.into()),
+    };
+    let content = match upload.text {
+        Some(text) => Content::Text { name: stream_name(), text },
+        None => content_of(upload.paths, walk, stream_name)?,
+    };
+    let mut options = SendOptions::new(name.key.clone(), name.secret, content);
+    options.wait = upload.transfer.wait;
+    options.retry = upload.transfer.retries().then(Retry::default);
+    options.guesses = upload.guesses;
+    options.pace = upload.pace;
+    options.rate_limit = upload.transfer.limit_rate;
+    let sent = client.send(options, &mut reporter)?;
+    reporter.sent(sent);
+    Ok(())
+}
+
+fn content_of(
+    paths: Vec<PathBuf>,
+    walk: WalkOptions,
+    stream_name: impl Fn() -> String,
+) -> Result<Content, Error> {
+    match &paths[..] {
+        [path] if is_dash(path) => {
+            let reader = stdin().map_err(|source| unreadable("the standard input", source))?;
+            Ok(Content::Stream { name: stream_name(), reader })
+        }
+        [path] if is_stream(path) => {
+            let file = File::open(path).map_err(|source| unreadable(path, source))?;
+            Ok(Content::Stream { name: stream_name(), reader: Box::new(file) })
+        }
+        _ => Ok(Content::Paths { paths, walk }),
+    }
+}
+
+fn unreadable(path: impl Into<PathBuf>, source: io::Error) -> Error {
+    Error::Source { path: path.into(), source }
+}
+
+/// Whether it is read to its end rather than up to its length: a named pipe, or the output of another program.
+#[cfg(unix)]
+fn is_stream(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|metadata| {
+        metadata.file_type().is_fifo() || metadata.file_type().is_char_device()
+    })
+}
+
+#[cfg(not(unix))]
+fn is_stream(_: &Path) -> bool {
+    false
+}
+
+/// The standard input without the small buffer that `io::stdin` has.
+fn stdin() -> io::Result<Box<dyn Read + Send>> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        Ok(Box::new(File::from(io::stdin().as_fd().try_clone_to_owned()?)))
+    }
+    #[cfg(not(unix))]
+    Ok(Box::new(io::stdin()))
+}

@@ -1,0 +1,149 @@
+//! What goes wrong is told to both, and is gone on from.
+
+use std::fs;
+
+use rustix::process::Signal;
+use tempfile::tempdir;
+
+use crate::support::{Client, names};
+use crate::{Rendezvous, event, exchange, folder_with, noise, waiting};
+
+/// Slow enough to be interrupted midway.
+const SLOW: [&str; 5] = ["--limit-rate", "500K", "--json", "--progress-interval", "0"];
+
+fn has_moved(line: &str) -> bool {
+    line.contains(r#""event":"progress""#)
+}
+
+#[test]
+fn whoever_is_killed_or_interrupted_the_other_may_resume() {
+    for (victim, signal) in [
+        ("upload", Signal::KILL),
+        ("upload", Signal::INT),
+        ("download", Signal::KILL),
+        ("download", Signal::TERM),
+    ] {
+        let server = Rendezvous::start();
+        let content = noise(1, 2_000_000);
+        let (here, there) = (folder_with("f", &content), tempdir().unwrap());
+        let mut upload = server.run(here.path(), &[&["upload", "f"], &SLOW[..]].concat());
+        let args = ["download", "f", "--json", "--progress-interval", "0"];
+        let mut download = server.run(there.path(), &args);
+        assert!(download.find_line(has_moved).is_some());
+        assert!(upload.find_line(has_moved).is_some());
+        let (victim, other) =
+            if victim == "upload" { (upload, download) } else { (download, upload) };
+        victim.signal(signal);
+        let other = other.finish();
+        let code = (signal != Signal::KILL).then_some(130);
+        assert_eq!(victim.finish().code, code, "{signal:?}");
+        assert_eq!(other.code, Some(6), "{signal:?}: {other:?}");
+        assert_eq!(event(&other, "failed")["exit_code"], 6);
+        assert_eq!(names(there.path()), [".f.xchg-part"]);
+
+        // Neither end has anything left from before but the partial file.
+        let upload = server.run(here.path(), &["upload", "f", "--json"]);
+        let received = server.run(there.path(), &["download", "f", "--json"]).finish();
+        let sent = upload.finish();
+        assert_eq!((sent.code, received.code), (Some(0), Some(0)), "{sent:?} {received:?}");
+        let done = event(&received, "done");
+        assert!(done["moved"].as_u64() < done["bytes"].as_u64(), "{done}");
+        assert_eq!(names(there.path()), ["f"]);
+        assert!(fs::read(there.path().join("f")).unwrap() == content);
+    }
+}
+
+#[test]
+fn who_is_cut_short_is_told_to_run_the_same_command_again() {
+    let server = Rendezvous::start();
+    let (here, there) = (folder_with("f", &noise(1, 2_000_000)), tempdir().unwrap());
+    let mut upload = server.run(here.path(), &[&["upload", "f"], &SLOW[..]].concat());
+    let download = server.run(there.path(), &["download", "f"]);
+    assert!(upload.find_line(has_moved).is_some());
+    upload.kill();
+    let part = "run the same command again, on both sides; what arrived is not sent again";
+    download.finish().expect(6, part);
+}
+
+#[test]
+fn an_uploader_that_retries_waits_for_a_receiver_that_comes_back() {
+    let server = Rendezvous::start();
+    let content = noise(2, 2_000_000);
+    let (here, there) = (folder_with("f", &content), tempdir().unwrap());
+    let mut upload = server.run(here.path(), &[&["upload", "f", "--retry"], &SLOW[..]].concat());
+    for _ in 0..2 {
+        let args = ["download", "f", "--json", "--progress-interval", "0"];
+        let mut download = server.run(there.path(), &args);
+        assert!(download.find_line(has_moved).is_some());
+        download.kill();
+        assert!(upload.find_line(|line| line.contains(r#""event":"retrying""#)).is_some());
+    }
+    server.run(there.path(), &["download", "f"]).finish().expect(0, "were there already");
+    assert_eq!(upload.finish().code, Some(0));
+    assert!(fs::read(there.path().join("f")).unwrap() == content);
+}
+
+#[test]
+fn a_downloader_that_retries_waits_for_an_uploader_that_comes_back() {
+    let server = Rendezvous::start();
+    let content = noise(3, 2_000_000);
+    let (here, there) = (folder_with("f", &content), tempdir().unwrap());
+    let args = ["download", "f", "--retry", "--json", "--progress-interval", "0"];
+    let mut download = server.run(there.path(), &args);
+    for _ in 0..2 {
+        let mut upload = server.run(here.path(), &[&["upload", "f"], &SLOW[..]].concat());
+        assert!(download.find_line(has_moved).is_some());
+        upload.kill();
+        assert!(download.find_line(|line| line.contains(r#""event":"retrying""#)).is_some());
+    }
+    server.run(here.path(), &["upload", "f"]).finish().expect(0, "were there already");
+    assert_eq!(download.finish().code, Some(0));
+    assert!(fs::read(there.path().join("f")).unwrap() == content);
+}
+
+#[test]
+fn peers_that_retry_find_a_server_that_comes_back() {
+    let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
+    // A port might be another test's before it is taken again.
+    let address = format!("unix:{}", here.path().join("server").display());
+    let server = Rendezvous::on(&address);
+    let mut upload = waiting(&server, here.path(), &["upload", "f", "--retry"]);
+    server.handle.cut();
+    server.handle.join();
+    upload.wait_for("trying again");
+    let server = Rendezvous::on(&address);
+    upload.wait_for("waiting");
+    server.run(there.path(), &["download", "f"]).finish().expect(0, "");
+    upload.finish().expect(0, "the downloader has it");
+}
+
+#[test]
+fn without_retry_a_lost_place_is_a_failure_at_once() {
+    let server = Rendezvous::start();
+    let here = folder_with("f", b"x");
+    let upload = waiting(&server, here.path(), &["upload", "f", "--no-retry"]);
+    server.handle.cut();
+    upload.finish().expect(3, "refuses (draining)");
+}
+
+#[test]
+fn a_wrong_address_is_not_tried_again() {
+    let here = folder_with("f", b"x");
+    // Nobody listens on a port that was just given back.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let args = ["upload", "f", "--retry", "--server", &port.to_string()];
+    Client::start(here.path(), &args).finish().expect(1, "cannot reach");
+}
+
+#[test]
+fn a_destination_that_is_no_folder_declines_several_files() {
+    let server = Rendezvous::start();
+    let (here, there) = (folder_with("a", b"x"), tempdir().unwrap());
+    fs::write(here.path().join("b"), "y").unwrap();
+    let upload = ["a", "b", "--key", "k"];
+    let (sent, received) =
+        exchange(&server, here.path(), &upload, there.path(), &["k", "-o", "one"]);
+    sent.expect(5, "declined: more than one file");
+    received.expect(1, "name a directory to put it in");
+    assert_eq!(names(there.path()), [""; 0]);
+}

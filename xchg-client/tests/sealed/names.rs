@@ -1,0 +1,129 @@
+//! Keys, secrets and codes.
+
+use std::fs;
+
+use tempfile::tempdir;
+use xchg_client::Code;
+
+use crate::support::{Client, command};
+use crate::{Rendezvous, event, exchange, folder_with, waiting};
+
+#[test]
+fn the_secret_may_be_in_the_environment() {
+    let server = Rendezvous::start();
+    let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
+    let with_secret = |folder, args: &[&str]| {
+        let mut command = command(folder, &[args, &["--server", &server.address]].concat());
+        command.env("XCHG_SECRET", "swordfish");
+        Client::spawn(command)
+    };
+    let upload = with_secret(here.path(), &["upload", "f"]);
+    let download = server.run(there.path(), &["download", "f:swordfish"]);
+    upload.finish().expect(0, "");
+    download.finish().expect(0, "");
+}
+
+#[test]
+fn the_server_does_not_see_a_key_that_has_a_secret() {
+    let server = Rendezvous::start();
+    let here = folder_with("f", b"x");
+    // In the same realm, the key itself meets nobody.
+    let _upload = waiting(&server, here.path(), &["upload", "f", "--key", "f:swordfish"]);
+    let args = ["download", "f", "--wait", "0"];
+    server.run(here.path(), &args).finish().expect(3, "refuses (timed-out)");
+}
+
+#[test]
+fn a_wrong_secret_is_told_to_both_and_spends_the_offer() {
+    let server = Rendezvous::start();
+    let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
+    let upload = ["f", "--key", "k:swordfish"];
+    let (sent, received) = exchange(&server, here.path(), &upload, there.path(), &["k:marlin"]);
+    sent.expect(4, "the two secrets differ");
+    received.expect(4, "the two secrets differ");
+}
+
+#[test]
+fn an_uploader_may_allow_several_guesses() {
+    let server = Rendezvous::start();
+    let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
+    let args = ["upload", "f", "--key", "k:swordfish", "--guesses", "3"];
+    let mut upload = server.run(here.path(), &args);
+    for guess in ["k:marlin", "k:tuna"] {
+        server.run(there.path(), &["download", guess]).finish().expect(4, "secrets differ");
+        upload.wait_for("the two secrets differ");
+    }
+    server.run(there.path(), &["download", "k:swordfish"]).finish().expect(0, "");
+    upload.finish().expect(0, "the downloader has it");
+}
+
+#[test]
+fn a_code_is_made_up_told_and_understood() {
+    let server = Rendezvous::start();
+    for options in [&["--json"][..], &[], &["--quiet"]] {
+        let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
+        let args = [&["upload", "f", "--code"], options].concat();
+        let mut upload = server.run(here.path(), &args);
+        let mut code = None;
+        upload.find_line(|line| {
+            let words = line.split(|c: char| !(c.is_alphanumeric() || c == '-'));
+            code = words.filter_map(|word| Code::parse(word).ok()).next();
+            code.is_some()
+        });
+        let code = code.unwrap().to_string();
+        let download = server.run(there.path(), &["download", &code.to_uppercase()]);
+        download.finish().expect(0, "it is in f");
+        let sent = upload.finish();
+        assert_eq!(fs::read(there.path().join("f")).unwrap(), b"x");
+        if options == ["--json"] {
+            let told = event(&sent, "code");
+            let command = format!("xchg-client download {code} --server {}", server.address);
+            assert_eq!((&told["code"], &told["command"]), (&code.into(), &command.into()));
+        }
+        assert_eq!(sent.code, Some(0));
+    }
+}
+
+#[test]
+fn a_code_is_drawn_for_a_camera_if_asked() {
+    let server = Rendezvous::start();
+    let here = folder_with("f", b"x");
+    let mut upload = server.run(here.path(), &["upload", "f", "--code", "--qr"]);
+    upload.wait_for("the code is ");
+    upload.wait_for("\u{2588}");
+    server.run(here.path(), &["upload", "f", "--qr"]).finish().expect(2, "--code");
+}
+
+#[test]
+fn a_mistyped_code_is_refused_before_anybody_is_met() {
+    let folder = tempdir().unwrap();
+    let args = ["download", "12342-fabrik-lemon-orbit", "--server", "127.0.0.1:1"];
+    Client::start(folder.path(), &args).finish().expect(2, "did you mean `fabric`?");
+    let args = ["download", "--server", "127.0.0.1:1"];
+    Client::start(folder.path(), &args).finish().expect(2, "name it: xchg-client download KEY");
+}
+
+#[test]
+fn peers_in_different_realms_are_told_why_they_do_not_meet() {
+    let server = Rendezvous::start();
+    let here = folder_with("f", b"x");
+    for (first, second, part) in [
+        (&["download", "f", "--plain"][..], &["upload", "f", "--wait", "0.2"][..], "with --plain"),
+        (
+            &["upload", "f"],
+            &["download", "f", "--plain", "-o", "-", "--wait", "0.2"],
+            "without --plain",
+        ),
+    ] {
+        let there = tempdir().unwrap();
+        let folder = if first[0] == "upload" { here.path() } else { there.path() };
+        let _first = waiting(&server, folder, first);
+        let finished = server.run(here.path(), second).finish();
+        finished
+            .expect(3, part)
+            .expect(3, "you will not meet unless both use --plain or neither does");
+        let json = server.run(here.path(), &[second, &["--json"]].concat()).finish();
+        let realm = if first.contains(&"--plain") { "plain" } else { "sealed" };
+        assert_eq!(event(&json, "waiting")["elsewhere"], realm);
+    }
+}

@@ -1,0 +1,251 @@
+//! What arrives, and how.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tempfile::tempdir;
+
+use crate::support::names;
+use crate::{Rendezvous, event, events, exchange, folder_with, noise, waiting};
+
+#[test]
+fn a_file_arrives_sealed_unless_said_otherwise() {
+    let server = Rendezvous::start();
+    for (len, options) in [(0, &[][..]), (1, &["--buffer-size", "64K"]), (3_000_001, &[])] {
+        let content = noise(1, len);
+        let (here, there) = (folder_with("stocks.bin", &content), tempdir().unwrap());
+        let args = [&["stocks.bin"], options].concat();
+        let (sent, received) = exchange(&server, here.path(), &args, there.path(), &args);
+        sent.expect(0, "; the downloader has it");
+        received.expect(0, "; it is in stocks.bin");
+        assert!(fs::read(there.path().join("stocks.bin")).unwrap() == content);
+        assert_eq!(names(there.path()), ["stocks.bin"]);
+    }
+}
+
+#[test]
+fn a_folder_keeps_modes_times_links_and_what_is_empty() {
+    let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
+    let top = here.path().join("trip");
+    fs::create_dir_all(top.join("empty")).unwrap();
+    fs::create_dir(top.join("days")).unwrap();
+    fs::write(top.join("days/one"), noise(1, 70_000)).unwrap();
+    fs::write(top.join("nothing"), "").unwrap();
+    symlink("../nothing", top.join("days/link")).unwrap();
+    let time = UNIX_EPOCH + Duration::from_millis(1_000_000_000_123);
+    File::open(top.join("days/one")).unwrap().set_modified(time).unwrap();
+    fs::set_permissions(top.join("days/one"), Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(top.join("empty"), Permissions::from_mode(0o700)).unwrap();
+    File::open(top.join("days")).unwrap().set_modified(time).unwrap();
+
+    let server = Rendezvous::start();
+    let (sent, received) = exchange(&server, here.path(), &["trip"], there.path(), &["trip"]);
+    sent.expect(0, "the downloader has it");
+    let received = received.expect(0, "offered: 2 files, 3 folders, 1 link");
+    received.expect(0, "it is in trip");
+    let other = there.path().join("trip");
+    assert!(fs::read(other.join("days/one")).unwrap() == noise(1, 70_000));
+    assert_eq!(fs::read_link(other.join("days/link")).unwrap(), Path::new("../nothing"));
+    for name in ["days/one", "days", "empty", "nothing"] {
+        let facts = |root: &Path| {
+            let metadata = fs::metadata(root.join(name)).unwrap();
+            (metadata.mode(), metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+        };
+        let (there, here) = (facts(&other), facts(&top));
+        assert_eq!((there.0, there.2, there.3), (here.0, here.2, here.3), "{name}");
+    }
+    assert_eq!(names(&other), ["days", "empty", "nothing"]);
+}
+
+#[test]
+fn a_link_that_leads_out_is_refused_or_followed() {
+    let (here, there) = (folder_with("outside", b"found"), tempdir().unwrap());
+    fs::create_dir(here.path().join("top")).unwrap();
+    symlink("../outside", here.path().join("top/link")).unwrap();
+    let server = Rendezvous::start();
+    let refused = server.run(here.path(), &["upload", "top"]).finish();
+    refused.expect(1, "top/link is a link that leads out of what is sent");
+    let upload = ["top", "--outside-links", "follow"];
+    let (sent, received) = exchange(&server, here.path(), &upload, there.path(), &["top"]);
+    sent.expect(0, "");
+    received.expect(0, "");
+    assert_eq!(fs::read(there.path().join("top/link")).unwrap(), b"found");
+}
+
+#[test]
+fn several_files_go_under_one_key_into_a_folder() {
+    let (here, there) = (folder_with("a", b"first"), tempdir().unwrap());
+    fs::write(here.path().join("b"), "second").unwrap();
+    fs::create_dir(there.path().join("in")).unwrap();
+    let server = Rendezvous::start();
+    let upload = ["a", "b", "--key", "both:secret"];
+    let download = ["both:secret", "-o", "in", "--json"];
+    let (sent, received) = exchange(&server, here.path(), &upload, there.path(), &download);
+    sent.expect(0, "");
+    assert_eq!(event(&received, "done")["path"], "in");
+    assert_eq!(names(&there.path().join("in")), ["a", "b"]);
+    assert_eq!(fs::read(there.path().join("in/b")).unwrap(), b"second");
+}
+
+#[test]
+fn several_files_need_a_key_or_a_code() {
+    let here = folder_with("a", b"");
+    let server = Rendezvous::start();
+    for args in [&["upload", "a", "b"][..], &["upload", "-"], &["upload", "--text", "hello"]] {
+        server.run(here.path(), args).finish().expect(2, "--key KEY, or --code");
+    }
+    server.run(here.path(), &["upload", "a", "b", "--plain"]).finish().expect(2, "name one file");
+}
+
+#[test]
+fn a_pipeline_goes_through_as_it_comes() {
+    let server = Rendezvous::start();
+    let here = tempdir().unwrap();
+    let mut upload = server.run(here.path(), &["upload", "-", "--key", "pipe"]);
+    let download = server.run(here.path(), &["download", "pipe", "-o", "-"]);
+    let content = noise(2, 3 << 20);
+    content.chunks(100_000).for_each(|part| upload.feed(part));
+    upload.end_input();
+    upload.finish().expect(0, "the downloader has it");
+    assert!(download.finish().expect(0, "offered: a stream").stdout == content);
+    assert_eq!(names(here.path()), [""; 0], "nothing is kept on the way");
+}
+
+#[test]
+fn a_stream_becomes_a_file_under_the_keys_name() {
+    let server = Rendezvous::start();
+    let there = tempdir().unwrap();
+    let mut upload = server.run(there.path(), &["upload", "-", "--key", "log.txt"]);
+    upload.feed(b"lines");
+    upload.end_input();
+    server.run(there.path(), &["download", "log.txt"]).finish().expect(0, "it is in log.txt");
+    upload.finish().expect(0, "");
+    assert_eq!(fs::read(there.path().join("log.txt")).unwrap(), b"lines");
+}
+
+#[test]
+fn a_text_is_printed_or_kept() {
+    let server = Rendezvous::start();
+    let there = tempdir().unwrap();
+    let text = "meet at nine\n\u{1b}[2Jor not";
+    let upload = ["--text", text, "--key", "note"];
+    let (sent, received) = exchange(&server, there.path(), &upload, there.path(), &["note"]);
+    sent.expect(0, "");
+    assert_eq!(received.expect(0, "a text, 23 B").stdout, text.as_bytes());
+    assert_eq!(names(there.path()), [""; 0]);
+    let download = ["note", "-o", "kept"];
+    let (sent, received) = exchange(&server, there.path(), &upload, there.path(), &download);
+    sent.expect(0, "");
+    assert_eq!(received.expect(0, "it is in kept").stdout, b"");
+    assert_eq!(fs::read(there.path().join("kept")).unwrap(), text.as_bytes());
+}
+
+#[test]
+fn hostile_names_are_refused_or_replaced_and_never_shown_as_they_are() {
+    let server = Rendezvous::start();
+    let (here, there) = (folder_with("a\u{202e}\u{7}b", b"x"), tempdir().unwrap());
+    let upload = ["a\u{202e}\u{7}b", "--key", "k"];
+    let (sent, received) = exchange(&server, here.path(), &upload, there.path(), &["k"]);
+    let shown = [&sent.stderr[..], &received.stderr].concat().concat();
+    assert!(!shown.contains(['\u{202e}', '\u{7}']), "{shown}");
+    sent.expect(5, "is not safe");
+    received.expect(1, "is not safe");
+    let download = ["k", "--fix-names"];
+    let (sent, received) = exchange(&server, here.path(), &upload, there.path(), &download);
+    sent.expect(0, "");
+    received.expect(0, "");
+    assert_eq!(names(there.path()), ["a__b"]);
+}
+
+#[test]
+fn what_exists_is_kept_replaced_or_joined_by_another() {
+    let server = Rendezvous::start();
+    for (options, code, expected) in [
+        (&[][..], 1, &[("f", "old")][..]),
+        (&["-o", "f"], 1, &[("f", "old")]),
+        (&["--overwrite"], 0, &[("f", "newer")]),
+        (&["--rename"], 0, &[("f", "old"), ("f (1)", "newer")]),
+        (&["-o", "g"], 0, &[("f", "old"), ("g", "newer")]),
+    ] {
+        let (here, there) = (folder_with("f", b"newer"), folder_with("f", b"old"));
+        let download = [&["f"], options].concat();
+        let (sent, received) = exchange(&server, here.path(), &["f"], there.path(), &download);
+        let (theirs, part) = if code == 0 { (0, "done") } else { (5, "`f` exists already") };
+        sent.expect(theirs, part);
+        received.expect(code, part);
+        let kept: Vec<_> = names(there.path())
+            .into_iter()
+            .map(|name| (name.clone(), fs::read_to_string(there.path().join(name)).unwrap()))
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, content)| (name.to_string(), content.to_string()))
+            .collect();
+        assert_eq!(kept, expected, "{options:?}");
+    }
+}
+
+#[test]
+fn events_tell_the_whole_story() {
+    let server = Rendezvous::start();
+    let (here, there) = (folder_with("f", &noise(3, 600_000)), tempdir().unwrap());
+    let options = ["f", "--json", "--progress-interval", "0"];
+    let args = [&["upload"], &options[..]].concat();
+    let upload = waiting(&server, here.path(), &args);
+    let received = server.run(there.path(), &[&["download"], &options[..]].concat()).finish();
+    let sent = upload.finish();
+    for finished in [&sent, &received] {
+        let mut names: Vec<_> = events(finished)
+            .iter()
+            .map(|event| event["event"].as_str().unwrap().to_owned())
+            .collect();
+        names.dedup();
+        names.retain(|name| name != "waiting");
+        let expected =
+            ["connecting", "matched", "manifest", "decision", "progress", "entry-done", "done"];
+        assert_eq!(names, expected);
+        let manifest = serde_json::json!({
+            "event": "manifest", "entries": 1, "files": 1, "bytes": 600_000, "names": ["f"],
+        });
+        assert_eq!(event(finished, "manifest"), manifest);
+        assert_eq!(
+            event(finished, "entry-done"),
+            serde_json::json!({
+                "event": "entry-done", "index": 0, "path": "f",
+            })
+        );
+        let last = event(finished, "progress");
+        assert_eq!((&last["bytes"], &last["length"]), (&600_000.into(), &600_000.into()));
+        let done = event(finished, "done");
+        assert_eq!((&done["bytes"], &done["moved"]), (&600_000.into(), &600_000.into()));
+        assert_eq!(done["receipt"], true);
+    }
+    assert_eq!(event(&received, "done")["path"], "f");
+}
+
+#[test]
+fn quiet_says_nothing() {
+    let server = Rendezvous::start();
+    let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
+    let args = ["f", "--quiet"];
+    let (sent, received) = exchange(&server, here.path(), &args, there.path(), &args);
+    assert_eq!((sent.code, received.code), (Some(0), Some(0)));
+    assert_eq!((sent.stderr, received.stderr), (vec![], vec![]));
+}
+
+#[test]
+fn a_limited_rate_changes_nothing_about_the_content() {
+    let server = Rendezvous::start();
+    let content = noise(4, 50_000);
+    for limited in [0, 1] {
+        let (here, there) = (folder_with("f", &content), tempdir().unwrap());
+        let args = [&["f", "--limit-rate", "200K"][..], &["f"]];
+        let (upload, download) = (args[limited], args[1 - limited]);
+        let (sent, received) = exchange(&server, here.path(), upload, there.path(), download);
+        sent.expect(0, "");
+        received.expect(0, "");
+        assert!(fs::read(there.path().join("f")).unwrap() == content);
+    }
+}
