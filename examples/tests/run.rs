@@ -125,3 +125,18 @@ fn upload_from_your_app() {
     ]);
     assert_prints_lines("upload_from_your_app", &lines);
 }
+
+#[test]
+fn sealed_transfer() {
+    assert_prints(
+        "sealed_transfer",
+        "offered: album\n\
+         offered: album/1.jpg\n\
+         offered: album/2.jpg\n\
+         here: interrupted\n\
+         there: the other peer cancelled; can be resumed: true\n\
+         there: all 20500000 bytes have arrived and are on the disk\n\
+         here: less than that was sent again: true\n\
+         the picture is the same: true\n",
+    );
+}
