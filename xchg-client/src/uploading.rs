@@ -137,13 +137,20 @@ fn unreadable(path: impl Into<PathBuf>, source: io::Error) -> Error {
     Error::Source { path: path.into(), source }
 }
 
-/// Whether it is read to its end rather than up to its length: a named pipe, or the output of another program.
+/// Whether it is read to its end rather than up to its length: a named pipe, the output of another program, or a file that
+/// the kernel makes up as it is read, as in `/proc`, and whose length it says is 0.
 #[cfg(unix)]
 fn is_stream(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
-    std::fs::metadata(path).is_ok_and(|metadata| {
-        metadata.file_type().is_fifo() || metadata.file_type().is_char_device()
-    })
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return false;
+    };
+    let kind = metadata.file_type();
+    let has_content =
+        || File::open(path).is_ok_and(|mut file| matches!(file.read(&mut [0]), Ok(1)));
+    kind.is_fifo()
+        || kind.is_char_device()
+        || (kind.is_file() && metadata.len() == 0 && has_content())
 }
 
 #[cfg(not(unix))]

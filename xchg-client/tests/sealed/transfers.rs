@@ -125,6 +125,26 @@ fn a_stream_becomes_a_file_under_the_keys_name() {
     assert_eq!(fs::read(there.path().join("log.txt")).unwrap(), b"lines");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_the_kernel_makes_up_and_a_named_pipe_are_read_to_their_ends() {
+    let server = Rendezvous::start();
+    let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
+    let pipe = here.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    let upload = server.run(here.path(), &["upload", "pipe"]);
+    fs::write(&pipe, "from a pipe").unwrap();
+    server.run(there.path(), &["download", "pipe"]).finish().expect(0, "");
+    upload.finish().expect(0, "");
+    assert_eq!(fs::read(there.path().join("pipe")).unwrap(), b"from a pipe");
+    let upload = ["/proc/version"];
+    let (sent, received) = exchange(&server, here.path(), &upload, there.path(), &["version"]);
+    sent.expect(0, "");
+    received.expect(0, "");
+    let expected = fs::read("/proc/version").unwrap();
+    assert_eq!(fs::read(there.path().join("version")).unwrap(), expected);
+}
+
 #[test]
 fn a_text_is_printed_or_kept() {
     let server = Rendezvous::start();
