@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use clap_complete::Shell;
 use serde::Deserialize;
+use xchg_core::wire::Token;
 use xchg_server::{Config, Dialect, Error, Listen, Terminate};
 
 use crate::log::{Format, Level};
@@ -117,7 +118,7 @@ struct Settings {
 
     /// The access token that lets its bearer terminate the server and see its status; better set by environment or file
     #[arg(long, value_name = "TOKEN", env = "XCHG_TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    token: Option<AccessToken>,
 
     /// TCP congestion control of connections, such as reno, cubic or bbr (Linux) [default: the system's]
     #[arg(long, value_name = "NAME", env = "XCHG_CONGESTION")]
@@ -175,8 +176,29 @@ impl Settings {
         set(&mut config.send_buffer, &self.send_buffer.map(|bytes| Some(bytes.0)));
         set(&mut config.wait_timeout, &self.wait_timeout.map(|time| Some(time.0)));
         set(&mut config.drain_timeout, &self.drain_timeout.map(|time| Some(time.0)));
-        set(&mut config.token, &self.token.clone().map(Some));
+        set(&mut config.token, &self.token.clone().map(|token| Some(token.0)));
         set(&mut config.congestion, &self.congestion.clone().map(Some));
+    }
+}
+
+/// A token, which neither logs nor error messages show.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+struct AccessToken(Token);
+
+impl std::str::FromStr for AccessToken {
+    type Err = xchg_core::Error;
+
+    fn from_str(text: &str) -> Result<AccessToken, xchg_core::Error> {
+        Token::parse(text.as_bytes()).map(AccessToken)
+    }
+}
+
+impl TryFrom<String> for AccessToken {
+    type Error = xchg_core::Error;
+
+    fn try_from(text: String) -> Result<AccessToken, xchg_core::Error> {
+        text.parse()
     }
 }
 

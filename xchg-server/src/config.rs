@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use xchg_core::Limits;
+use xchg_core::wire::Token;
 
 use crate::{Dialect, Error};
 
@@ -49,7 +50,7 @@ pub struct Config {
     /// Who may terminate the server over the network. Default: peers on this machine.
     pub terminate: Terminate,
     /// The access token that lets its bearer terminate the server and ask for its status.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// Whether logs show keys in full. Default: no, for whoever knows a key can take the exchange.
     pub log_keys: bool,
     /// Size in bytes of the kernel pipes that bulk flows go through (Linux). Default: 1 MiB; 0 copies instead.
@@ -110,9 +111,6 @@ impl Config {
                 "terminate",
                 "`token` needs a token: set XCHG_TOKEN or `token` in the config file",
             );
-        }
-        if self.token.as_ref().is_some_and(|token| !(1..=255).contains(&token.len())) {
-            return wrong("token", "use 1 to 255 bytes");
         }
         if [self.greeting_timeout, self.idle_timeout, self.heartbeat].contains(&Duration::ZERO) {
             return wrong("timeouts", "the greeting, idle and heartbeat times must not be 0");

@@ -61,4 +61,5 @@ pub use dialect::Dialect;
 pub use error::Error;
 pub use server::{Ending, Server, ServerHandle};
 pub use shared::Stats;
+pub use xchg_core::wire::Token;
 pub use xchg_core::{Counts, Event, ExchangeHandle, ExchangeId, Limits, Outcome};

@@ -205,7 +205,7 @@ fn own_address() -> Option<IpAddr> {
 }
 
 fn serving(terminate: Terminate) -> InProcess {
-    let token = Some("the token".to_owned());
+    let token = Some(Token::parse(b"the token").unwrap());
     let listen = vec!["0.0.0.0:0".parse().unwrap()];
     InProcess::start(Config { terminate, token, listen, ..config() })
 }
