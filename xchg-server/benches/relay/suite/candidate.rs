@@ -281,7 +281,7 @@ fn haproxy_configuration(entry: SocketAddrV4, backend: u16, pipe_bytes: Option<u
     let pipes = pipe_bytes.map_or(String::new(), |bytes| format!("  tune.pipesize {bytes}\n"));
     format!(
         "global\n  maxconn {CONNECTIONS}\n{pipes}\
-         defaults\n  mode tcp\n  option splice-auto\n  timeout connect 10s\n  timeout client 60s\n  timeout server 60s\n\
+         defaults\n  mode tcp\n  option splice-auto\n  option splice-request\n  option splice-response\n  timeout connect 10s\n  timeout client 60s\n  timeout server 60s\n\
          listen relay\n  bind {entry}\n  server generator 127.0.0.1:{backend}\n"
     )
 }
