@@ -183,15 +183,20 @@ impl Connection {
     /// Whether it has taken everything that it was sent, when both its stream and that to it have ended.
     ///
     /// Its end may cross with bytes that it never took: only when those are acknowledged, and the end behind them, has the connection gone
-    /// the way to its close, after which Linux names no peer any more. Bytes for a peer that is gone cause a reset instead, and the poll
-    /// reports either. On a unix socket nothing is ever under way.
-    pub(crate) fn has_taken_all(&self) -> bool {
+    /// the way to its close, after which Linux names no peer any more. Bytes for a peer that is gone cause a reset instead, which leaves an
+    /// error behind; the poll reports either. On a unix socket nothing is ever under way.
+    pub(crate) fn has_taken_all(&mut self) -> bool {
         use rustix::net::{AddressFamily, getpeername};
         match getpeername(&self.socket.0) {
             Ok(Some(address)) if cfg!(target_os = "linux") => {
                 !matches!(address.address_family(), AddressFamily::INET | AddressFamily::INET6)
             }
-            _ => true,
+            _ => {
+                // A reset may have come since the poll last reported. Its event is on the way, and finds the failure noted here.
+                let error = SockRef::from(&self.socket.0).take_error().unwrap_or_else(Some);
+                self.failure = self.failure.or(error.map(|error| error.kind()));
+                self.failure.is_none()
+            }
         }
     }
 

@@ -141,6 +141,7 @@ fn a_receiver_that_leaves_with_bytes_on_their_way_has_not_received_them() {
     // More than its buffer holds, less than the server's.
     let body = payload(1, 300_000);
     for is_native in [false, true] {
+        server.await_waiting(0);
         let mut download = Client::narrow(server.address());
         download.send(&get("key"));
         server.await_waiting(1);
