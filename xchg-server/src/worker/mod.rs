@@ -72,8 +72,10 @@ pub(crate) struct Worker {
     doors: Vec<Door>,
     connections: Slab<Connection>,
     exchanges: Slab<Running>,
-    /// Exchanges that had spent their budget, and may go on.
+    /// Exchanges that carry much, and may go on.
     ready: VecDeque<u32>,
+    /// Bytes that those may still move before the poll is asked again.
+    round_left: u64,
     /// Http peers whose exchange has ended, and who may have made their next request.
     kept: VecDeque<Id>,
     timers: Timers<Id>,
@@ -99,6 +101,7 @@ impl Worker {
             connections: Slab::new(),
             exchanges: Slab::new(),
             ready: VecDeque::new(),
+            round_left: 0,
             kept: VecDeque::new(),
             timers: Timers::new(Instant::now()),
             resources: Resources::new(SCRATCH_BYTES, shared.config.pipe_size),
@@ -202,7 +205,7 @@ impl Worker {
             }
             State::Exchanging { exchange } => {
                 let exchange = *exchange;
-                self.drive(exchange);
+                self.drive_in_turn(exchange);
             }
             State::Replying(_) => self.reply_on(id.slot),
             State::Leaving(leaving) => {

@@ -20,6 +20,9 @@ use crate::timers::Tick;
 /// Bytes that a flow may move before others get their turn.
 const TURN_BYTES: u64 = 2 << 20;
 
+/// Bytes that exchanges which carry much may move together before the poll is asked for small ones: half a millisecond's worth.
+const ROUND_BYTES: u64 = 4 << 20;
+
 /// What fits into a receiver's buffer even if it reads nothing: Linux opens with a window of 64 KB, others with no less than half of it.
 const FIRST_WINDOW: u64 = 32 << 10;
 
@@ -108,9 +111,24 @@ impl Worker {
         }
     }
 
-    /// Lets the exchanges whose turn was cut short go on.
+    /// Drives a small exchange at once, and queues one that carries much behind all others: the small ones stay quick beside it.
+    pub(super) fn drive_in_turn(&mut self, index: u32) {
+        let running = &mut self.exchanges[index as usize];
+        if !Side::BOTH.iter().any(|&side| running.pumps[side].is_bulk()) {
+            return self.drive(index);
+        }
+        if !std::mem::replace(&mut running.is_queued, true) {
+            self.ready.push_back(index);
+        }
+    }
+
+    /// Lets the exchanges that carry much go on, for a round.
     pub(super) fn go_on(&mut self) {
+        self.round_left = ROUND_BYTES;
         for _ in 0..self.ready.len() {
+            if self.round_left == 0 {
+                return;
+            }
             let Some(index) = self.ready.pop_front() else { return };
             if let Some(running) = self.exchanges.get_mut(index as usize)
                 && std::mem::take(&mut running.is_queued)
@@ -146,6 +164,7 @@ impl Worker {
                 Turned::Lost(side, error) => lost = Some((side, error.kind())),
             }
             if moved > 0 {
+                self.round_left = self.round_left.saturating_sub(moved);
                 running.exchange.add_moved(side, moved);
                 running.deadline = now.after(self.shared.config.idle_timeout);
             }
