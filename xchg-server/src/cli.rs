@@ -104,7 +104,7 @@ struct Settings {
     #[arg(long, value_name = "SECS", env = "XCHG_IDLE_TIMEOUT")]
     idle_timeout: Option<Seconds>,
 
-    /// How often a waiting HTTP/1.1 downloader is sent `102 Processing`; 0 sends none [default: 25]
+    /// How often a waiting HTTP/1.1 peer is told so (by `102 Processing`, or another line); 0 sends nothing [default: 25]
     #[arg(long, value_name = "SECS", env = "XCHG_PROCESSING_INTERVAL")]
     processing_interval: Option<Seconds>,
 

@@ -42,8 +42,8 @@ pub struct Config {
     /// How often a waiting native peer is told that it still has its place. Default: 25 s, under the 30 s after which the
     /// strictest NATs forget a mapping.
     pub heartbeat: Duration,
-    /// How often a waiting HTTP/1.1 downloader is sent `102 Processing`, so that proxies on the way keep the connection. Default: 25 s, as
-    /// for native peers; 0 sends none.
+    /// How often a waiting HTTP/1.1 peer is told that it still has its place, so that proxies on the way keep the connection: a downloader by
+    /// `102 Processing`, an uploader by another `[INFO] Waiting` line. Default: 25 s, as for native peers; 0 sends nothing.
     pub processing_interval: Duration,
     /// How long a drain lets exchanges finish. Default: for ever.
     pub drain_timeout: Option<Duration>,

@@ -168,11 +168,11 @@ impl Connection {
     }
 
     /// What it is told, while it waits, as often as `config` says; `None` if there is no word for it.
-    pub(crate) fn heartbeat(&self, config: &Config) -> Option<(Vec<u8>, Duration)> {
-        match (&self.http, self.dialect) {
+    pub(crate) fn heartbeat(&mut self, config: &Config) -> Option<(Vec<u8>, Duration)> {
+        match (&mut self.http, self.dialect) {
             (Some(_), _) if config.processing_interval.is_zero() => None,
             (Some(peer), _) => {
-                peer.still_waiting().map(|words| (words.to_vec(), config.processing_interval))
+                peer.still_waiting().map(|words| (words, config.processing_interval))
             }
             (None, dialect) => {
                 dialect.and_then(Dialect::heartbeat).map(|words| (words, config.heartbeat))

@@ -133,12 +133,12 @@ impl Worker {
         elsewhere: Option<xchg_core::Realm>,
     ) {
         let connection = &mut self.connections[slot as usize];
+        let words = connection.waiting(elsewhere);
         let beat = connection.heartbeat(&self.shared.config);
         let beat = beat.map_or(Tick::NEVER, |(_, interval)| self.timers.now().after(interval));
         connection.deadline = waiting.expires.min(beat);
         let has_early = waiting.brought.is_some();
         connection.state = State::Waiting(waiting);
-        let words = connection.waiting(elsewhere);
         if connection.say(&words).is_err() {
             return self.withdraw(slot);
         }

@@ -204,6 +204,16 @@ impl Client {
         (head, String::from_utf8(body).unwrap())
     }
 
+    /// The text of a response with `status` that is cut: it says why something has failed.
+    pub(crate) fn cut_text(&mut self, status: u16) -> String {
+        let head = self.head();
+        assert_eq!(head.status, status, "{}", head.text);
+        let length: usize = head.field("content-length").unwrap().parse().unwrap();
+        let text = self.rest().unwrap();
+        assert!(text.len() < length, "{} of {length} bytes", text.len());
+        String::from_utf8(text).unwrap()
+    }
+
     /// A whole 200 and its payload.
     pub(crate) fn download(&mut self) -> Vec<u8> {
         let head = self.head();

@@ -4,7 +4,8 @@
 //! a status can no longer tell a failure. So a failure is told twice: by an `[ERROR]` line for
 //! the person, and by cutting the answer before its last chunk, which any client reports as an
 //! error (curl exits with 18). An HTTP/1.0 uploader knows no chunks: its lines are kept, and
-//! sent when it is known how things went, with a status that says so.
+//! sent when it is known how things went, with a status that says so. Because many look at no
+//! status (curl exits with 0), a failure's answer is cut too: it is announced one byte longer.
 
 use super::body::BodyError;
 use super::respond::{CONTINUE, ReplyTo, ResponseHead, Status, Version};
@@ -106,6 +107,9 @@ pub(crate) struct UploadAnswer {
     form: Form,
 }
 
+/// To whom a kept answer goes.
+const OLD: ReplyTo = ReplyTo { version: Version::Http10, ..ReplyTo::CLOSING };
+
 #[derive(Debug)]
 enum Form {
     /// HTTP/1.1: each line is a chunk.
@@ -150,7 +154,9 @@ impl UploadAnswer {
         let mut bytes = self.say(line);
         match self.form {
             Form::Running => bytes.extend_from_slice(b"0\r\n\r\n"),
-            Form::Kept(text) => bytes = kept(Status::Ok, &text),
+            Form::Kept(text) => {
+                bytes = ResponseHead::text(Version::Http10, Status::Ok).body(OLD, text.as_bytes());
+            }
         }
         bytes
     }
@@ -162,8 +168,20 @@ impl UploadAnswer {
         let bytes = self.say(&failure.lines());
         match self.form {
             Form::Running => bytes,
-            Form::Kept(text) => kept(failure.status(), &text),
+            Form::Kept(mut text) => {
+                text.push('.');
+                let head = ResponseHead::text(Version::Http10, failure.status());
+                let mut bytes = head.body(OLD, text.as_bytes());
+                bytes.pop();
+                bytes
+            }
         }
+    }
+
+    /// Whether lines are sent as they are said.
+    #[must_use]
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.form, Form::Running)
     }
 
     /// Whether the connection may carry another request after the answer.
@@ -183,9 +201,4 @@ impl UploadAnswer {
             Form::Running => format!("{:x}\r\n{line}\r\n", line.len()).into_bytes(),
         }
     }
-}
-
-fn kept(status: Status, text: &str) -> Vec<u8> {
-    let to = ReplyTo { version: Version::Http10, ..ReplyTo::CLOSING };
-    ResponseHead::text(to.version, status).body(to, text.as_bytes())
 }

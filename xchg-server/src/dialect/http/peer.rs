@@ -71,13 +71,19 @@ impl Peer {
         }
     }
 
-    /// To one that still waits, every so often; `None` if there is no word for it: the uploader's answer has begun, and HTTP/1.0 knows
-    /// no interim responses.
+    /// To one that still waits, every so often; `None` if HTTP/1.0 has no word for it.
+    ///
+    /// An uploader is told once more what it was told first. Beside keeping proxies on the way awake, that finds out whether it is there:
+    /// if it has left in the middle of a body that is not being read, its end is stuck behind that, and only bytes sent to it
+    /// draw the reset of a connection that nobody holds.
     #[must_use]
-    pub(crate) fn still_waiting(&self) -> Option<&'static [u8]> {
+    pub(crate) fn still_waiting(&mut self) -> Option<Vec<u8>> {
         match self {
+            Peer::Upload { upload, answer: Some(answer) } if answer.is_running() => {
+                Some(answer.notice(Notice::Waiting { receivers: upload.receivers }))
+            }
             Peer::Download(download) if download.reply_to.version == Version::Http11 => {
-                Some(PROCESSING)
+                Some(PROCESSING.to_vec())
             }
             _ => None,
         }
