@@ -9,7 +9,7 @@ use crate::name::Name;
 
 const SECRET: Question = Question {
     text: "Secret: ",
-    otherwise: "put the secret into the environment, as XCHG_SECRET, or behind the colon",
+    otherwise: "put the secret behind the colon; or into the environment, as XCHG_SECRET, and ask for none",
 };
 
 const NAME: Question = Question {
