@@ -311,7 +311,7 @@ impl Running {
 /// Bounds what a bulk flow queues for a peer on this machine, as [`LOCAL_RECV_BYTES`](crate::listener::LOCAL_RECV_BYTES) does in the
 /// other direction. Peers elsewhere keep the kernel's choice, which fits the distance.
 fn keep_queue_short(config: &Config, sink: &Connection) {
-    const LOCAL_SEND_BYTES: usize = 512 << 10;
+    const LOCAL_SEND_BYTES: usize = 1 << 20;
     if sink.is_local && config.send_buffer.is_none() {
         // A wish, as sizes of buffers are.
         SockRef::from(&sink.socket.0).set_send_buffer_size(LOCAL_SEND_BYTES).ok();
