@@ -67,6 +67,7 @@ fn arrive(
         source: Source::default(),
         deadline: Some(now + PATIENCE),
         alone: false,
+        receivers: 1,
         conn: player,
     };
     match lobby.offer(offer) {
@@ -74,7 +75,7 @@ fn arrive(
             println!("{game}: a player waits, {} in all", lobby.waiting());
             Ok(Some(ticket))
         }
-        Offered::Paired { upload, download, spares } => {
+        Offered::Paired { upload, download, spares, .. } => {
             println!("{game}: {} plays {}", upload.0, download.0);
             for Player(name, device) in spares {
                 println!("{game}: {name}'s {device} may stop waiting");

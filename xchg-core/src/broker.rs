@@ -51,6 +51,8 @@ pub enum Brokered<Conn> {
         place: Place,
         /// Another realm, where a possible counterpart waits under the same key.
         elsewhere: Option<Realm>,
+        /// How many others wait for the same exchange (only with [several receivers](Offer::receivers)).
+        gathered: u16,
     },
     /// Both are here.
     Paired(Pair<Conn>),
@@ -74,6 +76,8 @@ pub struct Pair<Conn> {
     pub upload: Conn,
     /// The downloader, or of two equals the newcomer.
     pub download: Conn,
+    /// The other downloaders, in order of arrival (only with [several receivers](Offer::receivers)).
+    pub others: Vec<Conn>,
     /// Others under the key that lost their purpose by this pairing (only with [`Role::Label`](crate::Role::Label)).
     pub spares: Vec<Conn>,
 }
@@ -199,16 +203,16 @@ impl<Conn> Broker<Conn> {
             return Brokered::Refused { conn: offer.conn, why: Refusal::Exchanging };
         }
         match matcher.offer(offer) {
-            Offered::Waiting { ticket, elsewhere } => {
+            Offered::Waiting { ticket, elsewhere, gathered } => {
                 #[expect(clippy::cast_possible_truncation, reason = "shards are few")]
                 let place = Place { shard: shard as u32, ticket };
-                Brokered::Waiting { place, elsewhere }
+                Brokered::Waiting { place, elsewhere, gathered }
             }
             Offered::Refused { conn, why } => Brokered::Refused { conn, why },
-            Offered::Paired { upload, download, spares } => {
+            Offered::Paired { upload, download, others, spares } => {
                 // Still under the lock: a drain that closes the shard next must find the exchange running.
                 let exchange = Book::start(&self.inner.book, realm, key, now);
-                Brokered::Paired(Pair { exchange, upload, download, spares })
+                Brokered::Paired(Pair { exchange, upload, download, others, spares })
             }
         }
     }
@@ -216,6 +220,15 @@ impl<Conn> Broker<Conn> {
     /// Takes back an offer. `None` if it is paired, expired or withdrawn already: the connection came out then.
     pub fn withdraw(&self, place: Place) -> Option<Conn> {
         self.inner.shards[place.shard as usize].lock().withdraw(place.ticket)
+    }
+
+    /// Has `tell` called with the uploader that waits for the same exchange as `place` does, and with its place; not if there is none yet. It is
+    /// called under a lock that offers need.
+    pub fn tell_uploader_with(&self, place: Place, tell: impl FnOnce(&Conn, Place)) {
+        let matcher = self.inner.shards[place.shard as usize].lock();
+        if let Some((conn, ticket)) = matcher.uploader_with(place.ticket) {
+            tell(conn, Place { ticket, ..place });
+        }
     }
 
     /// When [`expire`](Self::expire) next has something to do.

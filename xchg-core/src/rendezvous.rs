@@ -3,11 +3,12 @@
 //! It reads no clock and does no I/O; a `Conn` is whatever the caller pairs, and every one that is put in comes out
 //! exactly once. First come, first paired, per key and side. [`Broker`](crate::Broker) shares matchers between threads.
 //!
-//! Those who wait under a key are all of one role, for a counterpart would have been paired. They form a ring of slab
-//! entries: the index finds the first of them, whose `prev` is the last. A key thus costs nothing beside its waiters.
+//! Those who wait under a key are all of one role, for a counterpart would have been paired; unless they gather for an exchange with
+//! several receivers. They form a ring of slab entries: the index finds the first of them, whose `prev` is the last. A key thus
+//! costs nothing beside its waiters.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,15 +36,24 @@ pub struct Offer<Conn> {
     /// Whether it is refused, rather than queued, if others of its role wait under the key; or, by a [`Broker`](crate::Broker), if an
     /// exchange runs under it.
     pub alone: bool,
+    /// How many downloaders the exchange is to have, at least 1. With more, all who offer a side under the key must name the same
+    /// number; they wait until the uploader and as many downloaders are here. For [`Role::Side`].
+    pub receivers: u16,
     /// What is paired.
     pub conn: Conn,
 }
 
 impl<Conn> Offer<Conn> {
-    /// An offer of `side` that waits for ever, in line, from no particular source.
+    /// An offer of `side` to one counterpart that waits for ever, in line, from no particular source.
     pub fn new(realm: Realm, key: Key, side: Side, conn: Conn) -> Offer<Conn> {
         let role = Role::Side(side);
-        Offer { realm, key, role, source: Source::default(), deadline: None, alone: false, conn }
+        let source = Source::default();
+        Offer { realm, key, role, source, deadline: None, alone: false, receivers: 1, conn }
+    }
+
+    /// Whether it is one of more than two.
+    fn gathers(&self) -> bool {
+        self.receivers > 1
     }
 }
 
@@ -87,6 +97,8 @@ pub enum Offered<Conn> {
         ticket: Ticket,
         /// Another realm, where a possible counterpart waits under the same key.
         elsewhere: Option<Realm>,
+        /// How many others wait for the same exchange (only with [several receivers](Offer::receivers)).
+        gathered: u16,
     },
     /// Both are here, and are the caller's now.
     Paired {
@@ -94,6 +106,8 @@ pub enum Offered<Conn> {
         upload: Conn,
         /// The downloader, or of two equals the newcomer.
         download: Conn,
+        /// The other downloaders, in order of arrival (only with [several receivers](Offer::receivers)).
+        others: Vec<Conn>,
         /// Others under the key that lost their purpose by this pairing (only with [`Role::Label`]).
         spares: Vec<Conn>,
     },
@@ -125,6 +139,14 @@ pub enum Refusal {
     /// The offer wanted to be [alone](Offer::alone), and an exchange runs under its key.
     #[error("an exchange is running already under this key")]
     Exchanging,
+    /// Those who wait under the key name another [number of receivers](Offer::receivers).
+    #[error(
+        "the number of receivers under this key is {expected}; name as many, or use another key"
+    )]
+    Receivers {
+        /// The number that they name.
+        expected: u16,
+    },
     /// The matcher is [closed](Rendezvous::close).
     #[error("the server is shutting down; try again later, or elsewhere")]
     Closed,
@@ -145,6 +167,7 @@ struct Waiter<Conn> {
     role: Role,
     source: Source,
     realm: Realm,
+    receivers: u16,
     serial: u32,
     /// The ring of those who wait under the key, in order of arrival.
     prev: u32,
@@ -202,13 +225,31 @@ impl<Conn> Rendezvous<Conn> {
         if self.closed {
             return Offered::Refused { conn: offer.conn, why: Refusal::Closed };
         }
-        let first = self.first(offer.realm, &offer.key);
-        match first {
-            Some(first) if self.waiters[first as usize].role.pairs_with(&offer.role) => {
-                self.pair(first, offer)
-            }
-            _ => self.wait(first, offer),
+        let Some(first) = self.first(offer.realm, &offer.key) else {
+            return self.wait(None, 0, offer);
+        };
+        let waiter = &self.waiters[first as usize];
+        if waiter.receivers != offer.receivers {
+            let why = Refusal::Receivers { expected: waiter.receivers };
+            Offered::Refused { conn: offer.conn, why }
+        } else if offer.gathers() {
+            self.gather(first, offer)
+        } else if waiter.role.pairs_with(&offer.role) {
+            self.pair(first, offer)
+        } else {
+            self.wait(Some(first), waiter.ring_len, offer)
         }
+    }
+
+    /// The uploader that waits in the same gathering as `ticket` does, and its own ticket; `None` if there is none yet.
+    pub fn uploader_with(&self, ticket: Ticket) -> Option<(&Conn, Ticket)> {
+        let same = self.waiters.get(ticket.index as usize)?;
+        if same.serial != ticket.serial || same.receivers == 1 {
+            return None;
+        }
+        let index = self.ring(ticket.index).find(|&index| self.is_uploader(index))?;
+        let waiter = &self.waiters[index as usize];
+        Some((&waiter.conn, Ticket { index, serial: waiter.serial }))
     }
 
     /// Takes back an offer. `None` if it is paired, expired or withdrawn already: the connection came out then.
@@ -267,12 +308,59 @@ impl<Conn> Rendezvous<Conn> {
                 (waited.conn, offer.conn)
             }
         };
-        Offered::Paired { upload, download, spares }
+        Offered::Paired { upload, download, others: Vec::new(), spares }
     }
 
-    fn wait(&mut self, first: Option<u32>, offer: Offer<Conn>) -> Offered<Conn> {
-        let before = first.map_or(0, |first| self.waiters[first as usize].ring_len);
-        let room = if offer.alone && before > 0 {
+    /// Adds `offer` to those who gather in the ring that starts at `first`, or makes the exchange that it completes.
+    fn gather(&mut self, first: u32, offer: Offer<Conn>) -> Offered<Conn> {
+        let gathered = self.waiters[first as usize].ring_len;
+        let uploads = self.ring(first).filter(|&index| self.is_uploader(index)).count();
+        let downloads = gathered as usize - uploads;
+        let (brings_upload, most) = match offer.role == Role::Side(Side::Upload) {
+            true => (true, uploads < 1),
+            false => (false, downloads < usize::from(offer.receivers)),
+        };
+        if !most {
+            return Offered::Refused { conn: offer.conn, why: Refusal::NotAlone };
+        }
+        if gathered < u32::from(offer.receivers) {
+            return self.wait(Some(first), gathered, offer);
+        }
+        let (mut upload, mut downloads) = (None, VecDeque::new());
+        while let Some(index) = self.first(offer.realm, &offer.key) {
+            match self.is_uploader(index) {
+                true => upload = Some(self.remove(index).conn),
+                false => downloads.push_back(self.remove(index).conn),
+            }
+        }
+        match brings_upload {
+            true => upload = Some(offer.conn),
+            false => downloads.push_back(offer.conn),
+        }
+        match (upload, downloads.pop_front()) {
+            (Some(upload), Some(download)) => {
+                Offered::Paired { upload, download, others: downloads.into(), spares: Vec::new() }
+            }
+            _ => unreachable!("one uploader and its receivers are one more than those"),
+        }
+    }
+
+    fn is_uploader(&self, index: u32) -> bool {
+        self.waiters[index as usize].role == Role::Side(Side::Upload)
+    }
+
+    /// Those who wait in a ring, from `first` on.
+    fn ring(&self, first: u32) -> impl Iterator<Item = u32> {
+        let next = move |&index: &u32| {
+            let next = self.waiters[index as usize].next;
+            (next != first).then_some(next)
+        };
+        std::iter::successors(Some(first), next)
+    }
+
+    /// Lets `offer` wait behind the `before` who wait in the ring that starts at `first`.
+    fn wait(&mut self, first: Option<u32>, before: u32, offer: Offer<Conn>) -> Offered<Conn> {
+        let room = if offer.alone && before > 0 && !offer.gathers() {
             Err(Refusal::NotAlone)
         } else if before as usize >= self.quota.limits().waiting_per_key {
             Err(Refusal::KeyFull)
@@ -283,7 +371,10 @@ impl<Conn> Rendezvous<Conn> {
             return Offered::Refused { conn: offer.conn, why };
         }
         let elsewhere = self.elsewhere(&offer);
-        Offered::Waiting { ticket: self.insert(first, offer), elsewhere }
+        let gathered = if offer.gathers() { before } else { 0 };
+        #[expect(clippy::cast_possible_truncation, reason = "fewer than the receivers")]
+        let gathered = gathered as u16;
+        Offered::Waiting { ticket: self.insert(first, offer), elsewhere, gathered }
     }
 
     /// Appends to the ring that starts at `first`, or starts one.
@@ -299,6 +390,7 @@ impl<Conn> Rendezvous<Conn> {
             role: offer.role,
             source: offer.source,
             realm: offer.realm,
+            receivers: offer.receivers,
             serial: ticket.serial,
             prev: index,
             next: index,
@@ -413,8 +505,9 @@ impl<Conn> Rendezvous<Conn> {
             Realm::Sealed => Realm::Plain,
             Realm::Transit => return None,
         };
-        let first = self.first(other, &offer.key)?;
-        self.waiters[first as usize].role.pairs_with(&offer.role).then_some(other)
+        let first = &self.waiters[self.first(other, &offer.key)? as usize];
+        let pairs = first.receivers == offer.receivers && first.role.pairs_with(&offer.role);
+        (pairs && !offer.gathers()).then_some(other)
     }
 }
 

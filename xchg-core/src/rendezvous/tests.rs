@@ -34,13 +34,15 @@ struct Arrival {
     /// Seconds from the beginning.
     deadline: Option<u64>,
     alone: bool,
+    receivers: u16,
 }
 
 fn arrival() -> impl Strategy<Value = Arrival> {
     let side = prop::sample::select(&Side::BOTH).prop_map(Role::Side);
-    let sided = (prop::sample::select(&[Realm::Plain, Realm::Sealed]), side);
+    let receivers = prop_oneof![3 => Just(1), 1 => 2..=3u16];
+    let sided = (prop::sample::select(&[Realm::Plain, Realm::Sealed]), side, receivers);
     let label = option::weighted(0.8, (0..3u8).prop_map(|label| Box::new([label; 16])));
-    let labelled = (Just(Realm::Transit), label.prop_map(Role::Label));
+    let labelled = (Just(Realm::Transit), label.prop_map(Role::Label), Just(1));
     (
         prop_oneof![3 => sided, 1 => labelled],
         0..3u8,
@@ -48,13 +50,14 @@ fn arrival() -> impl Strategy<Value = Arrival> {
         option::of(0..30u64),
         prop::bool::weighted(0.1),
     )
-        .prop_map(|((realm, role), key, source, deadline, alone)| Arrival {
+        .prop_map(|((realm, role, receivers), key, source, deadline, alone)| Arrival {
             realm,
             key,
             role,
             source,
             deadline,
             alone,
+            receivers,
         })
 }
 
@@ -76,8 +79,8 @@ struct Model {
 
 #[derive(Debug, PartialEq)]
 enum Expected {
-    Waiting { elsewhere: Option<Realm> },
-    Paired { upload: usize, download: usize, spares: Vec<usize> },
+    Waiting { elsewhere: Option<Realm>, gathered: u16 },
+    Paired { upload: usize, download: usize, others: Vec<usize>, spares: Vec<usize> },
     Refused(Refusal),
 }
 
@@ -97,12 +100,43 @@ impl Model {
         })
     }
 
+    /// What comes of an arrival to an exchange with several receivers, of whom `queue` wait; nothing if it is to wait too.
+    fn gather(queue: &VecDeque<(usize, Arrival)>, id: usize, new: &Arrival) -> Option<Expected> {
+        let is_upload = |arrival: &Arrival| arrival.role == Role::Side(Side::Upload);
+        let all = || queue.iter().map(|(id, arrival)| (*id, arrival)).chain([(id, new)]);
+        let uploads: Vec<_> = all().filter(|(_, a)| is_upload(a)).map(|(id, _)| id).collect();
+        let downloads: Vec<_> = all().filter(|(_, a)| !is_upload(a)).map(|(id, _)| id).collect();
+        let receivers = usize::from(new.receivers);
+        if uploads.len() > 1 || downloads.len() > receivers {
+            return Some(Expected::Refused(Refusal::NotAlone));
+        }
+        (uploads.len() + downloads.len() == receivers + 1).then(|| Expected::Paired {
+            upload: uploads[0],
+            download: downloads[0],
+            others: downloads[1..].to_vec(),
+            spares: Vec::new(),
+        })
+    }
+
     fn offer(&mut self, id: usize, arrival: &Arrival) -> Expected {
-        let Arrival { realm, key, ref role, source, alone, .. } = *arrival;
+        let Arrival { realm, key, ref role, source, alone, receivers, .. } = *arrival;
         if self.closed {
             return Expected::Refused(Refusal::Closed);
         }
-        if let Some(position) = self.first_that_pairs(realm, key, role) {
+        let gathers = receivers > 1;
+        if let Some(queue) = self.queues.get(&(realm, key)) {
+            let expected = queue[0].1.receivers;
+            if expected != receivers {
+                return Expected::Refused(Refusal::Receivers { expected });
+            }
+            if gathers && let Some(expected) = Model::gather(queue, id, arrival) {
+                if let Expected::Paired { .. } = expected {
+                    self.queues.remove(&(realm, key));
+                }
+                return expected;
+            }
+        }
+        if !gathers && let Some(position) = self.first_that_pairs(realm, key, role) {
             let mut queue = self.queues.remove(&(realm, key)).unwrap();
             let (waited, _) = queue.remove(position).unwrap();
             let (upload, download) =
@@ -112,11 +146,11 @@ impl Model {
                 spares = queue.drain(..).map(|(id, _)| id).collect();
             }
             self.put_back(realm, key, queue);
-            return Expected::Paired { upload, download, spares };
+            return Expected::Paired { upload, download, others: Vec::new(), spares };
         }
         let before = self.queues.get(&(realm, key)).map_or(0, VecDeque::len);
         let of_source = self.waiting().filter(|(_, other)| other.source == source).count();
-        if alone && before > 0 {
+        if alone && before > 0 && !gathers {
             return Expected::Refused(Refusal::NotAlone);
         } else if before == LIMITS.waiting_per_key {
             return Expected::Refused(Refusal::KeyFull);
@@ -130,9 +164,22 @@ impl Model {
             Realm::Sealed => Some(Realm::Plain),
             _ => None,
         };
-        let elsewhere = other.filter(|&realm| self.first_that_pairs(realm, key, role).is_some());
+        let elsewhere = other.filter(|&realm| {
+            let is_one = |queue: &VecDeque<(usize, Arrival)>| queue[0].1.receivers == 1;
+            !gathers
+                && self.queues.get(&(realm, key)).is_some_and(is_one)
+                && self.first_that_pairs(realm, key, role).is_some()
+        });
         self.queues.entry((realm, key)).or_default().push_back((id, arrival.clone()));
-        Expected::Waiting { elsewhere }
+        let gathered = if gathers { u16::try_from(before).unwrap() } else { 0 };
+        Expected::Waiting { elsewhere, gathered }
+    }
+
+    /// The uploader in whose gathering an arrival waits.
+    fn uploader_with(&self, arrival: &Arrival) -> Option<usize> {
+        let queue = self.queues.get(&(arrival.realm, arrival.key))?;
+        let upload = queue.iter().find(|(_, other)| other.role == Role::Side(Side::Upload))?;
+        (arrival.receivers > 1).then_some(upload.0)
     }
 
     fn remove(&mut self, id: usize) -> bool {
@@ -226,18 +273,27 @@ impl Bench {
             source: arrival.source,
             deadline: arrival.deadline.map(|seconds| self.at(seconds)),
             alone: arrival.alone,
+            receivers: arrival.receivers,
             conn: Conn(id),
         });
         let got = match offered {
-            Offered::Waiting { ticket, elsewhere } => {
+            Offered::Waiting { ticket, elsewhere, gathered } => {
                 self.tickets.push((ticket, id));
-                Expected::Waiting { elsewhere }
+                let uploader = self.matcher.uploader_with(ticket).map(|(conn, _)| conn.0);
+                assert_eq!(uploader, self.model.uploader_with(arrival), "{arrival:?}");
+                Expected::Waiting { elsewhere, gathered }
             }
-            Offered::Paired { upload, download, spares } => {
+            Offered::Paired { upload, download, others, spares } => {
                 let (up, down) = (upload.0, download.0);
-                let ids = spares.iter().map(|spare| spare.0).collect();
-                self.come_out([upload, download].into_iter().chain(spares));
-                Expected::Paired { upload: up, download: down, spares: ids }
+                let ids = |conns: &[Conn]| conns.iter().map(|conn| conn.0).collect();
+                let (others_ids, spares_ids) = (ids(&others), ids(&spares));
+                self.come_out([upload, download].into_iter().chain(others).chain(spares));
+                Expected::Paired {
+                    upload: up,
+                    download: down,
+                    others: others_ids,
+                    spares: spares_ids,
+                }
             }
             Offered::Refused { conn, why } => {
                 assert_eq!(conn, Conn(id));
