@@ -50,6 +50,10 @@ pub(crate) enum State {
     Exchanging {
         exchange: u32,
     },
+    /// In an exchange with several receivers.
+    Fanning {
+        fan: u32,
+    },
     Leaving(Leaving),
     /// Being answered, with another request to come.
     Replying(Box<Reply>),
@@ -149,10 +153,11 @@ impl Connection {
         self.lost(leaves).is_some() || (leaves && has_ended)
     }
 
-    /// What it is told when it has to wait; `elsewhere` is another realm, where a possible counterpart waits.
-    pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>) -> Vec<u8> {
+    /// What it is told when it has to wait; `elsewhere` is another realm, where a possible counterpart waits, and `gathered` how many others wait
+    /// for the same exchange.
+    pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>, gathered: u16) -> Vec<u8> {
         match (&mut self.http, self.dialect) {
-            (Some(peer), _) => peer.waiting(),
+            (Some(peer), _) => peer.waiting(gathered),
             (None, Some(dialect)) => dialect.waiting(elsewhere),
             (None, None) => Vec::new(),
         }

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use xchg_core::wire::{RefusalCode, StatusReport};
-use xchg_core::{Broker, Key};
+use xchg_core::{Broker, ExchangeId, Key, Place};
 
 use crate::Config;
 use crate::connection::Address;
-use crate::worker::{Id, Join};
+use crate::worker::{Arrived, Gathering, Id, Join};
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -30,6 +30,14 @@ pub(crate) enum Message {
     Release(u32),
     /// To close a waiting peer that the broker has given back because others were paired.
     Spare(u32),
+    /// To tell an uploader, if it still waits at that place, that one of its receivers has come.
+    ReceiverCame { slot: u32, place: Place },
+    /// To run an exchange with several receivers, once all have arrived.
+    Gather(Box<Gathering>),
+    /// To send a peer that waits to the worker that runs its exchange.
+    Summon { slot: u32, to: u16, exchange: ExchangeId },
+    /// To take in a peer that was sent for.
+    Arrive { exchange: ExchangeId, arrived: Box<Arrived> },
     /// To look at an exchange that a handle has cancelled.
     Cancelled(Id),
     /// To accept nobody any more.

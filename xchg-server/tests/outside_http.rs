@@ -381,3 +381,23 @@ fn curl_exchanges_with_classic_and_native_peers() {
 fn is_same(path: &Path, bytes: &[u8]) -> bool {
     std::fs::read(path).unwrap() == bytes
 }
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_sends_to_several_at_once() {
+    let setting = Setting::new(3 << 20);
+    for upload in ["curl -T FILE URL?n=3", "curl -T - URL?n=3 <FILE", "curl -F file=@FILE URL?n=3"]
+    {
+        let upload = setting.start(upload);
+        setting.server.await_waiting(1);
+        let downloads: Vec<_> =
+            (0..3).map(|n| setting.start(&format!("curl -o OUT{n} URL?n=3"))).collect();
+        downloads.into_iter().for_each(|download| drop(download.succeed("download")));
+        let told = upload.succeed("upload");
+        assert!(told.contains("[INFO] Start sending to 3 receiver(s)!"), "{told}");
+        for n in 0..3 {
+            let arrived = format!("{}{n}", setting.arrived().display());
+            assert!(std::fs::read(arrived).unwrap() == setting.bytes, "receiver {n}");
+        }
+    }
+}

@@ -54,12 +54,15 @@ pub(crate) struct Arrival {
     pub(crate) length: Option<u64>,
     /// The size in bytes that the peer wants its socket's buffers to have.
     pub(crate) buffer_bytes: Option<u32>,
+    /// How many downloaders the exchange is to have.
+    pub(crate) receivers: u16,
 }
 
 impl Arrival {
     pub(crate) fn new(realm: Realm, key: Key, side: Side) -> Arrival {
         let role = Role::Side(side);
-        Arrival { realm, key, role, wait: Wait::Forever, length: None, buffer_bytes: None }
+        let wait = Wait::Forever;
+        Arrival { realm, key, role, wait, length: None, buffer_bytes: None, receivers: 1 }
     }
 }
 

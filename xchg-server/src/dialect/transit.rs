@@ -36,6 +36,7 @@ pub(super) fn hear(bytes: &[u8]) -> Heard {
                 wait: Wait::Forever,
                 length: None,
                 buffer_bytes: None,
+                receivers: 1,
             };
             offer(arrival, end + 1)
         }

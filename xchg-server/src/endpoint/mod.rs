@@ -11,7 +11,6 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::net::SendFlags;
 use xchg_core::relay::{Duplex, Socket};
-use xchg_core::{Side, Sides};
 
 use crate::dialect::http::{Body, BodyError, Description, Version};
 
@@ -96,26 +95,22 @@ impl Framing {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Endpoint<'a> {
     pub(crate) socket: &'a Socket<OwnedFd>,
-    pub(crate) side: Side,
-    /// Both sides': a form describes itself, and so the response to its downloader.
-    pub(crate) framings: &'a Sides<Framing>,
+    pub(crate) framing: &'a Framing,
+    /// The counterpart's: a form describes itself, and so the response to its downloader.
+    pub(crate) other: &'a Framing,
 }
 
 impl Endpoint<'_> {
-    fn framing(&self) -> &Framing {
-        &self.framings[self.side]
-    }
-
     /// The response, whose payload has begun or ended: what describes it is known now.
     fn described<'r>(&self, response: &'r RefCell<Box<Response>>) -> RefMut<'r, Box<Response>> {
         let mut response = response.borrow_mut();
-        response.describe(|| self.framings[!self.side].description());
+        response.describe(|| self.other.description());
         response
     }
 
     /// Sends as much of a response's head as is known and fits.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        match self.framing() {
+        match self.framing {
             Framing::Response(response) => response.borrow_mut().flush(self.socket),
             _ => Ok(()),
         }
@@ -124,14 +119,12 @@ impl Endpoint<'_> {
 
 impl Duplex for Endpoint<'_> {
     fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        match self.framing() {
+        match self.framing {
             Framing::Bare => self.socket.read(buf),
             Framing::Source(source) => source.borrow_mut().read(self.socket, buf),
             Framing::Response(response) => match self.socket.read(buf)? {
                 // It cannot know the end before it is told, so that it leaves early.
-                0 if !response.borrow().has_ended()
-                    && !self.framings[!self.side].is_exhausted() =>
-                {
+                0 if !response.borrow().has_ended() && !self.other.is_exhausted() => {
                     Err(io::ErrorKind::UnexpectedEof.into())
                 }
                 n => Ok(n),
@@ -140,7 +133,7 @@ impl Duplex for Endpoint<'_> {
     }
 
     fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        match self.framing() {
+        match self.framing {
             Framing::Bare => self.socket.write(buf),
             // An uploader that has sent everything may leave without hearing what becomes of it.
             Framing::Source(source) if source.borrow().is_exhausted() => {
@@ -157,7 +150,7 @@ impl Duplex for Endpoint<'_> {
     }
 
     fn write_last(&self, buf: &[u8]) -> io::Result<usize> {
-        match self.framing() {
+        match self.framing {
             Framing::Response(response) => {
                 self.described(response).write(self.socket, buf, SendFlags::MORE)
             }
@@ -166,7 +159,7 @@ impl Duplex for Endpoint<'_> {
     }
 
     fn half_close(&self) -> io::Result<()> {
-        if let Framing::Response(response) = self.framing() {
+        if let Framing::Response(response) = self.framing {
             self.described(response).end(self.socket)?;
         }
         self.socket.half_close()
@@ -179,7 +172,7 @@ impl Duplex for Endpoint<'_> {
     #[cfg(target_os = "linux")]
     fn splice_source(&self) -> Option<(BorrowedFd<'_>, usize)> {
         let (socket, all) = self.socket.splice_source()?;
-        match self.framing() {
+        match self.framing {
             Framing::Bare => Some((socket, all)),
             Framing::Source(source) => source.borrow_mut().untouched().map(|len| (socket, len)),
             Framing::Response(_) => None,
@@ -188,14 +181,14 @@ impl Duplex for Endpoint<'_> {
 
     #[cfg(target_os = "linux")]
     fn on_spliced(&self, n: usize) {
-        if let Framing::Source(source) = self.framing() {
+        if let Framing::Source(source) = self.framing {
             source.borrow_mut().passed(n as u64);
         }
     }
 
     #[cfg(target_os = "linux")]
     fn splice_sink(&self) -> Option<BorrowedFd<'_>> {
-        match self.framing() {
+        match self.framing {
             Framing::Response(response) if response.borrow().is_chunked() => None,
             _ => self.socket.splice_sink(),
         }

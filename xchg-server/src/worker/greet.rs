@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use xchg_core::relay::Duplex;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
-use xchg_core::{Brokered, Offer, Side};
+use xchg_core::{Brokered, Offer, Place, Role, Side};
 
 use super::{Join, Worker};
 use crate::config::Terminate;
@@ -92,6 +92,10 @@ impl Worker {
             connection.set_buffers(bytes);
         }
         let leaves_by_ending = dialect.leaves_by_ending(&arrival.role);
+        let side = match arrival.role {
+            Role::Side(side) => Some(side),
+            Role::Label(_) => None,
+        };
         let offer = Offer {
             realm: arrival.realm,
             key: arrival.key,
@@ -100,21 +104,31 @@ impl Worker {
             // The worker's own timer sees to it, which sends the heartbeats too.
             deadline: None,
             alone: dialect == Dialect::Http,
+            receivers: arrival.receivers,
             conn: Address { worker: self.index, slot },
         };
         let brought = Luggage::pack(early, arrival.length);
         match self.shared.broker.offer(offer, Instant::now()) {
-            Brokered::Waiting { place, elsewhere } => {
+            Brokered::Waiting { place, elsewhere, gathered } => {
                 let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
                 let expires = wait.map_or(Tick::NEVER, |wait| self.timers.now().after(wait));
                 let waiting = Waiting { place, expires, brought, leaves_by_ending };
-                self.wait(slot, dialect, waiting, elsewhere);
+                if gathered > 0 && side == Some(Side::Download) {
+                    self.shared.broker.tell_uploader_with(place, |upload, place| {
+                        let inbox = &self.shared.inboxes[usize::from(upload.worker)];
+                        inbox.send(Message::ReceiverCame { slot: upload.slot, place });
+                    });
+                }
+                self.wait(slot, dialect, waiting, elsewhere, gathered);
             }
             Brokered::Paired(pair) => {
-                for spare in pair.spares {
+                for &spare in &pair.spares {
                     self.shared.inboxes[usize::from(spare.worker)].send(Message::Spare(spare.slot));
                 }
                 let me = Address { worker: self.index, slot };
+                if !pair.others.is_empty() {
+                    return self.gather(me, brought, pair);
+                }
                 let waits = match pair.upload == me {
                     true => (Side::Download, pair.download),
                     false => (Side::Upload, pair.upload),
@@ -131,9 +145,10 @@ impl Worker {
         dialect: Dialect,
         waiting: Waiting,
         elsewhere: Option<xchg_core::Realm>,
+        gathered: u16,
     ) {
         let connection = &mut self.connections[slot as usize];
-        let words = connection.waiting(elsewhere);
+        let words = connection.waiting(elsewhere, gathered);
         let beat = connection.heartbeat(&self.shared.config);
         let beat = beat.map_or(Tick::NEVER, |(_, interval)| self.timers.now().after(interval));
         connection.deadline = waiting.expires.min(beat);
@@ -150,6 +165,19 @@ impl Worker {
         }
     }
 
+    /// Tells an uploader that waits at `place` for several receivers that one has come.
+    pub(super) fn tell_of_receiver(&mut self, slot: u32, place: Place) {
+        if let Some(connection) = self.connections.get_mut(slot as usize)
+            && matches!(&connection.state, State::Waiting(waiting) if waiting.place == place)
+            && let Some(peer) = &mut connection.http
+        {
+            let words = peer.receiver_came();
+            if connection.say(&words).is_err() {
+                self.withdraw(slot);
+            }
+        }
+    }
+
     /// Brings a newcomer together with the peer that waits for it, at the latter's worker.
     fn meet(
         &mut self,
@@ -161,17 +189,7 @@ impl Worker {
         if other.worker == self.index {
             return self.start(exchange, (slot, brought), (side, other.slot));
         }
-        let mut connection = self.connections.remove(slot as usize);
-        if connection.is_registered {
-            use std::os::fd::AsRawFd;
-            let fd = connection.socket.0.as_raw_fd();
-            // Whatever the poll knew, the other's says anew when it registers the connection.
-            self.poll.registry().deregister(&mut mio::unix::SourceFd(&fd)).ok();
-            connection.is_registered = false;
-        }
-        connection.armed = Tick::NEVER;
-        connection.is_readable = true;
-        connection.is_writable = true;
+        let connection = self.take(slot);
         let join = Join { connection, brought, waits: (side, other.slot), exchange };
         self.shared.inboxes[usize::from(other.worker)].send(Message::Join(Box::new(join)));
     }

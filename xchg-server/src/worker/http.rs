@@ -89,6 +89,7 @@ impl Worker {
     fn offer_http(&mut self, slot: u32, peer: Peer, early: &[u8]) {
         let arrival = Arrival {
             length: peer.length(),
+            receivers: peer.receivers(),
             ..Arrival::new(Realm::Plain, peer.key().clone(), peer.side())
         };
         self.connections[slot as usize].http = Some(Box::new(peer));
@@ -104,7 +105,7 @@ impl Worker {
         match self.connections[slot as usize].http.take() {
             Some(peer) => {
                 self.shared.counters.refused(code);
-                let refusal = Refusal::of(why, peer.side());
+                let refusal = Refusal::of(why, &peer);
                 self.leave(slot, peer.refused(refusal));
             }
             None => self.refuse(slot, code, &why.to_string()),

@@ -7,12 +7,14 @@
 //! Edge-triggered: what the poll says is remembered in the connection until a call is refused with `EAGAIN`.
 
 mod accept;
+mod fan;
 mod greet;
 mod http;
 mod relay;
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +31,7 @@ use crate::shared::{Message, Shared};
 use crate::timers::{Tick, Timers};
 
 use accept::Door;
+use fan::{Fan, Gatherings};
 use relay::Running;
 use xchg_core::relay::Resources;
 
@@ -79,8 +82,10 @@ pub(crate) struct Worker {
     doors: Vec<Door>,
     connections: Slab<Connection>,
     exchanges: Slab<Running>,
-    /// Exchanges that carry much, and may go on.
-    ready: VecDeque<u32>,
+    fans: Slab<Fan>,
+    gatherings: Gatherings,
+    /// The uploaders of exchanges that carry much, and may go on.
+    ready: VecDeque<Id>,
     /// Bytes that those may still move before the poll is asked again.
     round_left: u64,
     /// Http peers whose exchange has ended, and who may have made their next request.
@@ -107,6 +112,8 @@ impl Worker {
             doors,
             connections: Slab::new(),
             exchanges: Slab::new(),
+            fans: Slab::new(),
+            gatherings: Gatherings::new(),
             ready: VecDeque::new(),
             round_left: 0,
             kept: VecDeque::new(),
@@ -218,6 +225,10 @@ impl Worker {
                 let exchange = *exchange;
                 self.drive_in_turn(exchange);
             }
+            State::Fanning { fan } => {
+                let fan = *fan;
+                self.queue_fan(fan);
+            }
             State::Replying(_) => self.reply_on(id.slot),
             State::Leaving(leaving) => {
                 let left = event.is_error() || event.is_read_closed();
@@ -267,14 +278,19 @@ impl Worker {
                     );
                 }
                 Message::Spare(slot) => drop(self.remove(slot)),
-                Message::Cancelled(id) => self.guard(id, |worker| {
-                    if let Some(Connection { state: State::Exchanging { exchange }, .. }) =
-                        worker.connection(id)
-                    {
-                        let exchange = *exchange;
-                        worker.drive(exchange);
-                    }
-                }),
+                Message::ReceiverCame { slot, place } => self.tell_of_receiver(slot, place),
+                Message::Gather(gathering) => {
+                    self.gatherings.insert(gathering.id(), *gathering);
+                }
+                Message::Summon { slot, to, exchange } => self.summon(slot, to, exchange),
+                Message::Arrive { exchange, arrived } => self.arrive(exchange, *arrived),
+                Message::Cancelled(id) => {
+                    self.guard(id, |worker| match worker.connection(id).map(|one| &one.state) {
+                        Some(&State::Exchanging { exchange }) => worker.drive(exchange),
+                        Some(&State::Fanning { fan }) => worker.drive_fan(fan),
+                        _ => {}
+                    })
+                }
                 Message::CloseDoors => self.doors.clear(),
                 Message::Cut => self.cut_all(),
                 Message::Stop => self.stops = Some(self.timers.now().after(STOPPING_TIMEOUT)),
@@ -301,6 +317,10 @@ impl Worker {
             State::Exchanging { exchange } => {
                 let exchange = *exchange;
                 self.on_exchange_timer(exchange);
+            }
+            State::Fanning { fan } => {
+                let fan = *fan;
+                self.on_fan_timer(fan);
             }
             State::Waiting(waiting) if waiting.expires <= now => {
                 let place = waiting.place;
@@ -409,6 +429,20 @@ impl Worker {
         u32::try_from(slot).expect("descriptors run out long before 2^32 connections")
     }
 
+    /// Takes a connection out of the table, to be handed to another worker.
+    fn take(&mut self, slot: u32) -> Connection {
+        let mut connection = self.connections.remove(slot as usize);
+        if std::mem::take(&mut connection.is_registered) {
+            let fd = connection.socket.0.as_raw_fd();
+            // Whatever this poll knew, the other's says anew when it registers the connection.
+            self.poll.registry().deregister(&mut mio::unix::SourceFd(&fd)).ok();
+        }
+        connection.armed = Tick::NEVER;
+        connection.is_readable = true;
+        connection.is_writable = true;
+        connection
+    }
+
     /// Takes a connection out of the table; dropping it closes it.
     fn remove(&mut self, slot: u32) -> Connection {
         let connection = self.connections.remove(slot as usize);
@@ -423,11 +457,14 @@ impl Worker {
     fn discard(&mut self, slot: u32) {
         match self.connections[slot as usize].state {
             State::Exchanging { exchange } => self.abandon(exchange),
+            State::Fanning { fan } => self.abandon_fan(fan),
             State::Waiting(_) => self.withdraw(slot),
             _ => drop(self.remove(slot)),
         }
     }
 }
+
+pub(crate) use fan::{Arrived, Gathering};
 
 /// A connection on its way to the worker whose connection it is paired with.
 #[derive(Debug)]

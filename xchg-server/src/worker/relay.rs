@@ -120,7 +120,9 @@ impl Worker {
             return self.drive(index);
         }
         if !std::mem::replace(&mut running.is_queued, true) {
-            self.ready.push_back(index);
+            let slot = running.slots.upload;
+            let serial = self.connections[slot as usize].serial;
+            self.ready.push_back(Id { slot, serial });
         }
     }
 
@@ -131,14 +133,21 @@ impl Worker {
             if self.round_left == 0 {
                 return;
             }
-            let Some(index) = self.ready.pop_front() else { return };
-            if let Some(running) = self.exchanges.get_mut(index as usize)
-                && std::mem::take(&mut running.is_queued)
-            {
-                let slot = running.slots.upload;
-                let id = Id { slot, serial: self.connections[slot as usize].serial };
-                self.guard(id, |worker| worker.drive(index));
+            let Some(id) = self.ready.pop_front() else { return };
+            match self.connection(id).map(|connection| &connection.state) {
+                Some(&State::Exchanging { exchange }) => {
+                    self.guard(id, |worker| worker.resume(exchange));
+                }
+                Some(&State::Fanning { fan }) => self.guard(id, |worker| worker.resume_fan(fan)),
+                _ => {}
             }
+        }
+    }
+
+    /// Drives an exchange, if it is still the one that was queued.
+    fn resume(&mut self, index: u32) {
+        if std::mem::take(&mut self.exchanges[index as usize].is_queued) {
+            self.drive(index);
         }
     }
 
@@ -196,10 +205,11 @@ impl Worker {
         if running.pumps.upload.has_ended() && bytes > FIRST_WINDOW {
             be_patient(running, &peers, Side::Download, self.shared.config.idle_timeout);
         }
-        if goes_on && !std::mem::replace(&mut running.is_queued, true) {
-            self.ready.push_back(index);
-        }
         let (slot, deadline) = (running.slots.upload, running.deadline);
+        if goes_on && !std::mem::replace(&mut running.is_queued, true) {
+            let serial = self.connections[slot as usize].serial;
+            self.ready.push_back(Id { slot, serial });
+        }
         self.connections[slot as usize].deadline = deadline;
         self.arm(slot);
     }
@@ -229,6 +239,10 @@ impl Worker {
         for index in running {
             self.cut(u32::try_from(index).expect("made from a u32"));
         }
+        let fans: Vec<_> = self.fans.iter().map(|(index, _)| index).collect();
+        for index in fans {
+            self.cut_fan(u32::try_from(index).expect("made from a u32"));
+        }
     }
 
     fn cut(&mut self, index: u32) {
@@ -247,7 +261,17 @@ impl Worker {
             }
             peer.map(|peer| (side, peer))
         });
-        let handle = running.exchange.handle();
+        self.log_end(&running.exchange, outcome);
+        running.exchange.finish(outcome);
+        // Who is told finds it ended.
+        for (side, peer) in http.into_iter().flatten() {
+            let unsaid = running.pumps[!side].unwritten();
+            self.part(slots[side], *peer, outcome, &running.framings[side], unsaid);
+        }
+    }
+
+    pub(super) fn log_end(&self, exchange: &Exchange, outcome: Outcome) {
+        let handle = exchange.handle();
         tracing::debug!(
             exchange = %handle.id(),
             key = self.shared.shown(handle.key()),
@@ -256,12 +280,6 @@ impl Worker {
             seconds = handle.started().elapsed().as_secs_f64(),
             "ended"
         );
-        running.exchange.finish(outcome);
-        // Who is told finds it ended.
-        for (side, peer) in http.into_iter().flatten() {
-            let unsaid = running.pumps[!side].unwritten();
-            self.part(slots[side], *peer, outcome, &running.framings[side], unsaid);
-        }
     }
 
     /// Closes a connection, by a reset unless the exchange that it was part of is whole.
@@ -280,7 +298,8 @@ impl Running {
     }
 
     fn end<'a>(&'a self, side: Side, peers: &'a Sides<&mut Connection>) -> Endpoint<'a> {
-        Endpoint { socket: &peers[side].socket, side, framings: &self.framings }
+        let (framing, other) = (&self.framings[side], &self.framings[!side]);
+        Endpoint { socket: &peers[side].socket, framing, other }
     }
 
     /// The payload has all been passed on.
@@ -312,7 +331,7 @@ impl Running {
 
 /// Bounds what a bulk flow queues for a peer on this machine, as [`LOCAL_RECV_BYTES`](crate::listener::LOCAL_RECV_BYTES) does in the
 /// other direction. Peers elsewhere keep the kernel's choice, which fits the distance.
-fn keep_queue_short(config: &Config, sink: &Connection) {
+pub(super) fn keep_queue_short(config: &Config, sink: &Connection) {
     const LOCAL_SEND_BYTES: usize = 1 << 20;
     if sink.is_local && config.send_buffer.is_none() {
         // A wish, as sizes of buffers are.
@@ -345,10 +364,15 @@ fn be_patient(
     timeout: Duration,
 ) {
     if !std::mem::replace(&mut running.is_patient[side], true) {
-        // Refused by unix sockets, which have no such time.
-        #[cfg(target_os = "linux")]
-        SockRef::from(&peers[side].socket.0).set_tcp_user_timeout(Some(timeout)).ok();
+        let_pause(peers[side], timeout);
     }
+}
+
+/// Lets a peer pause so long before it is given up.
+pub(super) fn let_pause(connection: &Connection, timeout: Duration) {
+    // Refused by unix sockets, which have no such time.
+    #[cfg(target_os = "linux")]
+    SockRef::from(&connection.socket.0).set_tcp_user_timeout(Some(timeout)).ok();
 }
 
 /// Moves the flow from `side` as far as it goes, and notes whose readiness is used up.
@@ -365,7 +389,10 @@ fn turn(
     if pump.has_ended() || !may_go_on {
         return Turned::Blocked;
     }
-    let end = |side: Side| Endpoint { socket: &peers[side].socket, side, framings };
+    let end = |side: Side| {
+        let (framing, other) = (&framings[side], &framings[!side]);
+        Endpoint { socket: &peers[side].socket, framing, other }
+    };
     match pump.turn(&end(side), &end(!side), resources, TURN_BYTES, moved) {
         Turn::SourceBlocked => peers[side].is_readable = false,
         Turn::SinkBlocked => {

@@ -16,20 +16,22 @@ pub(crate) enum Notice {
     /// It is registered, and so many receivers are awaited.
     Waiting {
         /// The number that it asked for.
-        receivers: u32,
+        receivers: u16,
     },
     /// A receiver came while it waited.
     ReceiverCame,
     /// So many receivers were there before it.
     ReceiversThere {
         /// The number of those.
-        receivers: u32,
+        receivers: u16,
     },
     /// The exchange runs.
     Started {
         /// The number of receivers in it.
-        receivers: u32,
+        receivers: u16,
     },
+    /// One of several receivers was lost.
+    ReceiverAborted,
     /// Its whole body has been read.
     Sent,
 }
@@ -47,6 +49,7 @@ impl Notice {
             Self::Started { receivers } => {
                 format!("[INFO] Start sending to {receivers} receiver(s)!\n")
             }
+            Self::ReceiverAborted => "[ERROR] A receiver aborted.\n".to_owned(),
             Self::Sent => "[INFO] Sent successfully!\n".to_owned(),
         }
     }
@@ -56,8 +59,13 @@ impl Notice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum Failure {
-    /// The receiver was lost before it had acknowledged everything.
-    DownloaderLost,
+    /// Receivers were lost before they had acknowledged everything.
+    ReceiversLost {
+        /// How many. Of several, each has been [told of](Notice::ReceiverAborted) already.
+        lost: u16,
+        /// How many there were.
+        receivers: u16,
+    },
     /// The body could not be read.
     Body(BodyError),
     /// No receiver came within the wait.
@@ -73,9 +81,16 @@ pub(crate) enum Failure {
 impl Failure {
     fn lines(self) -> String {
         match self {
-            Self::DownloaderLost => "[ERROR] A receiver aborted.\n\
+            Self::ReceiversLost { receivers: 1, .. } => "[ERROR] A receiver aborted.\n\
                  [ERROR] All receiver(s) was/were aborted halfway.\n"
                 .to_owned(),
+            Self::ReceiversLost { lost, receivers } if lost == receivers => {
+                "[ERROR] All receiver(s) was/were aborted halfway.\n".to_owned()
+            }
+            Self::ReceiversLost { lost, receivers } => format!(
+                "[ERROR] {lost} of {receivers} receivers was/were aborted halfway; the others \
+                 received everything.\n"
+            ),
             Self::Body(error) => format!("[ERROR] Failed to send: {error}.\n"),
             Self::TimedOut => {
                 "[ERROR] No receiver came in time; ask the other side and try again.\n".to_owned()
@@ -92,7 +107,7 @@ impl Failure {
     fn status(self) -> Status {
         match self {
             Self::Body(_) => Status::BadRequest,
-            Self::DownloaderLost => Status::BadGateway,
+            Self::ReceiversLost { .. } => Status::BadGateway,
             Self::TimedOut | Self::Stalled => Status::GatewayTimeout,
             Self::Cancelled => Status::InternalError,
             Self::Draining => Status::Unavailable,

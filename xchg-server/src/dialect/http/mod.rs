@@ -80,7 +80,7 @@ pub(crate) struct Upload {
     /// Whether it waits for the interim response before it sends its body.
     pub(crate) expects_continue: bool,
     /// How many receivers it asks for, at most [`target::MAX_RECEIVERS`].
-    pub(crate) receivers: u32,
+    pub(crate) receivers: u16,
     /// The payload's length in bytes, if it is known before the body has been read.
     pub(crate) length: Option<u64>,
     /// What the request's own header says of the payload; nothing for a form.
@@ -105,6 +105,8 @@ pub(crate) struct Download {
     pub(crate) key: Key,
     /// How to answer it.
     pub(crate) reply_to: ReplyTo,
+    /// How many receivers it believes there to be, at most [`target::MAX_RECEIVERS`].
+    pub(crate) receivers: u16,
 }
 
 impl Request {
@@ -182,9 +184,8 @@ impl Request {
         if self.is_prefetch {
             return bad("Fetching ahead is rejected: it would take the file away from a person.");
         }
-        // How many receivers it believes there to be: checked for its sake, since there is one.
-        target::receivers(&self.query)?;
-        Ok(Action::Download(Download { key: key(&self.key)?, reply_to: self.reply_to }))
+        let receivers = target::receivers(&self.query)?;
+        Ok(Action::Download(Download { key: key(&self.key)?, reply_to: self.reply_to, receivers }))
     }
 
     fn unsupported(&self) -> Refused {

@@ -17,6 +17,8 @@ pub(crate) enum Peer {
         upload: Upload,
         /// What it is told.
         answer: Option<UploadAnswer>,
+        /// How many of several receivers have been lost.
+        lost: u16,
     },
     /// It downloads.
     Download(Download),
@@ -24,7 +26,7 @@ pub(crate) enum Peer {
 
 impl From<Upload> for Peer {
     fn from(upload: Upload) -> Peer {
-        Peer::Upload { upload, answer: None }
+        Peer::Upload { upload, answer: None, lost: 0 }
     }
 }
 
@@ -54,6 +56,14 @@ impl Peer {
         }
     }
 
+    /// How many receivers its exchange is to have.
+    pub(crate) fn receivers(&self) -> u16 {
+        match self {
+            Peer::Upload { upload, .. } => upload.receivers,
+            Peer::Download(download) => download.receivers,
+        }
+    }
+
     /// The payload's length in bytes, where an uploader said it.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
@@ -62,12 +72,36 @@ impl Peer {
         }
     }
 
-    /// To one that has to wait. A downloader's response begins only when it knows what comes.
+    /// To one that has to wait, where `gathered` of several receivers are there already. A downloader's response begins only when it knows
+    /// what comes.
     #[must_use]
-    pub(crate) fn waiting(&mut self) -> Vec<u8> {
+    pub(crate) fn waiting(&mut self, gathered: u16) -> Vec<u8> {
+        let Peer::Upload { upload, answer, .. } = self else { return Vec::new() };
+        let mut words = begin(upload, answer);
+        if let (Some(answer), 1..) = (answer, gathered) {
+            words.extend(answer.notice(Notice::ReceiversThere { receivers: gathered }));
+        }
+        words
+    }
+
+    /// To an uploader that waits for several receivers, of whom one has come; nothing to anybody else.
+    #[must_use]
+    pub(crate) fn receiver_came(&mut self) -> Vec<u8> {
         match self {
-            Peer::Upload { upload, answer } => begin(upload, answer),
-            Peer::Download(_) => Vec::new(),
+            Peer::Upload { answer: Some(answer), .. } => answer.notice(Notice::ReceiverCame),
+            _ => Vec::new(),
+        }
+    }
+
+    /// To an uploader that has lost one of several receivers; nothing to anybody else.
+    #[must_use]
+    pub(crate) fn receiver_lost(&mut self) -> Vec<u8> {
+        match self {
+            Peer::Upload { answer: Some(answer), lost, .. } => {
+                *lost += 1;
+                answer.notice(Notice::ReceiverAborted)
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -79,7 +113,7 @@ impl Peer {
     #[must_use]
     pub(crate) fn still_waiting(&mut self) -> Option<Vec<u8>> {
         match self {
-            Peer::Upload { upload, answer: Some(answer) } if answer.is_running() => {
+            Peer::Upload { upload, answer: Some(answer), .. } if answer.is_running() => {
                 Some(answer.notice(Notice::Waiting { receivers: upload.receivers }))
             }
             Peer::Download(download) if download.reply_to.version == Version::Http11 => {
@@ -92,7 +126,7 @@ impl Peer {
     /// To an uploader whose counterpart is here.
     #[must_use]
     pub(crate) fn matched(&mut self) -> Vec<u8> {
-        let Peer::Upload { upload, answer } = self else { return Vec::new() };
+        let Peer::Upload { upload, answer, .. } = self else { return Vec::new() };
         let receivers = upload.receivers;
         let has_waited = answer.is_some();
         let mut words = if has_waited { Vec::new() } else { begin(upload, answer) };
@@ -125,7 +159,7 @@ impl Peer {
                 Refusal::Draining => Failure::Draining,
                 _ => Failure::Cancelled,
             }),
-            Peer::Upload { upload, answer: None } => {
+            Peer::Upload { upload, answer: None, .. } => {
                 refusal.reply(upload.reply_to.closing(), &upload.key)
             }
             Peer::Download(download) => refusal.reply(download.reply_to.closing(), &download.key),
@@ -135,7 +169,7 @@ impl Peer {
     /// To an uploader whose exchange has ended; `body` says what was wrong with its body. `None` if it is gone, or none.
     #[must_use]
     pub(crate) fn ended(self, outcome: Outcome, body: Option<BodyError>) -> Option<Farewell> {
-        let Peer::Upload { answer: Some(answer), .. } = self else { return None };
+        let Peer::Upload { upload, answer: Some(answer), lost } = self else { return None };
         let failure = match (outcome, body) {
             (Outcome::Completed { .. }, _) => {
                 let keep_alive = answer.keep_alive();
@@ -143,7 +177,9 @@ impl Peer {
             }
             (Outcome::UploaderLost { .. }, Some(error)) => Failure::Body(error),
             (Outcome::UploaderLost { .. }, None) => return None,
-            (Outcome::DownloaderLost { .. }, _) => Failure::DownloaderLost,
+            (Outcome::DownloaderLost { .. }, _) => {
+                Failure::ReceiversLost { lost: lost.max(1), receivers: upload.receivers }
+            }
             (Outcome::TimedOut { .. }, _) => Failure::Stalled,
             _ => Failure::Cancelled,
         };
@@ -178,10 +214,13 @@ impl From<RefusalCode> for Refusal {
 }
 
 impl Refusal {
-    /// What a refused offer of `side` means here.
-    pub(crate) fn of(why: xchg_core::Refusal, side: Side) -> Refusal {
+    /// What it means to `peer` that its offer is refused.
+    pub(crate) fn of(why: xchg_core::Refusal, peer: &Peer) -> Refusal {
         use xchg_core::Refusal as Why;
-        match (why, side) {
+        match (why, peer.side()) {
+            (Why::Receivers { expected }, _) => {
+                Refusal::Receivers { expected, asked: peer.receivers() }
+            }
             (Why::NotAlone, Side::Upload) => Refusal::SecondUpload,
             (Why::NotAlone, Side::Download) => Refusal::SecondDownload,
             (Why::Exchanging, _) => Refusal::Running,

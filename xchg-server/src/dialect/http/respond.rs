@@ -133,6 +133,13 @@ pub(crate) enum Refusal {
     SecondUpload,
     /// A downloader waits under the key already.
     SecondDownload,
+    /// Those who wait under the key name another number of receivers.
+    Receivers {
+        /// The number that they name.
+        expected: u16,
+        /// The number that this peer names.
+        asked: u16,
+    },
     /// An exchange is running under the key.
     Running,
     /// A limit of the whole server is reached.
@@ -159,6 +166,10 @@ impl Refusal {
             Self::SecondDownload => {
                 (Status::BadRequest, "The number of receivers has reached limits.".to_owned())
             }
+            Self::Receivers { expected, asked } => (
+                Status::BadRequest,
+                format!("The number of receivers should be {expected} but {asked}."),
+            ),
             Self::Running => (
                 Status::BadRequest,
                 format!("Connection on '{path}' has been established already."),

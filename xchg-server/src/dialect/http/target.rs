@@ -5,10 +5,9 @@ use xchg_core::Key;
 use super::fields::trim;
 use super::respond::{Refused, Status};
 
-/// How many receivers one upload may have.
-///
-/// Only one for now: the rendezvous pairs two peers. Raising it enables `?n=` up to it.
-pub(crate) const MAX_RECEIVERS: u32 = 1;
+/// How many receivers one upload may have. Each byte is written as many times, at the pace of the slowest: with more, it is better
+/// put where all can fetch it.
+pub(crate) const MAX_RECEIVERS: u16 = 64;
 
 /// A request target, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,7 +136,7 @@ pub(super) fn query_value(query: &[u8], name: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// How many receivers the query asks for; 1 if it does not say.
-pub(super) fn receivers(query: &[u8]) -> Result<u32, Refused> {
+pub(super) fn receivers(query: &[u8]) -> Result<u16, Refused> {
     let bad = |text: String| Refused::new(Status::BadRequest, text);
     let asked = query.split(|&byte| byte == b'&').any(|pair| split_at_byte(pair, b'=').0 == b"n");
     if !asked {
@@ -146,12 +145,11 @@ pub(super) fn receivers(query: &[u8]) -> Result<u32, Refused> {
     let number = query_value(query, b"n")
         .and_then(|value| std::str::from_utf8(trim(&value)).ok()?.parse::<i64>().ok())
         .ok_or_else(|| bad("Invalid \"n\" query parameter".to_owned()))?;
-    match u32::try_from(number) {
+    match u16::try_from(number) {
         Ok(receivers @ 1..=MAX_RECEIVERS) => Ok(receivers),
         _ if number <= 0 => Err(bad(format!("n should > 0, but n = {number}."))),
         _ => Err(bad(format!(
-            "n = {number} is not supported here: at most {MAX_RECEIVERS} receiver(s) for one \
-             sender; leave n out."
+            "n = {number} is too many: at most {MAX_RECEIVERS} receivers for one sender."
         ))),
     }
 }
@@ -207,14 +205,16 @@ mod tests {
     }
 
     #[test]
-    fn only_one_receiver_can_be_asked_for() {
+    fn from_1_to_64_receivers_can_be_asked_for() {
         for (query, accepted) in [
             ("", true),
             ("n=1", true),
             ("a=2&n=1&n=7", true),
             ("nn=2", true),
             ("n=%31", true),
-            ("n=2", false),
+            ("n=2", true),
+            ("n=64", true),
+            ("n=65", false),
             ("n=0", false),
             ("n=-1", false),
             ("n=", false),

@@ -30,12 +30,7 @@ fn what_piping_server_refuses_is_refused_in_its_words() {
         ("GET /k?n=0", "", "400", "n should > 0, but n = 0."),
         ("POST /k?n=-2", "", "400", "n should > 0, but n = -2."),
         ("GET /k?n=x", "", "400", "Invalid \"n\" query parameter"),
-        (
-            "GET /k?n=2",
-            "",
-            "400",
-            "n = 2 is not supported here: at most 1 receiver(s) for one sender; leave n out.",
-        ),
+        ("GET /k?n=65", "", "400", "n = 65 is too many: at most 64 receivers for one sender."),
         ("DELETE /k", "", "405", "Unsupported method: DELETE."),
         (
             "POST /k",
@@ -230,7 +225,7 @@ fn an_old_uploader_is_told_at_the_end() {
 #[test]
 fn a_failed_upload_is_never_answered_as_a_success() {
     for (failure, status) in [
-        (Failure::DownloaderLost, "502"),
+        (Failure::ReceiversLost { lost: 1, receivers: 1 }, "502"),
         (Failure::Body(BodyError::NoFile), "400"),
         (Failure::TimedOut, "504"),
         (Failure::Stalled, "504"),

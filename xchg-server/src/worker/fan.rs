@@ -1,0 +1,546 @@
+//! Exchanges with several receivers: whoever is to take part is brought to one worker, which then sends each byte to all of them, at the
+//! pace of the slowest.
+//!
+//! Only http peers can ask for it (`?n=3`). Unlike an exchange between two, it copies: a block of the payload at a time is read, and
+//! written to every receiver, before the next is read. What is held of it is the part that some receiver could not take yet.
+
+use std::collections::HashMap;
+use std::io;
+
+use slab::Slab;
+use xchg_core::relay::Duplex;
+use xchg_core::{Exchange, ExchangeId, Outcome, Pair, Side};
+
+use super::relay::{keep_queue_short, let_pause};
+use super::{Id, Worker};
+use crate::Config;
+use crate::connection::{Address, Brought, Connection, State};
+use crate::dialect::Dialect;
+use crate::dialect::http::Peer;
+use crate::endpoint::{Endpoint, Framing};
+use crate::shared::Message;
+use crate::timers::Tick;
+
+/// Bytes that are read of the payload before others get their turn.
+const TURN_BYTES: usize = 1 << 20;
+
+/// Reads in which what one receiver says is dropped before others get their turn.
+const READS: usize = 16;
+
+/// Who is on the way here to take part in an exchange.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    exchange: Exchange,
+    upload: Option<Arrived>,
+    downloads: Vec<Arrived>,
+    missing: usize,
+}
+
+impl Gathering {
+    pub(super) fn id(&self) -> ExchangeId {
+        self.exchange.id()
+    }
+}
+
+/// The exchanges that gather at a worker.
+pub(super) type Gatherings = HashMap<ExchangeId, Gathering>;
+
+/// A connection that has been brought to the worker where its exchange is to run.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    connection: Connection,
+    brought: Brought,
+}
+
+/// An exchange that runs here.
+#[derive(Debug)]
+pub(super) struct Fan {
+    exchange: Exchange,
+    upload: u32,
+    source: Framing,
+    /// Those who are still here.
+    receivers: Vec<Receiver>,
+    any_lost: bool,
+    /// What not every receiver has taken yet.
+    block: Vec<u8>,
+    has_ended: bool,
+    is_sent: bool,
+    /// What the uploader is still to be told.
+    words: Vec<u8>,
+    deadline: Tick,
+    is_queued: bool,
+}
+
+#[derive(Debug)]
+struct Receiver {
+    slot: u32,
+    framing: Framing,
+    /// How much of the block it has taken.
+    taken: usize,
+    /// Whether it has been told the end.
+    is_told: bool,
+    /// Whether its own stream has ended.
+    has_left: bool,
+    is_patient: bool,
+}
+
+/// How a receiver stands after its turn.
+enum Stands {
+    /// It has more to take, or to say.
+    Here,
+    /// As `Here`, and can go on at once.
+    Spent,
+    /// It has everything, and has acknowledged it.
+    Served,
+    Lost(io::ErrorKind),
+}
+
+impl Worker {
+    /// Has everybody in `pair` brought to the uploader's worker. `me` is the newcomer that made it complete.
+    pub(super) fn gather(&mut self, me: Address, brought: Brought, pair: Pair<Address>) {
+        let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
+        let exchange = pair.exchange.id();
+        let members: Vec<_> = [pair.upload, pair.download].into_iter().chain(pair.others).collect();
+        home.send(Message::Gather(Box::new(Gathering {
+            exchange: pair.exchange,
+            upload: None,
+            downloads: Vec::new(),
+            missing: members.len(),
+        })));
+        for member in members.into_iter().filter(|&member| member != me) {
+            let inbox = &self.shared.inboxes[usize::from(member.worker)];
+            inbox.send(Message::Summon { slot: member.slot, to: pair.upload.worker, exchange });
+        }
+        let arrived = Arrived { connection: self.take(me.slot), brought };
+        let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
+        home.send(Message::Arrive { exchange, arrived: Box::new(arrived) });
+    }
+
+    /// Sends a peer that waited here to the worker where its exchange is to run.
+    pub(super) fn summon(&mut self, slot: u32, to: u16, exchange: ExchangeId) {
+        let mut connection = self.take(slot);
+        let brought = match std::mem::replace(&mut connection.state, State::Greeting(Vec::new())) {
+            State::Waiting(waiting) => waiting.brought,
+            _ => unreachable!("a peer that has been paired waits until it is sent for"),
+        };
+        let arrived = Box::new(Arrived { connection, brought });
+        self.shared.inboxes[usize::from(to)].send(Message::Arrive { exchange, arrived });
+    }
+
+    /// Starts the exchange once everybody is here.
+    pub(super) fn arrive(&mut self, exchange: ExchangeId, arrived: Arrived) {
+        let gathering = self.gatherings.get_mut(&exchange);
+        let gathering = gathering.expect("it was announced before anybody was sent for");
+        match arrived.connection.http.as_deref() {
+            Some(Peer::Upload { .. }) => gathering.upload = Some(arrived),
+            _ => gathering.downloads.push(arrived),
+        }
+        gathering.missing -= 1;
+        if gathering.missing == 0
+            && let Some(gathering) = self.gatherings.remove(&exchange)
+        {
+            self.start_fan(gathering);
+        }
+    }
+
+    fn start_fan(&mut self, gathering: Gathering) {
+        let upload = gathering.upload.expect("one of them uploads");
+        let mut connection = upload.connection;
+        let luggage = upload.brought.unwrap_or_default();
+        let (mut description, mut source) = (None, Framing::Bare);
+        if let Some(peer) = &mut connection.http {
+            source = match peer.take_body() {
+                Some(body) => Framing::body(body, luggage.early),
+                None => Framing::Bare,
+            };
+            if let Peer::Upload { upload, .. } = &mut **peer {
+                description = upload.description.take();
+            }
+        }
+        let words = connection.matched(Dialect::Http, None);
+        let upload = self.insert(connection);
+        let receiver = |arrived: Arrived| {
+            let framing = match arrived.connection.http.as_deref() {
+                Some(Peer::Download(download)) => {
+                    let version = download.reply_to.version;
+                    Framing::response(version, luggage.length, description.as_deref(), &source)
+                }
+                _ => Framing::Bare,
+            };
+            let slot = self.insert(arrived.connection);
+            Receiver { slot, framing, taken: 0, is_told: false, has_left: false, is_patient: false }
+        };
+        let receivers: Vec<_> = gathering.downloads.into_iter().map(receiver).collect();
+        let exchange = gathering.exchange;
+        let id = Id { slot: upload, serial: self.connections[upload as usize].serial };
+        let (shared, worker) = (self.shared.clone(), usize::from(self.index));
+        exchange.on_cancel(move || shared.inboxes[worker].send(Message::Cancelled(id)));
+        tracing::debug!(
+            exchange = %exchange.id(),
+            key = self.shared.shown(exchange.handle().key()),
+            realm = exchange.handle().realm().as_str(),
+            receivers = receivers.len(),
+            "matched"
+        );
+        let slots: Vec<_> = receivers.iter().map(|receiver| receiver.slot).collect();
+        let deadline = self.timers.now().after(self.shared.config.idle_timeout);
+        let fan = self.fans.insert(Fan {
+            exchange,
+            upload,
+            source,
+            receivers,
+            any_lost: false,
+            block: Vec::new(),
+            has_ended: false,
+            is_sent: false,
+            words,
+            deadline,
+            is_queued: false,
+        });
+        let fan = u32::try_from(fan).expect("fewer than connections");
+        for slot in slots.iter().chain([&upload]) {
+            let connection = &mut self.connections[*slot as usize];
+            connection.state = State::Fanning { fan };
+            connection.deadline = Tick::NEVER;
+        }
+        self.connections[upload as usize].deadline = deadline;
+        if self.shared.is_cutting() {
+            return self.cut_fan(fan);
+        }
+        self.arm(upload);
+        for slot in slots.into_iter().chain([upload]) {
+            // One that cannot be registered has ended the whole exchange.
+            if !self.register(slot) {
+                return;
+            }
+        }
+        self.guard(id, |worker| worker.drive_fan(fan));
+    }
+
+    /// Has the exchange go on behind the small ones.
+    pub(super) fn queue_fan(&mut self, index: u32) {
+        let fan = &mut self.fans[index as usize];
+        if !std::mem::replace(&mut fan.is_queued, true) {
+            let id = Id { slot: fan.upload, serial: self.connections[fan.upload as usize].serial };
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Drives an exchange, if it is still the one that was queued.
+    pub(super) fn resume_fan(&mut self, index: u32) {
+        if std::mem::take(&mut self.fans[index as usize].is_queued) {
+            self.drive_fan(index);
+        }
+    }
+
+    /// Moves what can be moved, and ends the exchange if it is over.
+    pub(super) fn drive_fan(&mut self, index: u32) {
+        let fan = &mut self.fans[index as usize];
+        let before = fan.exchange.bytes();
+        if fan.exchange.is_cancelled() {
+            return self.end_fan(index, Outcome::Cancelled { bytes: before });
+        }
+        let scratch = self.resources.scratch();
+        let turned = fan.turn(&mut self.connections, scratch, &self.shared.config);
+        self.round_left = self.round_left.saturating_sub(fan.exchange.bytes() - before);
+        if turned.has_moved {
+            fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
+        }
+        let (upload, deadline) = (fan.upload, fan.deadline);
+        for (slot, outcome) in turned.parted {
+            self.connections[slot as usize].http = None;
+            self.close(slot, outcome);
+        }
+        match turned.then {
+            Then::End(outcome) => return self.end_fan(index, outcome),
+            Then::GoOn => self.queue_fan(index),
+            Then::Wait => {}
+        }
+        self.connections[upload as usize].deadline = deadline;
+        self.arm(upload);
+    }
+
+    pub(super) fn on_fan_timer(&mut self, index: u32) {
+        let bytes = self.fans[index as usize].exchange.bytes();
+        self.end_fan(index, Outcome::TimedOut { bytes });
+    }
+
+    /// Ends an exchange whose handling went wrong.
+    pub(super) fn abandon_fan(&mut self, index: u32) {
+        let bytes = self.fans[index as usize].exchange.bytes();
+        self.end_fan(index, Outcome::Cancelled { bytes });
+    }
+
+    pub(super) fn cut_fan(&mut self, index: u32) {
+        self.shared.counters.cut_exchange();
+        self.abandon_fan(index);
+    }
+
+    fn end_fan(&mut self, index: u32, outcome: Outcome) {
+        let fan = self.fans.remove(index as usize);
+        self.log_end(&fan.exchange, outcome);
+        fan.exchange.finish(outcome);
+        // Who is told finds it ended.
+        for receiver in fan.receivers {
+            match self.connections[receiver.slot as usize].http.take() {
+                Some(peer) => {
+                    self.part(receiver.slot, *peer, outcome, &receiver.framing, Vec::new())
+                }
+                None => self.close(receiver.slot, outcome),
+            }
+        }
+        match self.connections[fan.upload as usize].http.take() {
+            Some(peer) => self.part(fan.upload, *peer, outcome, &fan.source, fan.words),
+            None => self.close(fan.upload, outcome),
+        }
+    }
+}
+
+/// What has come of a turn.
+struct Turned {
+    then: Then,
+    has_moved: bool,
+    /// Receivers whose part is over, and how it ended.
+    parted: Vec<(u32, Outcome)>,
+}
+
+enum Then {
+    Wait,
+    GoOn,
+    End(Outcome),
+}
+
+impl Fan {
+    fn turn(
+        &mut self,
+        connections: &mut Slab<Connection>,
+        scratch: &mut [u8],
+        config: &Config,
+    ) -> Turned {
+        let mut turned = Turned { then: Then::Wait, has_moved: false, parted: Vec::new() };
+        turned.then = match self.relay(connections, scratch, config, &mut turned) {
+            Ok(then) => then,
+            Err(error) => {
+                let (exchange, bytes) = (self.exchange.id(), self.exchange.bytes());
+                tracing::debug!(%exchange, side = "upload", error = %error.kind(), "lost");
+                Then::End(Outcome::UploaderLost { bytes })
+            }
+        };
+        turned
+    }
+
+    /// Moves block after block. An error is the uploader's.
+    fn relay(
+        &mut self,
+        connections: &mut Slab<Connection>,
+        scratch: &mut [u8],
+        config: &Config,
+        turned: &mut Turned,
+    ) -> io::Result<Then> {
+        let mut budget = TURN_BYTES;
+        loop {
+            let upload = &mut connections[self.upload as usize];
+            if let (false, Some(kind)) = (self.has_ended, upload.lost(false)) {
+                return Err(kind.into());
+            }
+            let held = std::mem::take(&mut self.block);
+            let (read, mut goes_on) = match held.is_empty() && !self.has_ended {
+                true => self.read(upload, scratch, &mut budget)?,
+                false => (0, false),
+            };
+            let block = if held.is_empty() { &scratch[..read] } else { &held[..] };
+            goes_on |= self.serve(connections, block, config, turned);
+            let Some(least) = self.receivers.iter().map(|receiver| receiver.taken).min() else {
+                return Ok(Then::End(self.outcome()));
+            };
+            self.exchange.add_moved(Side::Upload, least as u64);
+            self.receivers.iter_mut().for_each(|receiver| receiver.taken -= least);
+            self.block = block[least..].to_vec();
+            let upload = &mut connections[self.upload as usize];
+            if self.has_ended
+                && self.block.is_empty()
+                && !std::mem::replace(&mut self.is_sent, true)
+            {
+                self.exchange.free_key();
+                self.words.extend(upload.http.as_mut().map_or(Vec::new(), |peer| peer.sent()));
+            }
+            self.tell(upload)?;
+            let is_blocked = !self.block.is_empty() || self.has_ended || !upload.is_readable;
+            match (goes_on, is_blocked) {
+                (true, _) => return Ok(Then::GoOn),
+                (false, true) => return Ok(Then::Wait),
+                (false, false) => {}
+            }
+        }
+    }
+
+    /// Reads of the payload what there is, up to a buffer full. Gives the bytes read, and whether there is more for a later turn.
+    fn read(
+        &mut self,
+        upload: &mut Connection,
+        scratch: &mut [u8],
+        budget: &mut usize,
+    ) -> io::Result<(usize, bool)> {
+        if !upload.is_readable || *budget == 0 {
+            return Ok((0, upload.is_readable));
+        }
+        let end = Endpoint { socket: &upload.socket, framing: &self.source, other: &Framing::Bare };
+        match end.read(scratch) {
+            Ok(n) => {
+                self.has_ended = n == 0;
+                *budget = budget.saturating_sub(n);
+                Ok((n, false))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                upload.is_readable = false;
+                Ok((0, false))
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok((0, true)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the uploader what it is to be told.
+    fn tell(&mut self, upload: &mut Connection) -> io::Result<()> {
+        let end = Endpoint { socket: &upload.socket, framing: &self.source, other: &Framing::Bare };
+        while !self.words.is_empty() && upload.is_writable {
+            match end.write(&self.words) {
+                Ok(n) => drop(self.words.drain(..n)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    upload.is_writable = false;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives every receiver what it can take of `block`; says whether one of them can go on at once.
+    fn serve(
+        &mut self,
+        connections: &mut Slab<Connection>,
+        block: &[u8],
+        config: &Config,
+        turned: &mut Turned,
+    ) -> bool {
+        let mut can_go_on = false;
+        let mut index = 0;
+        while let Some(receiver) = self.receivers.get_mut(index) {
+            let connection = &mut connections[receiver.slot as usize];
+            let before = receiver.taken;
+            let ends = self.has_ended;
+            let stands = receiver.turn(connection, &self.source, block, ends, config);
+            turned.has_moved |= receiver.taken > before;
+            let bytes = self.exchange.bytes() + receiver.taken as u64;
+            let outcome = match stands {
+                Stands::Here | Stands::Spent => {
+                    can_go_on |= matches!(stands, Stands::Spent);
+                    index += 1;
+                    continue;
+                }
+                Stands::Served => Outcome::Completed { bytes },
+                Stands::Lost(error) => {
+                    tracing::debug!(exchange = %self.exchange.id(), %error, "a receiver is lost");
+                    self.any_lost = true;
+                    if let Some(peer) = &mut connections[self.upload as usize].http {
+                        self.words.extend(peer.receiver_lost());
+                    }
+                    Outcome::DownloaderLost { bytes }
+                }
+            };
+            turned.parted.push((self.receivers.remove(index).slot, outcome));
+        }
+        can_go_on
+    }
+
+    /// How it has ended, when nobody is left to receive.
+    fn outcome(&self) -> Outcome {
+        let bytes = self.exchange.bytes();
+        match self.any_lost {
+            true => Outcome::DownloaderLost { bytes },
+            false => Outcome::Completed { bytes },
+        }
+    }
+}
+
+impl Receiver {
+    /// Writes what it can take of `block`, and the end behind it if the payload `ends`; drops what it says.
+    fn turn(
+        &mut self,
+        connection: &mut Connection,
+        source: &Framing,
+        block: &[u8],
+        ends: bool,
+        config: &Config,
+    ) -> Stands {
+        if let Some(kind) = connection.lost(true) {
+            return Stands::Lost(kind);
+        }
+        let mut is_spent = false;
+        match self.listen(connection, source) {
+            Ok(spent) => is_spent |= spent,
+            Err(error) => return Stands::Lost(error.kind()),
+        }
+        match self.write(connection, source, block, ends) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                connection.is_writable = false;
+                if !std::mem::replace(&mut self.is_patient, true) {
+                    let_pause(connection, config.idle_timeout);
+                    keep_queue_short(config, connection);
+                }
+            }
+            Err(error) => return Stands::Lost(error.kind()),
+        }
+        if self.is_told && self.has_left && connection.has_taken_all() {
+            return Stands::Served;
+        }
+        if is_spent { Stands::Spent } else { Stands::Here }
+    }
+
+    /// Drops what it says; says whether more is there.
+    fn listen(&mut self, connection: &mut Connection, source: &Framing) -> io::Result<bool> {
+        let mut dropped = [0; 1024];
+        for _ in 0..READS {
+            if !connection.is_readable || self.has_left {
+                return Ok(false);
+            }
+            let end =
+                Endpoint { socket: &connection.socket, framing: &self.framing, other: source };
+            match end.read(&mut dropped) {
+                Ok(0) => self.has_left = true,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.is_readable = false;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn write(
+        &mut self,
+        connection: &Connection,
+        source: &Framing,
+        block: &[u8],
+        ends: bool,
+    ) -> io::Result<()> {
+        if !connection.is_writable {
+            return Ok(());
+        }
+        let end = Endpoint { socket: &connection.socket, framing: &self.framing, other: source };
+        while self.taken < block.len() {
+            self.taken += end.write(&block[self.taken..])?;
+        }
+        if self.framing.is_untouched() {
+            // The head of a response goes out though its payload lets wait.
+            end.flush()?;
+        }
+        if ends && !self.is_told {
+            end.half_close()?;
+            self.is_told = true;
+        }
+        Ok(())
+    }
+}
