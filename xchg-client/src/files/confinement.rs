@@ -1,5 +1,5 @@
 //! Whatever names a manifest has, and whatever is there before: nothing outside the destination is touched,
-//! and what arrives has a name that means one file in that directory on every system.
+//! and what arrives has a name that stays in that directory on every system.
 //!
 //! The model resolves names as Unix and Windows do, written apart from [`names`](super::names).
 

@@ -81,16 +81,16 @@ pub enum Error {
         /// What is wrong with it.
         problem: NameProblem,
     },
-    /// Two entries of one directory are the same where case or composition do not count.
+    /// Two entries of one directory have the same name, or names that the destination's file system does not tell apart.
     #[error(
-        "`{}` and `{}` would be one file on some systems; rename one",
+        "`{}` and `{}` would be one file at the destination; rename one, or receive them elsewhere",
         escape(first),
         escape(second)
     )]
     Collision {
-        /// The one that came first.
+        /// The path within the manifest of the one that came first.
         first: String,
-        /// The other.
+        /// That of the other.
         second: String,
     },
     /// The destination takes the bytes of one file, and something else was offered.

@@ -1,10 +1,11 @@
 //! Names that a peer sent, made safe for this disk.
 //!
 //! A name is one component of a path; it is judged alone, and the same on every platform: what is received
-//! here may be copied to a stick and opened there. Whether two names collide is judged by their [`fold`].
+//! here may be copied to a stick and opened there. Which names could be one somewhere is judged by their [`fold`]; whether
+//! they are one at the destination, its file system says.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
@@ -14,6 +15,10 @@ use super::manifest::{Entry, Kind, MAX_NAME_BYTES, Manifest};
 
 /// Ends the names of partial files; see [`partial`](super::partial).
 pub(super) const PARTIAL_SUFFIX: &str = ".xchg-part";
+
+/// Entries whose names differ from another's in one directory only where some systems see no difference: each is tried at the
+/// destination before anything is written. A Linux kernel has 13.
+pub(super) const MAX_LOOKALIKES: usize = 1000;
 
 /// What to do about a name that could do harm, or that some system cannot hold.
 ///
@@ -107,18 +112,15 @@ pub fn safe_name(name: &str, policy: NamePolicy) -> Result<Cow<'_, str>, NamePro
     }
 }
 
-/// The manifest with safe names and targets only, no two of which are one on any system.
+/// The manifest with safe names and targets only.
 ///
 /// # Errors
-/// [`Error::Name`] for a name that is refused, [`Error::Collision`] for two entries of one directory whose
-/// names fold to the same.
+/// [`Error::Name`] for a name that is refused.
 pub fn safe_manifest(manifest: Manifest, policy: NamePolicy) -> Result<Manifest, Error> {
     let mut safe = Manifest::new();
-    let mut siblings = Siblings::default();
     for mut entry in manifest.into_entries() {
         make_safe(&mut entry, policy)
             .map_err(|problem| Error::Name { name: entry.name.to_string(), problem })?;
-        siblings.insert(&entry)?;
         safe.push(entry)?;
     }
     Ok(safe)
@@ -177,21 +179,43 @@ pub fn fold(name: &str) -> String {
         .collect()
 }
 
-/// The folded names of each directory around the current entry, to find collisions in one pass.
-#[derive(Default)]
-struct Siblings(Vec<HashMap<String, Box<str>>>);
-
-impl Siblings {
-    fn insert(&mut self, entry: &Entry) -> Result<(), Error> {
-        self.0.truncate(entry.depth + 1);
-        self.0.resize_with(entry.depth + 1, HashMap::new);
-        match self.0[entry.depth].insert(fold(&entry.name), entry.name.clone()) {
-            None => Ok(()),
-            Some(first) => {
-                Err(Error::Collision { first: first.into(), second: entry.name.clone().into() })
-            }
+/// The groups of entries that have different names in one directory, but the same [`fold`]: on some systems they would be one
+/// file.
+///
+/// # Errors
+/// [`Error::Collision`] for two entries of one directory with the same name, [`Error::Manifest`] for more than
+/// [`MAX_LOOKALIKES`] entries beside the first of each group.
+pub(super) fn lookalikes(manifest: &Manifest) -> Result<Vec<Vec<usize>>, Error> {
+    let entries = manifest.entries();
+    // The folded names of each directory around the current entry, with the first entry that has it.
+    let mut siblings: Vec<HashMap<String, usize>> = Vec::new();
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut count = 0;
+    for (index, entry) in entries.iter().enumerate() {
+        siblings.truncate(entry.depth + 1);
+        siblings.resize_with(entry.depth + 1, HashMap::new);
+        let first = *siblings[entry.depth].entry(fold(&entry.name)).or_insert(index);
+        if first == index {
+            continue;
         }
+        let group = groups.entry(first).or_insert_with(|| vec![first]);
+        if let Some(&other) = group.iter().find(|&&other| entries[other].name == entry.name) {
+            return Err(collision(manifest, other, index));
+        }
+        count += 1;
+        if count > MAX_LOOKALIKES {
+            return Err(Error::Manifest(
+                "too many names differ from others in case or the like only",
+            ));
+        }
+        group.push(index);
     }
+    Ok(groups.into_values().collect())
+}
+
+/// What to say of two entries that are one file.
+pub(super) fn collision(manifest: &Manifest, first: usize, second: usize) -> Error {
+    Error::Collision { first: manifest.path(first), second: manifest.path(second) }
 }
 
 /// What no honest uploader sends.
@@ -287,6 +311,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::files::manifest::Modified;
 
     #[test]
     fn each_problem_is_named() {
@@ -352,6 +377,36 @@ mod tests {
         }
         assert_ne!(fold("a"), fold("b"));
         assert_ne!(fold("e"), fold("\u{e9}"));
+    }
+
+    #[test]
+    fn lookalikes_are_grouped_by_their_directory() {
+        let manifest = |entries: &[(usize, &str)]| {
+            let mut manifest = Manifest::new();
+            for &(depth, name) in entries {
+                let modified = Modified { seconds: 0, nanos: 0 };
+                let kind = Kind::Directory;
+                manifest.push(Entry { kind, depth, name: name.into(), mode: 0, modified }).unwrap();
+            }
+            manifest
+        };
+        let entries = [(0, "a"), (1, "x"), (1, "X"), (0, "B"), (1, "x"), (0, "b"), (0, "A")];
+        let groups = lookalikes(&manifest(&entries)).unwrap();
+        assert_eq!(groups, [vec![0, 6], vec![1, 2], vec![3, 5]]);
+        let twice = lookalikes(&manifest(&[(0, "d"), (1, "x"), (1, "X"), (1, "x")]));
+        assert!(
+            matches!(twice, Err(Error::Collision { first, second }) if first == "d/x" && second == "d/x")
+        );
+        let spelt = |case: usize| -> String {
+            (0..10).map(|bit| if case >> bit & 1 == 0 { 'x' } else { 'X' }).collect()
+        };
+        let names: Vec<String> = (0..MAX_LOOKALIKES + 2).map(spelt).collect();
+        let many = |count: usize| {
+            let entries: Vec<_> = names[..count].iter().map(|name| (0, &**name)).collect();
+            lookalikes(&manifest(&entries)).map(|groups| groups[0].len())
+        };
+        assert_eq!(many(MAX_LOOKALIKES + 1).unwrap(), MAX_LOOKALIKES + 1);
+        assert!(matches!(many(MAX_LOOKALIKES + 2), Err(Error::Manifest(_))));
     }
 
     #[test]

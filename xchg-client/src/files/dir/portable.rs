@@ -37,6 +37,11 @@ impl Dir {
         fs::create_dir(self.0.join(name))
     }
 
+    /// Removes an empty directory.
+    pub(crate) fn remove_child(&self, name: &str) -> io::Result<()> {
+        fs::remove_dir(self.0.join(name))
+    }
+
     /// What has this name, if anything.
     pub(crate) fn look(&self, name: &str) -> io::Result<Option<Found>> {
         let metadata = match fs::symlink_metadata(self.0.join(name)) {

@@ -37,6 +37,11 @@ impl Dir {
         Ok(rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?)
     }
 
+    /// Removes an empty directory.
+    pub(crate) fn remove_child(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
     /// What has this name, if anything.
     pub(crate) fn look(&self, name: &str) -> io::Result<Option<Found>> {
         let stat = match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {

@@ -1,6 +1,7 @@
 //! Before anything is written: what is at the destination already, and what of it is of use.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use crate::files::Error;
 use crate::files::dir::{Dir, Found};
 use crate::files::finish::{Finisher, Note, place_named};
 use crate::files::manifest::{Kind, Manifest};
+use crate::files::names::{collision, lookalikes};
 use crate::files::partial::{OpenError, Partial, Prefix, hash_prefix, partial_name};
 use crate::files::tree::Tree;
 
@@ -20,7 +22,7 @@ impl Placement {
     /// Looks whether `manifest`, whose names are safe, can be placed in the directory at `destination`.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::InTheWay`] or [`Error::NoSpace`] if it cannot.
+    /// [`Error::Exists`], [`Error::InTheWay`], [`Error::Collision`] or [`Error::NoSpace`] if it cannot.
     pub(crate) fn survey(
         destination: &Path,
         manifest: Arc<Manifest>,
@@ -41,6 +43,7 @@ impl Placement {
         for index in 0..placement.manifest.entries().len() {
             needed = needed.saturating_sub(placement.survey_entry(index)?);
         }
+        placement.check_distinct()?;
         let available = placement.tree.root().available_bytes().map_err(unusable)?;
         if needed > available {
             return Err(Error::NoSpace { needed, available });
@@ -162,6 +165,36 @@ impl Placement {
         }
     }
 
+    /// Whether the destination tells names apart that are one on some systems. Directories of one file system may differ in
+    /// that, so each is asked that will hold such names, or that will hold the directory that will.
+    fn check_distinct(&mut self) -> Result<(), Error> {
+        let groups = lookalikes(&self.manifest)?;
+        for group in groups {
+            let dir = self.nearest_directory(group[0])?;
+            let names: Vec<_> = group.iter().map(|&index| &*self.entry(index).name).collect();
+            let same = first_pair(&dir, &names)
+                .map_err(|source| self.failed("trying the name of", group[0], source))?;
+            if let Some((one, other)) = same {
+                return Err(collision(&self.manifest, group[one], group[other]));
+            }
+        }
+        Ok(())
+    }
+
+    /// The innermost directory around entry `index` that exists already.
+    fn nearest_directory(&mut self, index: usize) -> Result<Arc<Dir>, Error> {
+        let mut inside = index;
+        loop {
+            match self.tree.around(&self.manifest, inside) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Ok(dir) => return Ok(dir),
+                Err(source) => return Err(self.failed("opening the directory of", index, source)),
+            }
+            // The root is open: who has no parent is found in it.
+            inside = self.manifest.parent(inside).unwrap_or(inside);
+        }
+    }
+
     /// Whether something that is no directory can get the name of entry `index`.
     fn check_free(
         &self,
@@ -213,5 +246,67 @@ impl Placement {
         let hash = hasher.finalize();
         self.earlier.insert(entry, Earlier::Opened(partial, hasher));
         Ok(Some(ResumePoint { entry, offset, hash }))
+    }
+}
+
+/// Two of `names`, by their places in it, that are one file in `dir`, if any are: found out by trying, in a directory of their own.
+fn first_pair(dir: &Dir, names: &[&str]) -> io::Result<Option<(usize, usize)>> {
+    let nonce = RandomState::new().hash_one(names);
+    let trial = format!(".xchg-trial-{nonce:016x}");
+    dir.make_child(&trial)?;
+    let tried = dir.child(&trial).and_then(|trial| try_names(&trial, names));
+    let removed = dir.remove_child(&trial);
+    tried.and_then(|pair| removed.map(|()| pair))
+}
+
+/// The same in the empty directory `trial`, which is empty again afterwards.
+fn try_names(trial: &Dir, names: &[&str]) -> io::Result<Option<(usize, usize)>> {
+    for (place, name) in names.iter().enumerate() {
+        let Err(error) = trial.make_child(name) else {
+            continue;
+        };
+        let mut one = None;
+        for (other, made) in names[..place].iter().enumerate() {
+            trial.remove_child(made)?;
+            // The name was this one's too if it is free now.
+            if one.is_none() && trial.look(name)?.is_none() {
+                one = Some(other);
+            }
+        }
+        return match (error.kind(), one) {
+            (ErrorKind::AlreadyExists, Some(one)) => Ok(Some((one, place))),
+            _ => Err(error),
+        };
+    }
+    names.iter().try_for_each(|name| trial.remove_child(name))?;
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_one_file_are_found_by_trying() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        // The same name twice is what every file system takes for one.
+        for (names, expected) in [
+            (&["a", "b", "c"][..], None),
+            (&["a", "b", "c", "b", "a"], Some((1, 3))),
+            (&["a", "a"], Some((0, 1))),
+        ] {
+            assert_eq!(first_pair(&dir, names).unwrap(), expected, "{names:?}");
+            assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_tried_is_an_error_and_leaves_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        let error = first_pair(&dir, &["a", &"b".repeat(300)]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidFilename);
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 }

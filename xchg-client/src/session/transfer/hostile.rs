@@ -166,11 +166,9 @@ fn offers_that_lie_are_refused() {
         ("an absolute link", says(link_to("/etc/passwd").into()), is_name),
         ("a link upwards", says(link_to("../x").into()), is_name),
         ("a link down and up", says(link_to("x/../../y").into()), is_name),
-        (
-            "two names that are one",
-            says(vec![file(0, "\u{c9}t\u{e9}"), file(0, "e\u{301}te\u{301}")]),
-            |error| matches!(error, Error::Files(files::Error::Collision { .. })),
-        ),
+        ("one name twice", says(vec![file(0, "a"), file(0, "A"), file(0, "a")]), |error| {
+            matches!(error, Error::Files(files::Error::Collision { .. }))
+        }),
         ("more than any disk holds", says(vec![file(i64::MAX as u64, "a")]), |error| {
             matches!(error, Error::Files(files::Error::NoSpace { .. }))
         }),
