@@ -64,7 +64,7 @@ pub struct Entry {
     pub depth: usize,
     /// The last component of its path.
     pub name: Box<str>,
-    /// Permission bits, as `chmod` knows them; those above `0o777` are sent but never restored.
+    /// Permission bits, as `chmod` knows them; `0o7002` of them are sent but never restored.
     pub mode: u16,
     /// When its content was last modified.
     pub modified: Modified,

@@ -191,7 +191,7 @@ pub(crate) fn snapshot(directory: &Path) -> BTreeMap<String, Item> {
 pub(crate) enum Item {
     File(Vec<u8>, u32, (i64, i64)),
     Directory(u32, (i64, i64)),
-    Symlink(String),
+    Symlink(String, (i64, i64)),
 }
 
 fn add_items(directory: &Path, prefix: &str, items: &mut BTreeMap<String, Item>) {
@@ -203,7 +203,7 @@ fn add_items(directory: &Path, prefix: &str, items: &mut BTreeMap<String, Item>)
         let mode = metadata.permissions().mode() & 0o7777;
         let time = (metadata.mtime(), metadata.mtime_nsec());
         let item = if metadata.is_symlink() {
-            Item::Symlink(fs::read_link(&path).unwrap().to_str().unwrap().into())
+            Item::Symlink(fs::read_link(&path).unwrap().to_str().unwrap().into(), time)
         } else if metadata.is_dir() {
             add_items(&path, &format!("{name}/"), items);
             Item::Directory(mode, time)

@@ -24,6 +24,8 @@ fn make_tree(top: &Path) {
     fs::write(top.join("a/deep/er/\u{e9}t\u{e9} \u{1f3d6}"), "sun").unwrap();
     symlink("../a/small", top.join("empty/link")).unwrap();
     symlink("nowhere", top.join("dangling")).unwrap();
+    set_link_time(&top.join("empty/link"), 987_654_321);
+    set_link_time(&top.join("dangling"), -5);
     set(&top.join("a/small"), 0o4640, 1_000_000_000);
     set(&top.join("a/deep/big"), 0o400, 1_700_000_000);
     set(&top.join("a/deep"), 0o700, 5);
@@ -36,6 +38,13 @@ fn set(path: &Path, mode: u32, seconds: u64) {
     let file = File::open(path).unwrap();
     file.set_times(FileTimes::new().set_modified(time)).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn set_link_time(path: &Path, seconds: i64) {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+    let time = Timespec { tv_sec: seconds, tv_nsec: 7 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 fn options(existing: Existing, resume: bool) -> PlaceOptions {
@@ -76,6 +85,21 @@ fn names_that_differ_only_in_case_or_composition_arrive_where_they_differ() {
         let exchange = Exchange::of(&from.path().join("linux"), to.path()).options(options);
         exchange.run().unwrap();
         assert_eq!(snapshot(to.path()), snapshot(from.path()));
+    }
+}
+
+#[test]
+fn what_lends_rights_or_lets_everybody_write_is_not_restored() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let top = from.path().join("top");
+    fs::create_dir(&top).unwrap();
+    fs::write(top.join("file"), "x").unwrap();
+    set(&top.join("file"), 0o6777, 1);
+    set(&top, 0o3777, 1);
+    Exchange::of(&top, to.path()).run().unwrap();
+    for path in ["top", "top/file"] {
+        let mode = fs::metadata(to.path().join(path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o775, "{path}");
     }
 }
 

@@ -106,6 +106,11 @@ impl Dir {
         Err(ErrorKind::Unsupported.into())
     }
 
+    /// There are no links whose time could be set.
+    pub(crate) fn set_link_time(&self, _name: &str, _modified: Modified) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Where a symbolic link points to, as far as it is Unicode.
     pub(crate) fn read_link(&self, name: &str) -> io::Result<String> {
         let target = fs::read_link(self.0.join(name))?;

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::Found;
@@ -122,6 +122,16 @@ impl Dir {
         Ok(rustix::fs::symlinkat(target, &self.0, name)?)
     }
 
+    /// Sets a symbolic link's own time.
+    pub(crate) fn set_link_time(&self, name: &str, modified: Modified) -> io::Result<()> {
+        let Modified { seconds, nanos } = modified;
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos.into() },
+        };
+        Ok(rustix::fs::utimensat(&self.0, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
     /// Where a symbolic link points to, as far as it is Unicode.
     pub(crate) fn read_link(&self, name: &str) -> io::Result<String> {
         let target = rustix::fs::readlinkat(&self.0, name, Vec::new())?;
@@ -133,7 +143,7 @@ impl Dir {
         self.0.sync_all()
     }
 
-    /// Sets the directory's permissions (`mode & 0o777`) and time.
+    /// Sets the directory's [permissions](restored) and time.
     pub(crate) fn set_metadata(&self, mode: u16, modified: Modified) -> io::Result<()> {
         set_metadata(&self.0, mode, modified)
     }
@@ -145,8 +155,14 @@ impl Dir {
     }
 }
 
-/// Sets a file's permissions (`mode & 0o777`) and time.
+/// Sets a file's [permissions](restored) and time.
 pub(crate) fn set_metadata(file: &File, mode: u16, modified: Modified) -> io::Result<()> {
     file.set_times(FileTimes::new().set_modified(modified.to_system()))?;
-    file.set_permissions(Permissions::from_mode(u32::from(mode & 0o777)))
+    file.set_permissions(Permissions::from_mode(u32::from(restored(mode))))
+}
+
+/// What is restored of a mode that the other peer sent: nothing that lends this user's rights (set-user-id and its like), and
+/// nothing that lets everybody on this machine write.
+fn restored(mode: u16) -> u16 {
+    mode & 0o775
 }

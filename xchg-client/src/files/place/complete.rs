@@ -35,6 +35,7 @@ impl Placement {
         let dir = self.around(index)?;
         let name = self.entry(index).name.to_string();
         if dir.read_link(&name).is_ok_and(|old| old == target) {
+            self.set_link_time(index, &dir, &name);
             return Ok(());
         }
         let made = match self.options.existing {
@@ -45,11 +46,18 @@ impl Placement {
             ErrorKind::AlreadyExists => self.exists(index),
             _ => self.failed("linking", index, source),
         })?;
+        self.set_link_time(index, &dir, &placed);
         if placed != name {
             self.notes
                 .push(Note::Renamed { path: self.tree.path(&self.manifest, index), name: placed });
         }
         Ok(())
+    }
+
+    fn set_link_time(&mut self, index: usize, dir: &Dir, name: &str) {
+        if let Err(source) = dir.set_link_time(name, self.entry(index).modified) {
+            self.notes.push(Note::Metadata { path: self.tree.path(&self.manifest, index), source });
+        }
     }
 
     fn finish_directory(&mut self, index: usize) -> Result<(), Error> {
