@@ -37,7 +37,8 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
         true => plain(&client, download, name, reporter),
         false => {
             let asks = !download.yes && tone != Tone::Json;
-            sealed(&client, download, name, reporter.sealed(asks))
+            let reporter = reporter.sealed(!name.secret.is_none(), asks);
+            sealed(&client, download, name, reporter)
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) enum ExitCode {
     Usage = 2,
     /// No counterpart came within the wait, or the server is full or shutting down: worth a retry later.
     NoCounterpart = 3,
-    /// The two secrets differ.
+    /// The two secrets differ, or one side gave none.
     WrongSecret = 4,
     /// The offer was declined, here or there.
     Declined = 5,

@@ -184,7 +184,11 @@ impl Observer for Reporter {
             Tone::Quiet => {}
             Tone::Human => {
                 let (key, counterpart) = (escape(&self.key), with_article(!self.side));
-                say(&format!("waiting for {counterpart} of {key}"));
+                let secret = match &self.sealed {
+                    Some(story) if story.has_secret => " with the same secret",
+                    _ => "",
+                };
+                say(&format!("waiting for {counterpart} of {key}{secret}"));
                 if waiting.elsewhere.is_some() {
                     say(&self.mismatch());
                 }

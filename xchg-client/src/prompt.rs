@@ -28,6 +28,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether [`Question::ask`] finds somebody to ask.
+    pub fn can_be_asked() -> bool {
+        can_edit()
+    }
+
     /// Asks for a line that `read` understands; if it does not, its error is shown, and the line can be corrected.
     ///
     /// The tabulator completes the words of a [`Code`](crate::Code).

@@ -53,6 +53,11 @@ enum Answer {
     Key(Key),
 }
 
+/// Whether somebody is there to answer.
+pub(crate) fn can_ask() -> bool {
+    Question::can_be_asked()
+}
+
 /// Asks whether to take what is offered. Where nobody can be asked, it is what the command was for.
 pub(crate) fn accept() -> bool {
     let answer = ACCEPT.ask(|line| match line.trim().to_lowercase().as_str() {

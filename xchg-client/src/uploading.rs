@@ -85,7 +85,7 @@ fn plain(client: &Client, upload: Upload, name: Name, mut reporter: Reporter) ->
 }
 
 fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Result<(), Error> {
-    let mut reporter = reporter.sealed(false);
+    let mut reporter = reporter.sealed(!name.secret.is_none(), false);
     let walk = WalkOptions {
         outside_links: match upload.outside_links {
             OutsideLinks::Refuse => files::OutsideLinks::Refuse,

@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::exchange::{Exchange, ExchangeHandle, ExchangeId, Finished, Outcome, Shared};
 use crate::quota::Quota;
 use crate::rendezvous::{Offer, Offered, Refusal, Rendezvous, Ticket};
-use crate::{Key, Limits, Realm};
+use crate::{Key, Limits, Realm, Role};
 
 /// A power of two, so that picking a shard is a mask; 16 keep a lock's waiters few up to far more cores than a relay can feed.
 const SHARDS: usize = 16;
@@ -196,8 +196,7 @@ impl<Conn> Broker<Conn> {
     pub fn offer(&self, offer: Offer<Conn>, now: Instant) -> Brokered<Conn> {
         let (realm, key) = (offer.realm, offer.key.clone());
         // By key alone, so that a shard sees the key's other realms.
-        #[expect(clippy::cast_possible_truncation, reason = "only the low bits matter")]
-        let shard = self.inner.hasher.hash_one(&key) as usize % SHARDS;
+        let shard = self.shard(&key);
         let mut matcher = self.inner.shards[shard].lock();
         if offer.alone && self.inner.book.runs(realm, &key) {
             return Brokered::Refused { conn: offer.conn, why: Refusal::Exchanging };
@@ -215,6 +214,17 @@ impl<Conn> Broker<Conn> {
                 Brokered::Paired(Pair { exchange, upload, download, others, spares })
             }
         }
+    }
+
+    /// Whether somebody waits under `key` for one counterpart, and pairs with `role`.
+    pub fn is_awaited(&self, realm: Realm, key: &Key, role: &Role) -> bool {
+        self.inner.shards[self.shard(key)].lock().is_awaited(realm, key, role)
+    }
+
+    fn shard(&self, key: &Key) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits matter")]
+        let hash = self.inner.hasher.hash_one(key) as usize;
+        hash % SHARDS
     }
 
     /// Takes back an offer. `None` if it is paired, expired or withdrawn already: the connection came out then.

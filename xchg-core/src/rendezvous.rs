@@ -252,6 +252,12 @@ impl<Conn> Rendezvous<Conn> {
         Some((&waiter.conn, Ticket { index, serial: waiter.serial }))
     }
 
+    /// Whether somebody waits under `key` for one counterpart, and pairs with `role`.
+    pub fn is_awaited(&self, realm: Realm, key: &Key, role: &Role) -> bool {
+        let first = self.first(realm, key).map(|first| &self.waiters[first as usize]);
+        first.is_some_and(|first| first.receivers == 1 && first.role.pairs_with(role))
+    }
+
     /// Takes back an offer. `None` if it is paired, expired or withdrawn already: the connection came out then.
     pub fn withdraw(&mut self, ticket: Ticket) -> Option<Conn> {
         let waiter = self.waiters.get(ticket.index as usize)?;

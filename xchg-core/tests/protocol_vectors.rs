@@ -158,6 +158,7 @@ fn greeting(what: &str) -> Greeting {
         };
         offer.length = fields.number("length");
         offer.buffer_bytes = fields.number("buffer");
+        offer.twin = fields.0.get("twin").map(|twin| Key::parse(&hex(twin)).unwrap());
         Command::Offer(offer)
     };
     let mut greeting = Greeting::new(match name {

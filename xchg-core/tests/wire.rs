@@ -24,12 +24,14 @@ fn offer() -> impl Strategy<Value = Offer> {
         (0..=i64::MAX.unsigned_abs())
             .prop_map(|millis| Wait::AtMost(Duration::from_millis(millis))),
     ];
-    let key = vec(any::<u8>(), 1..=Key::MAX_LEN).prop_map(|key| Key::parse(&key).unwrap());
+    let key = || vec(any::<u8>(), 1..=Key::MAX_LEN).prop_map(|key| Key::parse(&key).unwrap());
+    let (key, twin) = (key(), option::of(key()));
     let side = prop::sample::select(&Side::BOTH);
-    (realm(), side, key, wait, any::<Option<u64>>(), any::<Option<u32>>()).prop_map(
-        |(realm, side, key, wait, length, buffer_bytes)| {
+    (realm(), side, key, wait, any::<Option<u64>>(), any::<Option<u32>>(), twin).prop_map(
+        |(realm, side, key, wait, length, buffer_bytes, twin)| {
             let mut offer = Offer::new(realm, side, key);
             (offer.wait, offer.length, offer.buffer_bytes) = (wait, length, buffer_bytes);
+            offer.twin = twin;
             offer
         },
     )

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{InProcess, Peer, config, offer, payload};
 use xchg_core::wire::{Answer, CounterpartDialect, RefusalCode, Wait};
-use xchg_core::{Realm, Side};
+use xchg_core::{Key, Realm, Side};
 use xchg_server::Config;
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -139,6 +139,33 @@ fn a_peer_hears_of_a_counterpart_in_another_realm() {
     server.await_waiting(1);
     let (_plain, elsewhere) = in_realm(Realm::Plain, Side::Download);
     assert_eq!(elsewhere, Some(Realm::Sealed));
+}
+
+#[test]
+fn a_peer_hears_of_a_counterpart_under_the_key_that_is_its_twin() {
+    let server = InProcess::default();
+    let come = |realm, side, key: &str, twin: Option<&str>| {
+        let mut offer = offer(side, key);
+        offer.realm = realm;
+        offer.twin = twin.map(|twin| Key::parse(twin.as_bytes()).unwrap());
+        let mut peer = Peer::offering(server.address(), offer);
+        match peer.answer() {
+            Answer::Waiting(waiting) => (peer, waiting.elsewhere),
+            answer => panic!("{answer:?} instead of Waiting"),
+        }
+    };
+    let (plain, none) = come(Realm::Plain, Side::Upload, "name", Some("hash"));
+    assert_eq!(none, None);
+    let (_told, found) = come(Realm::Sealed, Side::Download, "hash", Some("name"));
+    assert_eq!(found, Some(Realm::Plain));
+    let (_untold, none) = come(Realm::Sealed, Side::Download, "hash", None);
+    assert_eq!(none, None, "who does not say its twin is not told");
+    let (_uploader, none) = come(Realm::Sealed, Side::Upload, "other", Some("name"));
+    assert_eq!(none, None, "an uploader does not help an uploader");
+    drop(plain);
+    server.await_waiting(3);
+    let (_plain, found) = come(Realm::Plain, Side::Upload, "name", Some("hash"));
+    assert_eq!(found, Some(Realm::Sealed));
 }
 
 #[test]

@@ -22,6 +22,7 @@ const EVENT_NAMES: usize = 100;
 pub(super) struct Story {
     /// Whether the person is asked to accept.
     asks: bool,
+    pub(super) has_secret: bool,
     /// What was offered last, and whether it was accepted.
     manifest: Option<Manifest>,
     is_accepted: bool,
@@ -31,10 +32,11 @@ pub(super) struct Story {
 }
 
 impl Reporter {
-    /// For a sealed transfer, about whose offer the person is asked if it `asks`.
-    pub(crate) fn sealed(mut self, asks: bool) -> Reporter {
+    /// For a sealed transfer, with a secret or without, about whose offer the person is asked if it `asks`.
+    pub(crate) fn sealed(mut self, has_secret: bool, asks: bool) -> Reporter {
         let (manifest, is_accepted, position) = (None, false, 0);
-        self.sealed = Some(Story { asks, manifest, is_accepted, position, began: Instant::now() });
+        let began = Instant::now();
+        self.sealed = Some(Story { asks, has_secret, manifest, is_accepted, position, began });
         self
     }
 
@@ -122,10 +124,15 @@ impl session::Observer for Reporter {
         }
     }
 
-    fn decide(&mut self, _: &Manifest) -> Decision {
+    fn decide(&mut self, manifest: &Manifest) -> Decision {
         let story = self.story();
         // What was accepted once needs no second answer after a break.
-        if !story.asks || story.is_accepted || questions::accept() {
+        let asks = story.asks && !story.is_accepted && questions::can_ask();
+        // Who wants to hear of nothing else must still know what the question is about.
+        if asks && self.tone == Tone::Quiet {
+            self.show_offer(manifest);
+        }
+        if !asks || questions::accept() {
             self.story().is_accepted = true;
             return Decision::Accept;
         }

@@ -13,7 +13,7 @@ use xchg_core::{Key, Realm, Side};
 use super::SealedObserver;
 use super::half::Half;
 use crate::connect::Connection;
-use crate::session::{self, Secret, Session, server_key};
+use crate::session::{self, Secret, Session, meeting_key};
 use crate::throttle::Throttle;
 use crate::{Cancel, Client, Error};
 
@@ -41,10 +41,10 @@ impl Attempt<'_> {
             &Cancel,
         ) -> Result<T, session::Error>,
     ) -> Result<T, Error> {
-        let name = server_key(self.key.as_bytes(), self.secret);
-        let name = Key::parse(&name).expect("a key, or the 32 bytes of a hash");
-        let mut offer = Offer::new(Realm::Sealed, self.side, name);
+        let mut offer = Offer::new(Realm::Sealed, self.side, meeting_key(self.key));
         offer.wait = self.wait;
+        // With a secret, the server shall not know the key.
+        offer.twin = self.secret.is_none().then(|| self.key.clone());
         offer.buffer_bytes = self.client.wished_buffer_bytes();
         let (connection, _) = self.client.offer(offer, self.cancel, observer)?;
         let stop = Stop::new().map_err(set_up)?;

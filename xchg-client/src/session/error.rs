@@ -11,8 +11,8 @@ use crate::terminal::escape;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The two peers' secrets (or their keys' spellings) differ. Each offer allows one guess.
-    #[error("the two secrets differ; agree on one and let both peers start again")]
+    /// The two peers' secrets differ, or one has none. Each offer allows one guess.
+    #[error("the two secrets differ, or one side gave none; agree on one, and start both again")]
     WrongSecret,
     /// The other peer's first message has a version that this build does not speak.
     #[error(

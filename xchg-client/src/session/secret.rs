@@ -6,10 +6,11 @@ use std::fmt;
 
 use ring::digest;
 use unicode_normalization::UnicodeNormalization;
+use xchg_core::Key;
 use zeroize::Zeroizing;
 
 /// Separates the hash of a key from every other use of SHA-256 (PROTOCOL.md rule S2).
-const SERVER_KEY_LABEL: &[u8] = b"xchg v1 server key\0";
+const MEETING_KEY_LABEL: &[u8] = b"xchg v1 server key\0";
 
 /// What both peers know and the server does not. It is wiped from memory when dropped.
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -51,19 +52,19 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The key under which to meet at the server: `key` itself without a secret, its hash with one.
+/// The key under which peers of the realm sealed meet at the server: a hash of `key`.
 ///
-/// The secret does not enter the hash, so that two peers of whom one mistyped it still meet, and are told.
+/// The secret does not enter it, so that two peers of whom one mistyped it, or gave none, still meet, and are told.
 /// The hash hides the key from the server's logs; it is no protection for a key that can be guessed, and the
 /// secret does not rest on it.
-pub fn server_key(key: &[u8], secret: &Secret) -> Vec<u8> {
-    if secret.is_none() {
-        return key.to_vec();
-    }
+///
+/// # Panics
+/// Never: 32 bytes are a key.
+pub fn meeting_key(key: &Key) -> Key {
     let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(SERVER_KEY_LABEL);
-    hash.update(key);
-    hash.finish().as_ref().to_vec()
+    hash.update(MEETING_KEY_LABEL);
+    hash.update(key.as_bytes());
+    Key::parse(hash.finish().as_ref()).expect("32 bytes are a key")
 }
 
 #[cfg(test)]
@@ -81,11 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn the_server_sees_the_key_only_if_there_is_no_secret() {
-        assert_eq!(server_key(b"holiday", &Secret::none()), b"holiday");
-        let hidden = server_key(b"holiday", &Secret::new("swordfish"));
-        assert_eq!(hidden.len(), 32);
-        assert_eq!(hidden, server_key(b"holiday", &Secret::new("another")));
-        assert_ne!(hidden, server_key(b"holidaz", &Secret::new("swordfish")));
+    fn peers_of_one_key_meet_under_one_hash() {
+        let hash = |key: &[u8]| meeting_key(&Key::parse(key).unwrap());
+        assert_eq!(hash(b"holiday").as_bytes().len(), 32);
+        assert_eq!(hash(b"holiday"), hash(b"holiday"));
+        assert_ne!(hash(b"holiday"), hash(b"holidaz"));
     }
 }

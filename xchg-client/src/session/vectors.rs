@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::keys::Schedule;
 use super::message::{self, Message};
 use super::record::{RECORDS_PER_KEY, Record, RecordReader, RecordWriter};
-use super::secret::{Secret, server_key};
-use crate::Side;
+use super::secret::meeting_key;
 use crate::files::{Entry, Kind, Modified};
+use crate::{Key, Side};
 
 const SPECIFICATION: &str = include_str!("../../../PROTOCOL.md");
 
@@ -41,8 +41,8 @@ fn schedule() -> Schedule {
 
 #[test]
 fn the_server_key() {
-    let key = server_key(b"holiday", &Secret::new("swordfish"));
-    check("server key of \"holiday\"", &key);
+    let key = meeting_key(&Key::parse(b"holiday").unwrap());
+    check("server key of \"holiday\"", key.as_bytes());
 }
 
 #[test]

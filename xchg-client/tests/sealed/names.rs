@@ -1,11 +1,14 @@
 //! Keys, secrets and codes.
 
 use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
 
 use tempfile::tempdir;
-use xchg_client::Code;
+use xchg_client::{Code, Key};
+use xchg_core::wire::{Command, Decoded, Greeting};
 
-use crate::support::{Client, command};
+use crate::support::{Client, command, names};
 use crate::{Rendezvous, event, exchange, folder_with, waiting};
 
 #[test]
@@ -25,12 +28,32 @@ fn the_secret_may_be_in_the_environment() {
 
 #[test]
 fn the_server_does_not_see_a_key_that_has_a_secret() {
-    let server = Rendezvous::start();
     let here = folder_with("f", b"x");
-    // In the same realm, the key itself meets nobody.
-    let _upload = waiting(&server, here.path(), &["upload", "f", "--key", "f:swordfish"]);
-    let args = ["download", "f", "--wait", "0"];
-    server.run(here.path(), &args).finish().expect(3, "refuses (timed-out)");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    for (name, secret) in [("holiday:swordfish", true), ("holiday", false)] {
+        let args = ["upload", "f", "--no-retry", "--key", name, "--server", &address];
+        let client = Client::start(here.path(), &args);
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = Vec::new();
+        let offer = loop {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            bytes.extend(byte);
+            if let Decoded::Whole { message, .. } = Greeting::decode(&bytes).unwrap() {
+                match message.command {
+                    Command::Offer(offer) => break offer,
+                    other => panic!("{other:?} instead of an offer"),
+                }
+            }
+        };
+        let key = Key::parse(b"holiday").unwrap();
+        assert_eq!((offer.key == key, offer.twin), (false, (!secret).then_some(key)));
+        let shows = bytes.windows(7).any(|seven| seven == b"holiday");
+        assert_eq!(shows, !secret);
+        drop(stream);
+        drop(client);
+    }
 }
 
 #[test]
@@ -126,4 +149,36 @@ fn peers_in_different_realms_are_told_why_they_do_not_meet() {
         let realm = if first.contains(&"--plain") { "plain" } else { "sealed" };
         assert_eq!(event(&json, "waiting")["elsewhere"], realm);
     }
+}
+
+#[test]
+fn a_plain_peer_is_told_of_one_with_a_secret() {
+    let server = Rendezvous::start();
+    let here = folder_with("f", b"x");
+    let mut first = server.run(here.path(), &["upload", "f", "--key", "f:swordfish"]);
+    first.wait_for("waiting for a downloader of f with the same secret");
+    let args = ["download", "f", "--plain", "-o", "-", "--wait", "0.2"];
+    server.run(here.path(), &args).finish().expect(3, "waits for a sealed transfer");
+}
+
+#[test]
+fn a_secret_that_one_side_lacks_is_told_to_both_whoever_comes_first() {
+    let server = Rendezvous::start();
+    let here = folder_with("f", b"x");
+    let there = tempdir().unwrap();
+    let commands = [("f:swordfish", "f"), ("f", "f:swordfish")];
+    for (upload, download) in commands {
+        for upload_first in [true, false] {
+            let upload = (here.path(), ["upload", "f", "--key", upload]);
+            let download = (there.path(), ["download", download, "-o", "g"]);
+            let (first, second) =
+                if upload_first { (upload, download) } else { (download, upload) };
+            let first = waiting(&server, first.0, &first.1);
+            let second = server.run(second.0, &second.1);
+            for peer in [first, second] {
+                peer.finish().expect(4, "the two secrets differ, or one side gave none");
+            }
+        }
+    }
+    assert_eq!(names(there.path()), [""; 0]);
 }

@@ -7,6 +7,7 @@ pub(super) const LENGTH: u16 = 2;
 pub(super) const BUFFER: u16 = 3;
 pub(super) const DIALECT: u16 = 4;
 pub(super) const ELSEWHERE: u16 = 5;
+pub(super) const TWIN: u16 = 6;
 
 pub(super) fn push(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let len =

@@ -77,12 +77,16 @@ pub struct Offer {
     pub length: Option<u64>,
     /// The size in bytes that the server should give the buffers of the peer's socket.
     pub buffer_bytes: Option<u32>,
+    /// The key under which a counterpart would be in the other realm, so that the peer can be told of it, if that is not
+    /// [`key`](Offer::key).
+    pub twin: Option<Key>,
 }
 
 impl Offer {
     /// An offer that waits for ever and says nothing more.
     pub fn new(realm: Realm, side: Side, key: Key) -> Offer {
-        Offer { realm, side, key, wait: Wait::Forever, length: None, buffer_bytes: None }
+        let (length, buffer_bytes, twin) = (None, None, None);
+        Offer { realm, side, key, wait: Wait::Forever, length, buffer_bytes, twin }
     }
 }
 
@@ -182,6 +186,9 @@ fn encode_offer(offer: &Offer) -> Vec<u8> {
     if let Some(bytes) = offer.buffer_bytes {
         extension::push(&mut out, extension::BUFFER, &bytes.to_be_bytes());
     }
+    if let Some(twin) = &offer.twin {
+        extension::push(&mut out, extension::TWIN, twin.as_bytes());
+    }
     out
 }
 
@@ -203,6 +210,7 @@ fn decode_body(command: u8, body: &[u8]) -> Result<Greeting, Error> {
             (extension::BUFFER, Command::Offer(offer)) => {
                 offer.buffer_bytes = Some(u32::from_be_bytes(extension::array(value)?));
             }
+            (extension::TWIN, Command::Offer(offer)) => offer.twin = Some(Key::parse(value)?),
             _ => {}
         }
         Ok(())

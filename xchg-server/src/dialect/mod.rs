@@ -56,13 +56,16 @@ pub(crate) struct Arrival {
     pub(crate) buffer_bytes: Option<u32>,
     /// How many downloaders the exchange is to have.
     pub(crate) receivers: u16,
+    /// The key under which a counterpart would be in the other realm, if it is another one.
+    pub(crate) twin: Option<Key>,
 }
 
 impl Arrival {
     pub(crate) fn new(realm: Realm, key: Key, side: Side) -> Arrival {
         let role = Role::Side(side);
+        let (length, buffer_bytes, twin) = (None, None, None);
         let wait = Wait::Forever;
-        Arrival { realm, key, role, wait, length: None, buffer_bytes: None, receivers: 1 }
+        Arrival { realm, key, role, wait, length, buffer_bytes, receivers: 1, twin }
     }
 }
 
@@ -187,6 +190,7 @@ impl From<Greeting> for Ask {
                 wait: offer.wait,
                 length: offer.length,
                 buffer_bytes: offer.buffer_bytes,
+                twin: offer.twin,
                 ..Arrival::new(offer.realm, offer.key, offer.side)
             }),
         }

@@ -37,6 +37,7 @@ pub(super) fn hear(bytes: &[u8]) -> Heard {
                 length: None,
                 buffer_bytes: None,
                 receivers: 1,
+                twin: None,
             };
             offer(arrival, end + 1)
         }

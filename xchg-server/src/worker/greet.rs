@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use xchg_core::relay::Duplex;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
-use xchg_core::{Brokered, Offer, Place, Role, Side};
+use xchg_core::{Brokered, Key, Offer, Place, Realm, Role, Side};
 
 use super::{Join, Worker};
 use crate::config::Terminate;
@@ -108,6 +108,7 @@ impl Worker {
             conn: Address { worker: self.index, slot },
         };
         let brought = Luggage::pack(early, arrival.length);
+        let twin = arrival.twin.map(|key| (arrival.realm, key, offer.role.clone()));
         match self.shared.broker.offer(offer, Instant::now()) {
             Brokered::Waiting { place, elsewhere, gathered } => {
                 let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
@@ -119,6 +120,8 @@ impl Worker {
                         inbox.send(Message::ReceiverCame { slot: upload.slot, place });
                     });
                 }
+                // Only now that it waits itself: of two who come at once, one sees the other.
+                let elsewhere = elsewhere.or_else(|| self.awaits_twin(twin?));
                 self.wait(slot, dialect, waiting, elsewhere, gathered);
             }
             Brokered::Paired(pair) => {
@@ -139,12 +142,22 @@ impl Worker {
         }
     }
 
+    /// The other realm, if a possible counterpart waits there under the key that is the same name's.
+    fn awaits_twin(&self, (realm, twin, role): (Realm, Key, Role)) -> Option<Realm> {
+        let other = match realm {
+            Realm::Plain => Realm::Sealed,
+            Realm::Sealed => Realm::Plain,
+            _ => return None,
+        };
+        self.shared.broker.is_awaited(other, &twin, &role).then_some(other)
+    }
+
     fn wait(
         &mut self,
         slot: u32,
         dialect: Dialect,
         waiting: Waiting,
-        elsewhere: Option<xchg_core::Realm>,
+        elsewhere: Option<Realm>,
         gathered: u16,
     ) {
         let connection = &mut self.connections[slot as usize];
