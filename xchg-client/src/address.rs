@@ -1,4 +1,4 @@
-//! Where a server is: `HOST`, `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`.
+//! Where a server is: `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH`, or the URL of its page.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -27,6 +27,9 @@ impl Address {
     pub const DEFAULT_PORT: u16 = 4980;
 }
 
+/// The port of a URL that names none.
+const HTTP_PORT: u16 = 80;
+
 impl FromStr for Address {
     type Err = Error;
 
@@ -39,15 +42,27 @@ impl FromStr for Address {
                 path => Ok(Address::Unix(path.into())),
             };
         }
+        if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
+            return Err(wrong("xchg-client speaks no TLS; name the server itself, as HOST:PORT"));
+        }
+        // What a browser shows as the address of the server's page.
+        let (text, default_port) = match text.split_at_checked(7) {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http://") => {
+                (rest.strip_suffix('/').unwrap_or(rest), HTTP_PORT)
+            }
+            _ => (text, Address::DEFAULT_PORT),
+        };
         let (host, port) = split(text).map_err(wrong)?;
         if host.is_empty() {
             return Err(wrong("the host is missing; write HOST or HOST:PORT"));
         }
         if host.contains(|c: char| c == '/' || c == '@' || c.is_whitespace()) {
-            return Err(wrong("write HOST or HOST:PORT, without a scheme, a user or a path"));
+            return Err(wrong(
+                "write HOST, HOST:PORT or http://HOST:PORT/, without a user or a path",
+            ));
         }
         let port = match port {
-            None => Address::DEFAULT_PORT,
+            None => default_port,
             Some(port) => match port.parse() {
                 Ok(port) if port > 0 => port,
                 _ => return Err(wrong("a port is a number from 1 to 65535")),
@@ -108,6 +123,9 @@ mod tests {
             ("[::1]", "[::1]:4980"),
             ("[::1]:81", "[::1]:81"),
             ("[fe80::1%eth0]:81", "[fe80::1%eth0]:81"),
+            ("http://example.org:4980/", "example.org:4980"),
+            ("HTTP://[::1]:81", "[::1]:81"),
+            ("http://example.org", "example.org:80"),
             ("unix:/run/xchg.sock", "unix:/run/xchg.sock"),
             ("unix:relative:with:colons", "unix:relative:with:colons"),
         ] {
@@ -127,10 +145,13 @@ mod tests {
             ("host:65536", "1 to 65535"),
             ("host:http", "1 to 65535"),
             ("host:-1", "1 to 65535"),
-            ("http://host", "1 to 65535"),
-            ("host/path", "without a scheme"),
-            ("me@host", "without a scheme"),
-            ("a host", "without a scheme"),
+            ("http://", "host is missing"),
+            ("http://host/key", "without a user or a path"),
+            ("https://host", "speaks no TLS"),
+            ("ftp://host", "1 to 65535"),
+            ("host/path", "without a user or a path"),
+            ("me@host", "without a user or a path"),
+            ("a host", "without a user or a path"),
             ("[::1", "bracket is missing"),
             ("[::1]80", "[IPV6]:PORT"),
             ("[host]:80", "only an IPv6 address"),

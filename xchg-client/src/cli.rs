@@ -73,7 +73,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// The server: HOST, HOST:PORT, [IPV6]:PORT or unix:PATH
+    /// The server: HOST, HOST:PORT, [IPV6]:PORT, http://HOST:PORT/ or unix:PATH
     #[arg(
         long,
         value_name = "ADDRESS",
