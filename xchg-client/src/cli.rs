@@ -169,6 +169,8 @@ pub(crate) enum OutsideLinks {
     Refuse,
     /// Send what they lead to
     Follow,
+    /// Send everything else
+    LeaveOut,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

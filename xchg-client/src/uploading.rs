@@ -90,6 +90,7 @@ fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Re
         outside_links: match upload.outside_links {
             OutsideLinks::Refuse => files::OutsideLinks::Refuse,
             OutsideLinks::Follow => files::OutsideLinks::Follow,
+            OutsideLinks::LeaveOut => files::OutsideLinks::LeaveOut,
         },
         special_files: match upload.special_files {
             SpecialFiles::Refuse => files::SpecialFiles::Refuse,

@@ -26,13 +26,15 @@ pub struct WalkOptions {
 
 /// What to do with links that lead out of the directory that is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a caller offers both to its person")]
+#[expect(clippy::exhaustive_enums, reason = "a caller offers all to its person")]
 pub enum OutsideLinks {
     /// Refuse to send anything, and say which link it was.
     #[default]
     Refuse,
     /// Send what they lead to.
     Follow,
+    /// Send everything else.
+    LeaveOut,
 }
 
 /// What to do with devices, sockets and pipes.
@@ -140,8 +142,10 @@ impl Walk {
             let target = target.into();
             return self.push(Kind::Symlink { target }, name, metadata);
         }
-        if self.options.outside_links == OutsideLinks::Refuse {
-            return Err(Error::LinkLeaves { path: path.into() });
+        match self.options.outside_links {
+            OutsideLinks::Refuse => return Err(Error::LinkLeaves { path: path.into() }),
+            OutsideLinks::LeaveOut => return Ok(()),
+            OutsideLinks::Follow => {}
         }
         let metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
         if metadata.is_dir() {
@@ -279,6 +283,8 @@ mod tests {
             symlink(target, top.join("l")).unwrap();
             let refused = collected(&top, WalkOptions::default());
             assert!(matches!(refused, Err(Error::LinkLeaves { .. })), "{target}");
+            let options = WalkOptions { outside_links: OutsideLinks::LeaveOut, ..FOLLOW };
+            assert_eq!(collected(&top, options).unwrap(), ["top /", "top/sub /", "top/sub/file 4"]);
             let expected =
                 ["top /", "top/l /", "top/l/x 1", "top/l/y 4", "top/sub /", "top/sub/file 4"];
             assert_eq!(collected(&top, FOLLOW).unwrap(), expected, "{target}");
