@@ -18,7 +18,7 @@ Exit codes:
     0  done: all was received, and said to be
     1  failed
     2  the command line cannot be understood
-    3  no counterpart came in time, or the server is full or shutting down: try again later
+    3  no counterpart came in time, or the server is full, shutting down or lost meanwhile: try again later
     4  the two secrets differ, or one side gave none: each attempt allows one guess
     5  the offer was declined
     6  cut short: the same command on both sides sends only the rest

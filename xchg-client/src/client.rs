@@ -236,7 +236,10 @@ impl Client {
                 Answer::Status(_) => return Err(handshake.unexpected()),
             }
         };
-        let lost = |source: io::Error| Error::ServerLost { address: self.address.clone(), source };
+        let lost = |source: io::Error| {
+            let address = self.address.clone();
+            Error::ServerLost { address, had_place: true, source }
+        };
         let mut connection = handshake.into_connection();
         connection.set_read_timeout(None).map_err(lost)?;
         connection.watch_for_death(sends_payload).map_err(lost)?;

@@ -48,12 +48,12 @@ pub enum Error {
         source: xchg_core::Error,
     },
     /// The connection ended, or was silent for too long, before a counterpart came.
-    #[error(
-        "lost {address} before a counterpart came; check that it is an xchg server, and try again"
-    )]
+    #[error("lost {address} before a counterpart came; {}", lost_advice(*had_place))]
     ServerLost {
         /// Where.
         address: Address,
+        /// Whether the server had said that the offer waits: it is one, then, and may come back.
+        had_place: bool,
         /// How the connection ended.
         source: io::Error,
     },
@@ -178,10 +178,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may well succeed later: no counterpart came, or the server was full or shutting down.
+    /// Whether the same call may well succeed later: no counterpart came, or the server was full, shutting down, or lost while
+    /// it had nobody to meet.
     pub fn is_worth_a_retry(&self) -> bool {
         use RefusalCode::{Busy, Draining, TimedOut};
-        matches!(self, Error::Refused { code: Busy | Draining | TimedOut, .. })
+        matches!(
+            self,
+            Error::ServerLost { had_place: true, .. }
+                | Error::Refused { code: Busy | Draining | TimedOut, .. }
+        )
     }
 
     /// Whether the counterpart was lost midway: the same calls on both sides go on where this one ended.
@@ -224,6 +229,10 @@ fn role(side: Side) -> &'static str {
 
 fn target_name(path: Option<&Path>) -> String {
     path.map_or("the output".into(), |path| format!("`{}`", path.display()))
+}
+
+fn lost_advice(had_place: bool) -> &'static str {
+    if had_place { "try again" } else { "check that it is an xchg server, and try again" }
 }
 
 fn connect_advice(error: &io::Error) -> &'static str {

@@ -14,7 +14,7 @@ pub(crate) enum ExitCode {
     Failed = 1,
     /// The command line cannot be understood; clap exits with this too.
     Usage = 2,
-    /// No counterpart came within the wait, or the server is full or shutting down: worth a retry later.
+    /// No counterpart came within the wait, or the server is full, shutting down or lost meanwhile: worth a retry later.
     NoCounterpart = 3,
     /// The two secrets differ, or one side gave none.
     WrongSecret = 4,

@@ -21,6 +21,8 @@ const ANSWER_HEAD_LEN: usize = 3;
 pub(crate) struct Handshake<'a> {
     address: &'a Address,
     connection: Connection,
+    /// Whether it has answered something.
+    is_answered: bool,
 }
 
 impl<'a> Handshake<'a> {
@@ -30,12 +32,13 @@ impl<'a> Handshake<'a> {
         mut connection: Connection,
         greeting: &Greeting,
     ) -> Result<Handshake<'a>, Error> {
-        let lost = |source| Error::ServerLost { address: address.clone(), source };
+        let had_place = false;
+        let lost = |source| Error::ServerLost { address: address.clone(), had_place, source };
         connection.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(lost)?;
         // A server that refuses at the door may close before it has read this. Its answer, or the lack of one, says
         // more than the failed write.
         drop(connection.write_all(&greeting.encode()));
-        Ok(Handshake { address, connection })
+        Ok(Handshake { address, connection, is_answered: false })
     }
 
     /// The next answer of a type that this build knows (rule 8).
@@ -49,7 +52,10 @@ impl<'a> Handshake<'a> {
                 Decoded::Whole { message: Some(Answer::Refused { code, text }), .. } => {
                     return Err(Error::Refused { code, text });
                 }
-                Decoded::Whole { message: Some(answer), .. } => return Ok(answer),
+                Decoded::Whole { message: Some(answer), .. } => {
+                    self.is_answered = true;
+                    return Ok(answer);
+                }
                 Decoded::Whole { message: None, .. } | Decoded::Partial => {}
             }
         }
@@ -81,7 +87,8 @@ impl<'a> Handshake<'a> {
     }
 
     fn lost(&self, source: io::Error) -> Error {
-        Error::ServerLost { address: self.address.clone(), source: in_plain_words(source) }
+        let (address, had_place) = (self.address.clone(), self.is_answered);
+        Error::ServerLost { address, had_place, source: in_plain_words(source) }
     }
 
     /// The connection: what comes next is the exchange.

@@ -290,5 +290,5 @@ fn quiet_says_nothing_but_errors() {
         peer.send(&receipt(0, 5));
     });
     assert_eq!((finished.code, finished.stderr), (Some(0), vec![]));
-    upload(b"seven", &["-q"], |mut peer| peer.wait()).expect(1, "xchg-client: lost ");
+    upload(b"seven", &["-q"], |mut peer| peer.wait()).expect(3, "xchg-client: lost ");
 }
