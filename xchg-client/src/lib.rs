@@ -34,6 +34,8 @@ mod connect;
 mod download;
 mod error;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handshake;
 mod meter;
 mod observer;

@@ -1,7 +1,7 @@
 //! Whatever names a manifest has, and whatever is there before: nothing outside the destination is touched,
 //! and what arrives has a name that stays in that directory on every system.
 //!
-//! The model resolves names as Unix and Windows do, written apart from [`names`](super::names).
+//! The [model](super::fuzzing) resolves names as Unix and Windows do, written apart from [`names`](super::names).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,48 +11,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tempfile::tempdir;
 
+use super::fuzzing::{resolved_by_unix, resolved_by_windows};
 use super::manifest::{Entry, Kind, Manifest, Modified};
 use super::names::{NamePolicy, safe_manifest};
 use super::place::{Existing, PlaceOptions, Placement, Start};
 
 const CONTENT: &[u8] = b"arrived";
-
-/// Where Windows takes the path that one gets by appending `name` to a directory: a path of one component
-/// below it, or none.
-fn resolved_by_windows(name: &str) -> Option<String> {
-    let mut below = Vec::new();
-    for component in name.split(['/', '\\']) {
-        let bare = component.trim_end_matches([' ', '.']);
-        match component {
-            "" | "." => {}
-            ".." => {
-                below.pop()?;
-            }
-            _ => below.push(bare),
-        }
-    }
-    let [only] = below[..] else {
-        return None;
-    };
-    let base = only.split('.').next()?.trim_end().to_lowercase();
-    let devices = ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"];
-    let numbered = ["com", "lpt"].iter().any(|device| {
-        base.strip_prefix(device).is_some_and(|number| {
-            number.chars().count() == 1
-                && number.contains(|c| "0123456789\u{b9}\u{b2}\u{b3}".contains(c))
-        })
-    });
-    let leaves = only.contains(':') || devices.contains(&&*base) || numbered;
-    (!leaves).then(|| only.to_owned())
-}
-
-fn resolved_by_unix(name: &str) -> Option<String> {
-    match name {
-        "" | "." | ".." => None,
-        name if name.contains(['/', '\0']) => None,
-        name => Some(name.to_owned()),
-    }
-}
 
 /// Pieces that, put together, are all kinds of trouble.
 fn names() -> impl Strategy<Value = String> {

@@ -10,6 +10,8 @@ mod confinement;
 mod dir;
 mod error;
 mod finish;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod manifest;
 pub mod names;
 mod outgoing;

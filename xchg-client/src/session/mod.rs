@@ -12,6 +12,8 @@
 //! Nothing here opens a socket, prints, or reads a configuration.
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod keys;
 mod link;

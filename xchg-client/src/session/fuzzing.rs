@@ -1,0 +1,95 @@
+//! Any bytes as messages and as records.
+
+use super::keys::Schedule;
+use super::message::{Message, decode_entries, decode_points, encode_entry, encode_point};
+use super::record::{Record, RecordReader, RecordWriter};
+use crate::Side;
+use crate::files::names::{link_stays_inside, problem, safe_manifest};
+use crate::files::{Kind, Manifest, NamePolicy};
+
+/// Takes `data` for a record's plaintext: what can be read is written the same, and what is made safe is safe.
+pub fn messages(mut data: &[u8]) {
+    while let Ok((message, length)) = Message::decode(data) {
+        let mut written = Vec::new();
+        message.encode(&mut written);
+        assert_eq!(written, data[..length]);
+        match message {
+            Message::Entries(bytes) => entries(bytes),
+            Message::Resume(bytes) => points(bytes),
+            _ => {}
+        }
+        data = &data[length..];
+    }
+}
+
+fn entries(bytes: &[u8]) {
+    let mut manifest = Manifest::new();
+    let mut written = Vec::new();
+    for entry in decode_entries(bytes) {
+        let Ok(entry) = entry else { return };
+        let before = manifest.clone();
+        encode_entry(&entry, &mut written);
+        assert!(bytes.starts_with(&written));
+        if manifest.push(entry).is_err() {
+            assert_eq!(manifest, before, "what is refused leaves no trace");
+            return;
+        }
+        assert_eq!(manifest.encoded_bytes(), written.len());
+    }
+    for policy in [NamePolicy::Refuse, NamePolicy::Replace] {
+        let Ok(safe) = safe_manifest(manifest.clone(), policy) else { continue };
+        assert_eq!(safe.entries().len(), manifest.entries().len());
+        for entry in safe.entries() {
+            assert_eq!(problem(&entry.name), None);
+            if let Kind::Symlink { target } = &entry.kind {
+                assert!(link_stays_inside(entry.depth, target));
+            }
+        }
+    }
+}
+
+fn points(bytes: &[u8]) {
+    let mut written = Vec::new();
+    for point in decode_points(bytes) {
+        let Ok((entry, offset, hash)) = point else { return };
+        encode_point(entry, offset, &hash, &mut written);
+    }
+    assert_eq!(written, bytes);
+}
+
+/// Takes `data` for what a stranger sends as records, which never opens; and, but for its first four bytes, for the
+/// plaintext of two records, of which a byte is altered at the place that these four say.
+///
+/// # Panics
+/// If anything opens that was not sealed.
+pub fn records(data: &[u8]) {
+    let traffic = || Schedule::derive(b"shared", b"upload", b"download").traffic(Side::Upload);
+    let mut record = Record::new();
+    RecordReader::new(data, traffic()).receive(&mut record).expect_err("nobody sealed it");
+
+    let Some((place, plaintext)) = data.split_first_chunk::<4>() else { return };
+    if plaintext.is_empty() || plaintext.len() > Record::new().room() {
+        return;
+    }
+    let mut sealed = Vec::new();
+    let mut writer = RecordWriter::new(&mut sealed, traffic());
+    for last in [false, true] {
+        record.clear();
+        record.put(plaintext);
+        writer.send(&mut record, last).expect("memory takes everything");
+    }
+    let [mask, place @ ..] = *place;
+    let place = place.into_iter().fold(0, |place, byte| place << 8 | usize::from(byte));
+    let place = place % sealed.len();
+    sealed[place] ^= mask;
+    let whole = if mask == 0 { 2 } else { place / (sealed.len() / 2) };
+    let mut reader = RecordReader::new(&sealed[..], traffic());
+    for number in 0..2 {
+        let opened = reader.receive(&mut record);
+        assert_eq!(opened.is_ok(), number < whole, "record {number}, altered at {place}");
+        if opened.is_err() {
+            return;
+        }
+        assert_eq!((record.body(), record.is_last()), (plaintext, number == 1));
+    }
+}
