@@ -291,7 +291,8 @@ fn is_invisible(letter: char) -> bool {
 /// Whether Windows takes the name for a device, with any extension
 /// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
 pub(crate) fn is_device(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ');
+    // Windows drops spaces behind the stem; who can say of each version what it takes for one?
+    let stem = name.split('.').next().unwrap_or(name).trim_end();
     let stem = stem.to_uppercase();
     if matches!(&*stem, "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" | "CLOCK$") {
         return true;
@@ -334,6 +335,7 @@ mod tests {
             ("Com1.tar.gz", NameProblem::Device),
             ("lpt\u{b2}", NameProblem::Device),
             ("aux .c", NameProblem::Device),
+            ("conout$\u{202f}", NameProblem::Device),
             ("a.", NameProblem::TrailingDot),
             ("a ", NameProblem::TrailingDot),
             ("...", NameProblem::TrailingDot),
