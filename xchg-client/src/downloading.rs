@@ -89,7 +89,9 @@ fn sealed(
     options.wait = download.transfer.wait;
     options.retry = download.transfer.retries().then(Retry::default);
     options.rate_limit = download.transfer.limit_rate;
-    let received = client.receive(options, &mut reporter)?;
+    let received = client
+        .receive(options, &mut reporter)
+        .map_err(|error| if reporter.is_left() { Error::Cancelled } else { error })?;
     let path = writer.is_none().then_some(output.as_path());
     reporter.received(&received, path);
     show_text(&received)

@@ -59,14 +59,17 @@ pub(crate) fn can_ask() -> bool {
 }
 
 /// Asks whether to take what is offered. Where nobody can be asked, it is what the command was for.
-pub(crate) fn accept() -> bool {
+///
+/// # Errors
+/// [`Error::Cancelled`] if the person wants no more, which is a no too.
+pub(crate) fn accept() -> Result<bool, Error> {
     let answer = ACCEPT.ask(|line| match line.trim().to_lowercase().as_str() {
         "" | "y" | "yes" => Ok(true),
         "n" | "no" => Ok(false),
         _ => Err("answer y or n"),
     });
     match answer {
-        Ok(answer) => answer,
-        Err(error) => matches!(error, Error::NoTerminal { .. }),
+        Err(Error::NoTerminal { .. }) => Ok(true),
+        answer => answer,
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Story {
     /// What was offered last, and whether it was accepted.
     manifest: Option<Manifest>,
     is_accepted: bool,
+    /// Whether the person left the question rather than answer it.
+    is_left: bool,
     /// Bytes of all content that are there, as far as the current entry.
     position: u64,
     began: Instant,
@@ -34,9 +36,15 @@ pub(super) struct Story {
 impl Reporter {
     /// For a sealed transfer, with a secret or without, about whose offer the person is asked if it `asks`.
     pub(crate) fn sealed(mut self, has_secret: bool, asks: bool) -> Reporter {
-        let (manifest, is_accepted, position) = (None, false, 0);
-        let began = Instant::now();
-        self.sealed = Some(Story { asks, has_secret, manifest, is_accepted, position, began });
+        self.sealed = Some(Story {
+            asks,
+            has_secret,
+            manifest: None,
+            is_accepted: false,
+            is_left: false,
+            position: 0,
+            began: Instant::now(),
+        });
         self
     }
 
@@ -76,6 +84,11 @@ impl Reporter {
         }
     }
 
+    /// Whether the person was asked about the offer, and left the question.
+    pub(crate) fn is_left(&self) -> bool {
+        self.sealed.as_ref().is_some_and(|story| story.is_left)
+    }
+
     fn story(&mut self) -> &mut Story {
         self.sealed.as_mut().expect("only sealed transfers tell this")
     }
@@ -106,7 +119,6 @@ impl session::Observer for Reporter {
         story.is_accepted &= same;
         story.manifest = Some(manifest.clone());
         story.position = 0;
-        story.began = Instant::now();
         let is_known = !manifest.entries().iter().any(|entry| entry.kind == Kind::Stream);
         self.length = is_known.then(|| manifest.bytes());
         match self.tone {
@@ -132,17 +144,21 @@ impl session::Observer for Reporter {
         if asks && self.tone == Tone::Quiet {
             self.show_offer(manifest);
         }
-        if !asks || questions::accept() {
-            self.story().is_accepted = true;
-            return Decision::Accept;
+        let answer = if asks { questions::accept() } else { Ok(true) };
+        self.story().is_left = matches!(answer, Err(Error::Cancelled));
+        self.story().is_accepted = matches!(answer, Ok(true));
+        match self.story().is_accepted {
+            true => Decision::Accept,
+            false => Decision::Decline("the person there said no".into()),
         }
-        Decision::Decline("the person there said no".into())
     }
 
     fn accepted(&mut self, bytes: u64) {
         if self.tone == Tone::Json {
             emit(&Event::Decision { accepted: true, resumed: bytes });
         }
+        // Nobody wants to know how long the person thought about it.
+        self.story().began = Instant::now();
         self.show_bar();
     }
 
@@ -152,6 +168,10 @@ impl session::Observer for Reporter {
         if let Some(bar) = &self.bar {
             bar.set_message(escape(&entry.name));
             bar.set_position(position);
+            if offset > 0 {
+                // What is there already did not come at this rate.
+                bar.reset_eta();
+            }
         }
     }
 

@@ -176,6 +176,23 @@ fn an_offer_is_shown_and_may_be_declined() {
 }
 
 #[test]
+fn leaving_the_question_about_an_offer_is_an_interruption_there_and_a_no_here() {
+    use crate::rendezvous::Rendezvous;
+    let folder = tempdir().unwrap();
+    let server = Rendezvous::start();
+    let upload = server.run(folder.path(), &["upload", "--text", "hello", "--key", "note"]);
+    let arguments = ["download", "note", "--quiet", "--server", &server.address];
+    let mut terminal = Terminal::run(&command(folder.path(), &arguments));
+    // Also who wants to hear of nothing must know what the question is about.
+    terminal.wait_for("offered: a text, 5 B");
+    terminal.wait_for("Accept? [Y/n]");
+    terminal.press("\x03");
+    let (code, shown) = terminal.finish();
+    assert_eq!(code, Some(130), "{shown}");
+    upload.finish().expect(5, "the person there said no");
+}
+
+#[test]
 fn a_text_cannot_do_anything_to_the_terminal() {
     use crate::rendezvous::Rendezvous;
     let folder = tempdir().unwrap();
