@@ -265,6 +265,7 @@ fn try_names(trial: &Dir, names: &[&str]) -> io::Result<Option<(usize, usize)>> 
         let Err(error) = trial.make_child(name) else {
             continue;
         };
+        // Some that are mounted from elsewhere remember a name for a while after it has gone: then it may be any.
         let mut one = None;
         for (other, made) in names[..place].iter().enumerate() {
             trial.remove_child(made)?;
@@ -273,8 +274,8 @@ fn try_names(trial: &Dir, names: &[&str]) -> io::Result<Option<(usize, usize)>> 
                 one = Some(other);
             }
         }
-        return match (error.kind(), one) {
-            (ErrorKind::AlreadyExists, Some(one)) => Ok(Some((one, place))),
+        return match error.kind() {
+            ErrorKind::AlreadyExists => Ok(Some((one.unwrap_or(0), place))),
             _ => Err(error),
         };
     }
