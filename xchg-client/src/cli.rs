@@ -141,7 +141,7 @@ pub(crate) struct Upload {
     /// What the downloader names too [default: the name of the single file or folder]
     #[arg(long, value_name = KEY, long_help = KEY_HELP, conflicts_with = "code")]
     pub(crate) key: Option<OsString>,
-    /// Make up a code to tell the downloader: a number and three words, which are the secret
+    /// Make up a code to tell the downloader: a number and three words, which are the secret (a guess is right once in 2^30)
     #[arg(long, conflicts_with_all = ["plain", "ask_secret"])]
     pub(crate) code: bool,
     /// Show the code as a QR code too
