@@ -237,6 +237,26 @@ impl Write for Connection {
 
 #[cfg(target_os = "linux")]
 impl Connection {
+    /// Moves up to `most` bytes into `pipe`, which has room, without copying them through this process. 0 is the other end's end.
+    pub(crate) fn splice_into(
+        &mut self,
+        pipe: &std::os::fd::OwnedFd,
+        most: usize,
+    ) -> io::Result<usize> {
+        use rustix::io::Errno;
+        use rustix::pipe::{SpliceFlags, splice};
+        let deadline = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        while !self.cancel.is_cancelled() {
+            match splice(&self.socket, None, pipe, None, most, flags) {
+                Err(Errno::AGAIN) => self.readable(deadline)?,
+                Err(Errno::INTR) => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(Cancel::error())
+    }
+
     /// Sends up to `count` bytes of `file` from `offset` on without copying them through this process, and moves
     /// `offset` along. 0 is the end of the file.
     pub(crate) fn send_file(

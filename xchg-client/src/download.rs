@@ -1,6 +1,9 @@
 //! The downloader's part of a plain exchange (PROTOCOL.md section 2).
 
-use std::io::{BufReader, Read};
+#[cfg(target_os = "linux")]
+mod bypass;
+
+use std::io::BufReader;
 use std::path::PathBuf;
 
 use crate::Error;
@@ -36,19 +39,31 @@ pub(crate) fn receive(
 
 fn fill(
     output: Output,
-    payload: &mut Payload<impl Read>,
+    payload: &mut Payload<BufReader<Connection>>,
     length: Option<u64>,
     meter: &mut Meter<'_>,
 ) -> Result<Option<PathBuf>, Error> {
     let mut sink = output.start(length)?;
-    let mut buffer = vec![0; meter.slice()];
+    let mut buffer = Vec::new();
+    #[cfg(target_os = "linux")]
+    let mut bypass = bypass::Bypass::new(&sink);
     loop {
-        match payload.read(&mut buffer)? {
-            0 => return sink.keep(),
-            count => {
+        #[cfg(target_os = "linux")]
+        let taken = bypass.take(payload, &mut sink, meter.slice())?;
+        #[cfg(not(target_os = "linux"))]
+        let taken = None;
+        let count = match taken {
+            Some(count) => count,
+            None => {
+                buffer.resize(meter.slice(), 0);
+                let count = payload.read(&mut buffer)?;
                 sink.write(&buffer[..count])?;
-                meter.moved(count)?;
+                count
             }
+        };
+        match count {
+            0 => return sink.keep(),
+            count => meter.moved(count)?,
         }
     }
 }

@@ -114,12 +114,30 @@ impl<R: Read> Payload<R> {
                 return self.check_length(self.bytes).map(|()| 0);
             }
         }
-        let most = match self.framing {
+        let most = buffer.len().min(self.next_len());
+        let taken = read_some(&mut self.stream, &mut buffer[..most]);
+        self.took(taken)
+    }
+
+    /// The stream, and how many of its next bytes are payload at most, if any are for sure. Whoever takes some past [`read`](Self::read) says so
+    /// by [`took`](Self::took).
+    #[cfg(target_os = "linux")]
+    pub(crate) fn bare(&mut self) -> Option<(&mut R, usize)> {
+        let is_bare = !self.ended && (self.framing == Framing::Raw || self.chunk > 0);
+        let most = self.next_len();
+        is_bare.then_some((&mut self.stream, most))
+    }
+
+    fn next_len(&self) -> usize {
+        match self.framing {
             Framing::Chunks => usize::try_from(self.chunk).unwrap_or(usize::MAX),
             Framing::Raw => usize::MAX,
-        };
-        let most = buffer.len().min(most);
-        let count = read_some(&mut self.stream, &mut buffer[..most]).map_err(|e| self.lost(e))?;
+        }
+    }
+
+    /// What taking payload from the stream has come to, as bytes; 0 is the stream's end. Gives what [`read`](Self::read) would.
+    pub(crate) fn took(&mut self, taken: io::Result<usize>) -> Result<usize, Error> {
+        let count = taken.map_err(|error| self.lost(error))?;
         if count == 0 {
             return self.stream_ended().map(|()| 0);
         }

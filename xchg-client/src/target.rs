@@ -214,6 +214,51 @@ impl Sink {
         written.map_err(|source| Error::Target { path: path.cloned(), source })
     }
 
+    /// Whether [`write_from`](Self::write_from) can be asked.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.0, Kind::File { .. })
+    }
+
+    /// Writes the `count` bytes that are in `pipe`, without copying them through this process where the file system can.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn write_from(
+        &mut self,
+        pipe: &std::os::fd::OwnedFd,
+        mut count: usize,
+    ) -> Result<(), Error> {
+        use rustix::io::Errno;
+        use rustix::pipe::{SpliceFlags, splice};
+        while count > 0 {
+            let spliced = match &self.0 {
+                Kind::File { file, .. } => {
+                    splice(pipe, None, file.as_file(), None, count, SpliceFlags::MOVE)
+                }
+                Kind::Writer { .. } => Err(Errno::INVAL),
+            };
+            count -= match spliced {
+                Err(Errno::INTR) => 0,
+                Err(Errno::INVAL) => {
+                    let mut bytes = vec![0; count];
+                    let read = rustix::io::read(pipe, &mut bytes).map_err(|e| self.failed(e))?;
+                    self.write(&bytes[..read])?;
+                    read
+                }
+                moved => moved.map_err(|error| self.failed(error))?,
+            };
+        }
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn failed(&self, error: rustix::io::Errno) -> Error {
+        let path = match &self.0 {
+            Kind::File { path, .. } => Some(path.clone()),
+            Kind::Writer { path, .. } => path.clone(),
+        };
+        Error::Target { path, source: error.into() }
+    }
+
     /// The payload is whole: makes it last, and gives the file its name, which it returns.
     ///
     /// # Errors
@@ -298,6 +343,28 @@ mod tests {
             ("what?", false),
         ] {
             assert_eq!(fits_windows(name), fits, "{name}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_in_a_pipe_reaches_files_and_whatever_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Key::parse(b"k").unwrap();
+        let path = folder.path().join("new");
+        let other = folder.path().join("other");
+        let writer = File::create(&other).unwrap();
+        for (target, path) in [
+            (Target::Path { path: path.clone(), overwrite: false }, &path),
+            (Target::Writer(Box::new(writer)), &other),
+        ] {
+            let (read, write) = rustix::pipe::pipe().unwrap();
+            assert_eq!(rustix::io::write(&write, b"in the pipe").unwrap(), 11);
+            let mut sink = Output::open(target, &key).unwrap().start(None).unwrap();
+            sink.write(b"copied, ").unwrap();
+            sink.write_from(&read, 11).unwrap();
+            sink.keep().unwrap();
+            assert_eq!(fs::read(path).unwrap(), b"copied, in the pipe");
         }
     }
 
