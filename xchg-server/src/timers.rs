@@ -2,6 +2,8 @@
 //!
 //! A connection has at most one entry that counts, at or before its deadline. Moving a deadline later costs nothing: the entry fires, finds
 //! that it is early, and is armed again. Only an earlier deadline takes a second entry, and the first then fires in vain.
+//!
+//! An entry outlives its connection, an exchange's by a quarter of an hour. They are swept out when they have become the most.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -32,11 +34,16 @@ pub(crate) struct Timers<Id> {
     start: Instant,
     now: Tick,
     heap: BinaryHeap<Reverse<(Tick, Id)>>,
+    /// Entries that count no more, as far as is known.
+    stale: usize,
 }
+
+/// So many entries are not worth a sweep.
+const KEEP: usize = 1024;
 
 impl<Id: Ord + Copy> Timers<Id> {
     pub(crate) fn new(start: Instant) -> Timers<Id> {
-        Timers { start, now: Tick::START, heap: BinaryHeap::new() }
+        Timers { start, now: Tick::START, heap: BinaryHeap::new(), stale: 0 }
     }
 
     pub(crate) fn now(&self) -> Tick {
@@ -54,6 +61,23 @@ impl<Id: Ord + Copy> Timers<Id> {
         }
     }
 
+    /// Says that an armed entry counts no more.
+    pub(crate) fn disarm(&mut self) {
+        self.stale += 1;
+    }
+
+    /// Whether most entries count no more, so that [`sweep`](Self::sweep) pays.
+    pub(crate) fn is_mostly_stale(&self) -> bool {
+        self.stale > KEEP && self.stale > self.heap.len() / 2
+    }
+
+    /// Drops all entries but those that count.
+    pub(crate) fn sweep(&mut self, counts: impl Fn(Tick, Id) -> bool) {
+        self.heap.retain(|&Reverse((at, id))| counts(at, id));
+        self.heap.shrink_to(2 * self.heap.len());
+        self.stale = 0;
+    }
+
     /// How long until something is due; `None` is never.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         let Reverse((at, _)) = self.heap.peek()?;
@@ -68,7 +92,7 @@ impl<Id: Ord + Copy> Timers<Id> {
         }
         self.heap.pop();
         // What a burst has left behind; halving keeps the cost amortised.
-        if self.heap.capacity() > 1024 && self.heap.len() < self.heap.capacity() / 4 {
+        if self.heap.capacity() > KEEP && self.heap.len() < self.heap.capacity() / 4 {
             self.heap.shrink_to(self.heap.capacity() / 2);
         }
         Some(id)
@@ -92,6 +116,27 @@ mod tests {
         timers.advance(start + in_ms(20));
         assert_eq!((timers.pop(), timers.pop(), timers.pop()), (Some('a'), Some('b'), None));
         assert_eq!(timers.timeout(), None);
+    }
+
+    #[test]
+    fn entries_that_count_no_more_are_swept_out_once_they_are_the_most() {
+        let mut timers = Timers::new(Instant::now());
+        let later = timers.now().after(Duration::from_secs(900));
+        let mut most = 0;
+        for id in 0..100_000 {
+            timers.arm(later, id);
+            // Each tenth connection stays.
+            if id % 10 > 0 {
+                timers.disarm();
+            }
+            if timers.is_mostly_stale() {
+                timers.sweep(|at, id| at == later && id % 10 == 0);
+            }
+            most = most.max(timers.heap.len());
+        }
+        assert!(most <= 10_000 + 2 * 10_000 + KEEP, "{most} entries for 10,000 that count");
+        timers.sweep(|_, id| id % 10 == 0);
+        assert_eq!(timers.heap.len(), 10_000);
     }
 
     #[test]

@@ -149,6 +149,7 @@ impl Worker {
             while let Some(id) = self.timers.pop() {
                 self.guard(id, |worker| worker.on_timer(id));
             }
+            self.sweep_timers();
             self.hear_kept();
             if let Some(by) = self.stops
                 && (self.connections.is_empty() || by <= self.timers.now())
@@ -355,8 +356,22 @@ impl Worker {
     fn arm(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
         if connection.deadline < connection.armed {
+            if connection.armed != Tick::NEVER {
+                self.timers.disarm();
+            }
             connection.armed = connection.deadline;
             self.timers.arm(connection.armed, Id { slot, serial: connection.serial });
+        }
+    }
+
+    /// Drops the timers' entries of connections that are gone, once they are many.
+    fn sweep_timers(&mut self) {
+        if self.timers.is_mostly_stale() {
+            let connections = &self.connections;
+            self.timers.sweep(|at, id| {
+                let connection = connections.get(id.slot as usize);
+                connection.is_some_and(|one| one.serial == id.serial && one.armed == at)
+            });
         }
     }
 
@@ -432,6 +447,9 @@ impl Worker {
     /// Takes a connection out of the table, to be handed to another worker.
     fn take(&mut self, slot: u32) -> Connection {
         let mut connection = self.connections.remove(slot as usize);
+        if connection.armed != Tick::NEVER {
+            self.timers.disarm();
+        }
         if std::mem::take(&mut connection.is_registered) {
             let fd = connection.socket.0.as_raw_fd();
             // Whatever this poll knew, the other's says anew when it registers the connection.
@@ -446,6 +464,9 @@ impl Worker {
     /// Takes a connection out of the table; dropping it closes it.
     fn remove(&mut self, slot: u32) -> Connection {
         let connection = self.connections.remove(slot as usize);
+        if connection.armed != Tick::NEVER {
+            self.timers.disarm();
+        }
         self.shared.counters.close_connection();
         if self.connections.is_empty() && self.connections.capacity() > EVENTS {
             self.connections.shrink_to_fit();
