@@ -1,5 +1,6 @@
 //! One offer in realm sealed, and the session in its exchange.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,15 +22,31 @@ use crate::{Cancel, Client, Error};
 const PARTING_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Attempt<'a> {
-    pub(super) client: &'a Client,
-    pub(super) side: Side,
-    pub(super) key: &'a Key,
-    pub(super) secret: &'a Secret,
-    pub(super) wait: Wait,
-    pub(super) cancel: &'a Cancel,
+    client: &'a Client,
+    side: Side,
+    key: &'a Key,
+    secret: &'a Secret,
+    wait: Wait,
+    cancel: &'a Cancel,
+    has_met: Cell<bool>,
 }
 
-impl Attempt<'_> {
+impl<'a> Attempt<'a> {
+    pub(super) fn new(
+        client: &'a Client,
+        side: Side,
+        (key, secret): (&'a Key, &'a Secret),
+        wait: Wait,
+        cancel: &'a Cancel,
+    ) -> Attempt<'a> {
+        Attempt { client, side, key, secret, wait, cancel, has_met: Cell::new(false) }
+    }
+
+    /// Whether the counterpart came, and has the same secret.
+    pub(super) fn has_met(&self) -> bool {
+        self.has_met.get()
+    }
+
     /// Waits for the counterpart, agrees on keys with it, and runs `transfer`.
     pub(super) fn run<T>(
         &self,
@@ -53,6 +70,7 @@ impl Attempt<'_> {
             let key = self.key.as_bytes();
             let session = Session::establish(reader, writer, self.side, key, self.secret)?;
             stop.is_established.store(true, Ordering::Release);
+            self.has_met.set(true);
             transfer(session, observer, &stop.token)
         });
         close(&connection, &result);

@@ -164,14 +164,13 @@ impl Client {
                 supply.prepare()?;
                 let throttle = Throttle::new(pace, rate_limit, Instant::now());
                 let side = Side::Upload;
-                let attempt =
-                    Attempt { client: self, side, key: &key, secret: &secret, wait, cancel };
+                let attempt = Attempt::new(self, side, (&key, &secret), wait, cancel);
                 let sent = attempt.run(throttle, observer, |session, observer, token| {
                     session::send(session, supply.take()?, observer, token)
                 });
                 match sent {
                     Err(error) if supply.is_repeatable() => {
-                        patience.pause_after(error, cancel, observer)?;
+                        patience.pause_after(error, attempt.has_met(), cancel, observer)?;
                     }
                     done => return done,
                 }
@@ -195,8 +194,7 @@ impl Client {
             loop {
                 let throttle = Throttle::new(Duration::ZERO, rate_limit, Instant::now());
                 let side = Side::Download;
-                let attempt =
-                    Attempt { client: self, side, key: &key, secret: &secret, wait, cancel };
+                let attempt = Attempt::new(self, side, (&key, &secret), wait, cancel);
                 let received = attempt.run(throttle, observer, |session, observer, token| {
                     let destination = again(&mut destination);
                     session::receive(session, destination, place, observer, token)
@@ -208,7 +206,9 @@ impl Client {
                     {
                         return Err(error);
                     }
-                    Err(error) => patience.pause_after(error, cancel, observer)?,
+                    Err(error) => {
+                        patience.pause_after(error, attempt.has_met(), cancel, observer)?;
+                    }
                     done => return done,
                 }
             }

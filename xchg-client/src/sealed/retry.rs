@@ -15,7 +15,8 @@ use crate::{Cancel, Error, session};
 pub struct Retry {
     /// The first pause; each further one is twice as long.
     pub first: Duration,
-    /// The longest pause. An attempt that lasted longer than this makes the next pause the first again.
+    /// The longest pause. An attempt that lasted longer than this, or that met its counterpart, makes the next pause the
+    /// first again.
     pub longest: Duration,
 }
 
@@ -42,18 +43,20 @@ impl Patience {
         Patience { retry, guesses_left, pause, was_reached: false, began: Instant::now() }
     }
 
-    /// Pauses if another attempt is worth it.
+    /// Pauses if another attempt is worth it, after one that `has_met` its counterpart and agreed on keys with it, or has not.
     ///
     /// # Errors
     /// The error itself if not, or [`Error::Cancelled`].
     pub(super) fn pause_after(
         &mut self,
         error: Error,
+        has_met: bool,
         cancel: &Cancel,
         observer: &mut dyn SealedObserver,
     ) -> Result<(), Error> {
         let lasted = self.began.elapsed();
-        let Some(pause) = self.decide(&error, lasted).filter(|_| !cancel.is_cancelled()) else {
+        let Some(pause) = self.decide(&error, has_met, lasted).filter(|_| !cancel.is_cancelled())
+        else {
             return Err(error);
         };
         observer.retrying(&error, pause);
@@ -62,8 +65,8 @@ impl Patience {
         Ok(())
     }
 
-    /// How long to pause after an attempt that `lasted` so long and ended like this; `None` to give up.
-    fn decide(&mut self, error: &Error, lasted: Duration) -> Option<Duration> {
+    /// How long to pause after an attempt that went so far, `lasted` so long and ended like this; `None` to give up.
+    fn decide(&mut self, error: &Error, has_met: bool, lasted: Duration) -> Option<Duration> {
         if let Error::Session(session::Error::WrongSecret) = error {
             self.guesses_left = self.guesses_left.checked_sub(1)?;
             return Some(Duration::ZERO);
@@ -73,7 +76,7 @@ impl Patience {
         if !self.was_reached || !passes(error) {
             return None;
         }
-        if lasted > retry.longest {
+        if has_met || lasted > retry.longest {
             self.pause = retry.first;
         }
         let pause = self.pause.min(retry.longest);
@@ -123,18 +126,22 @@ mod tests {
     fn a_wrong_secret_costs_a_guess_and_no_time() {
         let mut patience = patience(false, 3);
         let wrong = session::Error::WrongSecret.into();
-        let decisions: Vec<_> = (0..4).map(|_| patience.decide(&wrong, SHORT)).collect();
+        let decisions: Vec<_> = (0..4).map(|_| patience.decide(&wrong, false, SHORT)).collect();
         assert_eq!(decisions, [Some(Duration::ZERO), Some(Duration::ZERO), None, None]);
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_begin_anew_after_a_long_attempt() {
+    fn pauses_double_up_to_the_longest_and_begin_anew_after_a_long_attempt_or_a_meeting() {
         let mut patience = patience(true, 1);
         let pauses: Vec<_> =
-            (0..8).map(|_| patience.decide(&lost(), SHORT).unwrap().as_millis()).collect();
+            (0..8).map(|_| patience.decide(&lost(), false, SHORT).unwrap().as_millis()).collect();
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
-        let pause = patience.decide(&lost(), Duration::from_secs(60));
-        assert_eq!(pause, Some(Duration::from_millis(250)));
+        for (has_met, lasted) in [(false, Duration::from_secs(60)), (true, SHORT)] {
+            let pause = patience.decide(&lost(), has_met, lasted);
+            assert_eq!(pause, Some(Duration::from_millis(250)));
+            let pause = patience.decide(&lost(), false, SHORT);
+            assert_eq!(pause, Some(Duration::from_millis(500)));
+        }
     }
 
     #[test]
@@ -153,16 +160,20 @@ mod tests {
             (session::Error::Declined { reason: String::new() }.into(), false),
             (Error::Cancelled, false),
         ] {
-            assert_eq!(patience(true, 1).decide(&error, SHORT).is_some(), passes, "{error:?}");
-            assert_eq!(patience(false, 1).decide(&error, SHORT), None, "{error:?}");
+            assert_eq!(
+                patience(true, 1).decide(&error, false, SHORT).is_some(),
+                passes,
+                "{error:?}"
+            );
+            assert_eq!(patience(false, 1).decide(&error, false, SHORT), None, "{error:?}");
         }
     }
 
     #[test]
     fn a_server_that_was_never_reached_is_not_waited_for() {
         let mut patience = patience(true, 1);
-        assert_eq!(patience.decide(&unreachable(), SHORT), None);
-        assert!(patience.decide(&lost(), SHORT).is_some());
-        assert!(patience.decide(&unreachable(), SHORT).is_some());
+        assert_eq!(patience.decide(&unreachable(), false, SHORT), None);
+        assert!(patience.decide(&lost(), false, SHORT).is_some());
+        assert!(patience.decide(&unreachable(), false, SHORT).is_some());
     }
 }
