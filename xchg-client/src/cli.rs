@@ -30,7 +30,7 @@ Exit codes:
 const EXIT_CODES: &str = exit_codes!();
 
 /// The contract with programs: see `Event` in `progress.rs`.
-const EXIT_CODES_AND_EVENTS: &str = concat!(
+pub(crate) const EXIT_CODES_AND_EVENTS: &str = concat!(
     exit_codes!(),
     r#"
 

@@ -300,6 +300,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_event_is_documented_with_its_fields() {
+        let (text, names) = ("", &["f".to_owned()][..]);
+        let events = [
+            Event::Code { code: text, command: text },
+            Event::Connecting { server: text.into() },
+            Event::Waiting { side: text, key: text, elsewhere: None },
+            Event::Matched { counterpart: text, length: None },
+            Event::Manifest { entries: 1, files: 1, bytes: 1, names },
+            Event::Decision { accepted: true, resumed: 0 },
+            Event::Progress { bytes: 0, length: None },
+            Event::EntryDone { index: 0, path: text },
+            Event::Retrying { error: text, seconds: 0.0 },
+            Event::Done { bytes: 0, moved: 0, seconds: 0.0, receipt: true, path: None },
+            Event::Failed { exit_code: 1, error: text },
+        ];
+        for event in &events {
+            let json = serde_json::to_value(event).unwrap();
+            let begin = format!(r#"  {{"event":{},"#, json["event"]);
+            let mut lines = crate::cli::EXIT_CODES_AND_EVENTS.lines();
+            let line = lines.find(|line| line.starts_with(&begin)).expect(&begin);
+            let fields = json.as_object().unwrap();
+            assert!(fields.keys().all(|field| line.contains(&format!(r#""{field}":"#))), "{line}");
+            assert_eq!(line.matches(r#"":"#).count(), fields.len(), "{line}");
+        }
+    }
+
+    #[test]
     fn an_error_is_shown_with_its_causes() {
         let source = io::Error::new(io::ErrorKind::NotFound, "no such file");
         let error = Error::Source { path: "stocks.txt".into(), source };
