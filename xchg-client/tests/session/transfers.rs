@@ -104,6 +104,25 @@ fn what_lends_rights_or_lets_everybody_write_is_not_restored() {
 }
 
 #[test]
+fn what_nobody_may_read_can_be_read_where_it_arrives() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let top = from.path().join("top");
+    fs::create_dir(&top).unwrap();
+    fs::write(top.join("file"), "x").unwrap();
+    set(&top.join("file"), 0o022, 1);
+    set(&top, 0o022, 1);
+    if fs::read_dir(&top).is_err() {
+        // Only root can send it.
+        return;
+    }
+    Exchange::of(&top, to.path()).run().unwrap();
+    for (path, mode) in [("top", 0o520), ("top/file", 0o420)] {
+        let restored = fs::metadata(to.path().join(path)).unwrap().permissions().mode();
+        assert_eq!(restored & 0o7777, mode, "{path}");
+    }
+}
+
+#[test]
 fn two_thousand_small_files_arrive() {
     let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
     for number in 0..2000_usize {

@@ -145,7 +145,8 @@ impl Dir {
 
     /// Sets the directory's [permissions](restored) and time.
     pub(crate) fn set_metadata(&self, mode: u16, modified: Modified) -> io::Result<()> {
-        set_metadata(&self.0, mode, modified)
+        // Entering takes the right to execute.
+        set_metadata(&self.0, mode | 0o100, modified)
     }
 
     /// Bytes that this user may still write to the directory's file system.
@@ -162,7 +163,7 @@ pub(crate) fn set_metadata(file: &File, mode: u16, modified: Modified) -> io::Re
 }
 
 /// What is restored of a mode that the other peer sent: nothing that lends this user's rights (set-user-id and its like), and
-/// nothing that lets everybody on this machine write.
+/// nothing that lets everybody on this machine write. This user may read it in any case, or could not resume.
 fn restored(mode: u16) -> u16 {
-    mode & 0o775
+    mode & 0o775 | 0o400
 }
