@@ -16,6 +16,9 @@ use xchg_server::Config;
 const DOCS: &str = include_str!("../../docs/proxies.md");
 const PAYLOAD_BYTES: usize = 3_000_000;
 
+/// How long the proxies of the test let nothing happen.
+const SILENCE: Duration = Duration::from_secs(3);
+
 /// A proxy that does not outlive the test.
 struct Proxy {
     child: Child,
@@ -83,12 +86,26 @@ fn nginx(kind: &str) -> impl Fn(&str, &Path) -> String {
             .concat();
         let temporary =
             if kind == "http" { temporary + "access_log off;\n" } else { String::new() };
-        let sample = sample.replace("60s", "6s");
+        let sample = impatient(sample);
         format!(
             "{load}daemon off;\npid {0}/pid;\nerror_log {0}/log;\nevents {{}}\n{kind} {{\n{temporary}{sample}}}\n",
             folder.display()
         )
     }
+}
+
+fn haproxy(sample: &str, _: &Path) -> String {
+    impatient(sample)
+}
+
+/// The configuration with the long timeouts of its proxy cut down to [`SILENCE`].
+fn impatient(sample: &str) -> String {
+    let silence = format!("{}s", SILENCE.as_secs());
+    let lines = sample.lines().map(|line| match line.contains("timeout") {
+        true => line.replace("60s", &silence).replace("1h", &silence) + "\n",
+        false => line.to_owned() + "\n",
+    });
+    lines.collect()
 }
 
 fn run_nginx(file: &Path) -> Command {
@@ -148,20 +165,43 @@ fn check(server: &InProcess, proxy: &Proxy) {
     assert!(std::fs::read(copy).unwrap() == sent);
 }
 
-/// A download through the proxy outlives its timeout of 6 seconds.
-fn check_long_wait(server: &InProcess, proxy: &Proxy) {
-    let download = curl(&[&proxy.url("long")]);
-    server.await_waiting(1);
-    // A peer that waits for 9 seconds on another key is the clock.
-    let clock = xchg_core::wire::Wait::AtMost(Duration::from_secs(9));
+/// A classic client passes, whose end is its only word.
+fn check_classic(proxy: &Proxy) {
+    let download = Peer::classic(proxy.address, b'G', "classic");
+    Peer::classic(proxy.address, b'P', "classic").send_with_end(b"nine bytes first");
+    assert_eq!(download.whole(), b"nine bytes first");
+}
+
+/// Has something wait for three times as long as the proxies let anything be silent.
+fn long_wait(server: &InProcess) {
+    // A peer that waits on another key is the clock.
     let mut offer = common::offer(xchg_core::Side::Upload, "clock");
-    offer.wait = clock;
+    offer.wait = xchg_core::wire::Wait::AtMost(SILENCE * 3);
     Peer::offering(server.address(), offer).waits().refused();
     server.await_waiting(1);
-    let mut upload = Peer::classic(server.address(), b'P', "long");
-    upload.send(b"after all");
-    drop(upload);
+}
+
+/// A download survives a long wait through the proxy.
+fn check_long_download(server: &InProcess, proxy: &Proxy) {
+    let download = curl(&[&proxy.url("longdown")]);
+    server.await_waiting(1);
+    long_wait(server);
+    Peer::classic(server.address(), b'P', "longdown").send_with_end(b"after all");
     assert_eq!(output(download), b"after all");
+}
+
+/// An upload survives a long wait through the proxy, with more under way than the buffers hold.
+fn check_long_upload(server: &InProcess, proxy: &Proxy) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let sent = payload(8, PAYLOAD_BYTES);
+    std::fs::write(&file, &sent).unwrap();
+    let upload = curl(&["--upload-file", file.to_str().unwrap(), &proxy.url("long-up")]);
+    server.await_waiting(1);
+    long_wait(server);
+    assert!(Peer::classic(server.address(), b'G', "long-up").whole() == sent);
+    let told = String::from_utf8(output(upload)).unwrap();
+    assert!(told.ends_with("[INFO] All receiver(s) was/were received successfully.\n"), "{told}");
 }
 
 #[test]
@@ -170,7 +210,8 @@ fn http_passes_nginx() {
     let server = server();
     let proxy = Proxy::start(&server, "nginx, as an HTTP proxy", nginx("http"), run_nginx);
     check(&server, &proxy);
-    check_long_wait(&server, &proxy);
+    check_long_download(&server, &proxy);
+    check_long_upload(&server, &proxy);
 }
 
 #[test]
@@ -179,26 +220,27 @@ fn tcp_passes_nginx() {
     let server = server();
     let proxy = Proxy::start(&server, "nginx, as a TCP proxy", nginx("stream"), run_nginx);
     check(&server, &proxy);
-    let download = Peer::classic(proxy.address, b'G', "classic");
-    Peer::classic(proxy.address, b'P', "classic").send_with_end(b"nine bytes first");
-    assert_eq!(download.whole(), b"nine bytes first");
+    check_long_download(&server, &proxy);
+    check_long_upload(&server, &proxy);
+    check_classic(&proxy);
 }
 
 #[test]
 #[ignore = "needs haproxy and curl"]
 fn tcp_passes_haproxy() {
     let server = server();
-    let short = |sample: &str, _: &Path| sample.replace("1h", "6s");
-    let proxy = Proxy::start(&server, "HAProxy", short, run_haproxy);
+    let proxy = Proxy::start(&server, "HAProxy", haproxy, run_haproxy);
     check(&server, &proxy);
-    check_long_wait(&server, &proxy);
+    check_long_download(&server, &proxy);
+    check_long_upload(&server, &proxy);
+    check_classic(&proxy);
 }
 
 #[test]
 #[ignore = "needs haproxy and curl"]
 fn downloads_pass_haproxy_in_http_mode() {
     let server = server();
-    let http = |sample: &str, _: &Path| sample.replace("mode tcp", "mode http").replace("1h", "6s");
+    let http = |sample: &str, _: &Path| impatient(&sample.replace("mode tcp", "mode http"));
     let proxy = Proxy::start(&server, "HAProxy", http, run_haproxy);
-    check_long_wait(&server, &proxy);
+    check_long_download(&server, &proxy);
 }
