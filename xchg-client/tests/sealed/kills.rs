@@ -289,7 +289,7 @@ fn a_few_kills_leave_a_transfer_that_becomes_whole() {
 }
 
 #[test]
-#[ignore = "takes minutes, and builds the server; continuous integration runs it in release, with --ignored"]
+#[ignore = "takes a minute, and builds the server; continuous integration runs it in release, with --ignored"]
 fn two_hundred_random_kills_leave_transfers_that_become_whole() {
     ordeals(Meeting::There(Process::build()), 1000, 200, 40_000_000);
 }
