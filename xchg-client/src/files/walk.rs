@@ -88,6 +88,7 @@ impl Walk {
         floor: usize,
     ) -> Result<(), Error> {
         if metadata.is_file() {
+            check_readable(path).map_err(|source| unreadable(path, source))?;
             let size = metadata.len();
             self.push(Kind::File { size }, name, metadata)
         } else if metadata.is_dir() {
@@ -199,6 +200,17 @@ fn plain_target(target: &Path) -> Option<String> {
     (!plain.is_empty()).then_some(plain)
 }
 
+/// Whether a file may be read: better known now than when its turn comes, perhaps hours after the other peer has come.
+#[cfg(unix)]
+fn check_readable(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(path, rustix::fs::Access::READ_OK)?)
+}
+
+#[cfg(not(unix))]
+fn check_readable(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(unix)]
 fn mode(metadata: &Metadata) -> u16 {
     use std::os::unix::fs::PermissionsExt;
@@ -222,7 +234,7 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 #[cfg(unix)]
 mod tests {
     use std::os::unix::ffi::OsStringExt;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
 
     use tempfile::{TempDir, tempdir};
@@ -334,6 +346,22 @@ mod tests {
         assert!(matches!(refused, Err(Error::Special { .. })));
         let options = WalkOptions { special_files: SpecialFiles::LeaveOut, ..FOLLOW };
         assert_eq!(collected(&top, options).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_told_at_once() {
+        let (_temp, top) = tree();
+        let file = top.join("sub/file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+        // Root may read everything.
+        let readable = fs::File::open(&file).is_ok();
+        match collected(&top, WalkOptions::default()) {
+            Ok(_) => assert!(readable),
+            Err(error) => {
+                assert!(!readable);
+                assert!(matches!(error, Error::Unreadable { path, .. } if path == file));
+            }
+        }
     }
 
     #[test]
