@@ -54,7 +54,8 @@ pub(crate) enum State {
     Fanning {
         fan: u32,
     },
-    Leaving(Leaving),
+    /// Boxed, as a reply is: both are rare and short, and many wait.
+    Leaving(Box<Leaving>),
     /// Being answered, with another request to come.
     Replying(Box<Reply>),
 }
@@ -293,6 +294,12 @@ pub(crate) struct Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        // The larger part of what a waiting peer costs (BENCHMARKS.md, idle): think twice before adding to it.
+        assert!(size_of::<Connection>() <= 88, "{} bytes", size_of::<Connection>());
+    }
 
     #[test]
     fn a_peers_wish_for_buffers_is_granted_within_bounds() {

@@ -397,7 +397,7 @@ impl Worker {
     /// Says a last word and closes.
     fn leave(&mut self, slot: u32, words: Vec<u8>) {
         let connection = &mut self.connections[slot as usize];
-        connection.state = State::Leaving(Leaving::new(words));
+        connection.state = State::Leaving(Box::new(Leaving::new(words)));
         connection.deadline = self.timers.now().after(LEAVING_TIMEOUT);
         self.leave_on(slot);
     }
