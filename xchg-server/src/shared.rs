@@ -79,8 +79,9 @@ impl Inbox {
     }
 
     pub(crate) fn drain(&self) -> impl Iterator<Item = Message> {
-        // Before the first look: what is sent after the last one then wakes the worker again.
-        self.is_woken.store(false, Ordering::Release);
+        // Before the first look: what is sent after the last one then wakes the worker again. A swap, not a store: it reads what `send`
+        // has swapped in, and so sees the message of one who found the worker woken. A store may become visible only after the look.
+        self.is_woken.swap(false, Ordering::AcqRel);
         self.receiver.try_iter()
     }
 }
