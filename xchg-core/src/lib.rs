@@ -72,6 +72,8 @@ pub mod wire;
 mod broker;
 mod error;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod key;
 mod limits;
 mod quota;

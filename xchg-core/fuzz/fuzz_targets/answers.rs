@@ -1,0 +1,5 @@
+//! Any bytes from a server.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| xchg_core::fuzzing::answers(data));
