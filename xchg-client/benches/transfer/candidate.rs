@@ -156,51 +156,34 @@ impl Candidate {
             ),
             Candidate::Wormhole { wormhole, twist } => {
                 let mailbox = Mailbox::start(twist, &payload.inbox.with_file_name(""))?;
-                let command = |verb: &str, rest: &[&str]| {
-                    let mut command = Command::new(wormhole);
-                    command
-                        .args([
-                            "--relay-url",
-                            &mailbox.url,
-                            "--transit-helper",
-                            &format!("tcp:{}", relay.address()),
-                        ])
-                        .args([verb, "--no-listen", "--hide-progress"])
-                        .args(rest)
-                        .current_dir(&payload.inbox)
-                        .stdin(Stdio::null())
-                        .stdout(Stdio::null());
-                    command
-                };
-                let path = payload.path.display().to_string();
+                let (relay, path) = (format!("tcp:{}", relay.address()), path.to_string_lossy());
+                let common = ["--relay-url", &mailbox.url, "--transit-helper", &relay];
+                let send = ["send", "--no-listen", "--hide-progress", "--code", "7-bench", &path];
+                let receive =
+                    ["receive", "--no-listen", "--hide-progress", "--accept-file", "7-bench"];
                 both(
-                    command("send", &["--code", "7-bench", &path]),
-                    command("receive", &["--accept-file", "7-bench"]),
+                    quiet(wormhole, &[&common[..], &send].concat(), &payload.inbox),
+                    quiet(wormhole, &[&common[..], &receive].concat(), &payload.inbox),
                 )
             }
             Candidate::WormholeRs { wormhole_rs, twist } => {
                 let mailbox = Mailbox::start(twist, &payload.inbox.with_file_name(""))?;
-                let command = |verb: &str, rest: &[&str]| {
-                    let mut command = Command::new(wormhole_rs);
-                    command
-                        .arg(verb)
-                        .args([
-                            "--rendezvous-server",
-                            &mailbox.url,
-                            "--relay-server",
-                            &format!("tcp://{}", relay.address()),
-                        ])
-                        .arg("--force-relay")
-                        .args(rest)
-                        .current_dir(&payload.inbox)
-                        .stdin(Stdio::null())
-                        .stdout(Stdio::null());
-                    command
-                };
-                let path = payload.path.display().to_string();
+                let (relay, path) = (format!("tcp://{}", relay.address()), path.to_string_lossy());
+                let common = [
+                    "--rendezvous-server",
+                    &mailbox.url,
+                    "--relay-server",
+                    &relay,
+                    "--force-relay",
+                ];
+                let (send, receive) = (["--code", "8-bench", &path], ["--noconfirm", "8-bench"]);
                 both(
-                    command("send", &["--code", "8-bench", &path]),
-                    command("receive", &["--noconfirm", "8-bench"]),
+                    quiet(wormhole_rs, &[&["send"], &common[..], &send].concat(), &payload.inbox),
+                    quiet(
+                        wormhole_rs,
+                        &[&["receive"], &common[..], &receive].concat(),
+                        &payload.inbox,
+                    ),
                 )
             }
         }
@@ -255,6 +238,13 @@ fn direct(
 
 fn all_finish(processes: impl IntoIterator<Item = Process>) -> Result<(), Error> {
     processes.into_iter().try_for_each(Process::finish)
+}
+
+/// A program that asks nothing and whose words do not matter.
+fn quiet(program: &Path, arguments: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+    command
 }
 
 /// One way, with blocks of a size that suits it.
