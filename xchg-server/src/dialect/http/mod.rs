@@ -147,7 +147,7 @@ impl Request {
             let method = self.method.name();
             return bad(format!("Content-Range is not supported for now in {method}"));
         }
-        let receivers = target::receivers(&self.query)?;
+        let receivers = target::receivers(&self.query, "Invalid \"n\" query parameter")?;
         let (framing, length) = match self.body {
             BodyLength::Unsaid => (BodyDecoder::with_length(0), Some(0)),
             BodyLength::Known(length) => (BodyDecoder::with_length(length), Some(length)),
@@ -184,7 +184,7 @@ impl Request {
         if self.is_prefetch {
             return bad("Fetching ahead is rejected: it would take the file away from a person.");
         }
-        let receivers = target::receivers(&self.query)?;
+        let receivers = target::receivers(&self.query, "Invalid query parameter \"n\"")?;
         Ok(Action::Download(Download { key: key(&self.key)?, reply_to: self.reply_to, receivers }))
     }
 

@@ -135,8 +135,8 @@ pub(super) fn query_value(query: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     percent_decode(&spaced)
 }
 
-/// How many receivers the query asks for; 1 if it does not say.
-pub(super) fn receivers(query: &[u8]) -> Result<u16, Refused> {
+/// How many receivers the query asks for; 1 if it does not say. `unreadable` is the refusal of what is no number.
+pub(super) fn receivers(query: &[u8], unreadable: &'static str) -> Result<u16, Refused> {
     let bad = |text: String| Refused::new(Status::BadRequest, text);
     let asked = query.split(|&byte| byte == b'&').any(|pair| split_at_byte(pair, b'=').0 == b"n");
     if !asked {
@@ -144,7 +144,7 @@ pub(super) fn receivers(query: &[u8]) -> Result<u16, Refused> {
     }
     let number = query_value(query, b"n")
         .and_then(|value| std::str::from_utf8(trim(&value)).ok()?.parse::<i64>().ok())
-        .ok_or_else(|| bad("Invalid \"n\" query parameter".to_owned()))?;
+        .ok_or_else(|| bad(unreadable.to_owned()))?;
     match u16::try_from(number) {
         Ok(receivers @ 1..=MAX_RECEIVERS) => Ok(receivers),
         _ if number <= 0 => Err(bad(format!("n should > 0, but n = {number}."))),
@@ -223,7 +223,7 @@ mod tests {
             ("n=1x", false),
             ("n=99999999999999999999", false),
         ] {
-            assert_eq!(receivers(query.as_bytes()).is_ok(), accepted, "{query}");
+            assert_eq!(receivers(query.as_bytes(), "").is_ok(), accepted, "{query}");
         }
     }
 
@@ -240,7 +240,7 @@ mod tests {
         fn any_target_is_taken_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             if let Ok(target) = parse(&bytes, true) {
                 prop_assert!(target.key.len() <= Key::MAX_LEN);
-                prop_assert!(receivers(target.query).map_or(true, |n| (1..=MAX_RECEIVERS).contains(&n)));
+                prop_assert!(receivers(target.query, "").map_or(true, |n| (1..=MAX_RECEIVERS).contains(&n)));
             }
         }
     }

@@ -29,7 +29,8 @@ fn what_piping_server_refuses_is_refused_in_its_words() {
         ),
         ("GET /k?n=0", "", "400", "n should > 0, but n = 0."),
         ("POST /k?n=-2", "", "400", "n should > 0, but n = -2."),
-        ("GET /k?n=x", "", "400", "Invalid \"n\" query parameter"),
+        ("GET /k?n=x", "", "400", "Invalid query parameter \"n\""),
+        ("PUT /k?n=x", "", "400", "Invalid \"n\" query parameter"),
         ("GET /k?n=65", "", "400", "n = 65 is too many: at most 64 receivers for one sender."),
         ("DELETE /k", "", "405", "Unsupported method: DELETE."),
         (
