@@ -322,9 +322,37 @@ fn hundreds_of_exchanges_of_all_dialects_run_at_once() {
                 false => drop((scope.spawn(download), scope.spawn(upload))),
             }
         }
+        for n in 0..GLUED {
+            for side in ['a', 'b'] {
+                scope.spawn(move || glue(address, n, side));
+            }
+        }
     });
-    let sum = pairs.iter().map(|(.., payload, _)| payload.len() as u64).sum();
+    let sum: u64 = pairs.iter().map(|(.., payload, _)| payload.len() as u64).sum();
+    let glued = GLUED * 2 * GLUED_BYTES as u64;
     server.await_counts("all of them are whole", |counts| {
-        (counts.completed, counts.failed, counts.bytes) == (200, 0, sum)
+        (counts.completed, counts.failed, counts.bytes) == (200 + GLUED, 0, sum + glued)
+    });
+}
+
+/// Pairs of transit peers among them, and the bytes that each sends.
+const GLUED: u64 = 20;
+const GLUED_BYTES: usize = 100_000;
+
+/// One of two transit peers that send each other bytes of their own.
+fn glue(address: SocketAddr, n: u64, side: char) {
+    let label = side.to_string().repeat(16);
+    let mut peer =
+        Peer::saying(address, format!("please relay {n:064x} for side {label}\n").as_bytes());
+    assert_eq!(peer.read(3), b"ok\n");
+    let of = |side: char| payload(n * 1000 + u64::from(side), GLUED_BYTES);
+    let other = if side == 'a' { 'b' } else { 'a' };
+    let mut sender = Peer::of(peer.stream());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            sender.send(&of(side));
+            sender.half_close();
+        });
+        assert!(peer.rest().unwrap() == of(other), "{side} of {n}");
     });
 }
