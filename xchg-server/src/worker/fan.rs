@@ -21,8 +21,8 @@ use crate::endpoint::{Endpoint, Framing};
 use crate::shared::Message;
 use crate::timers::Tick;
 
-/// Bytes that are read of the payload before others get their turn.
-const TURN_BYTES: usize = 1 << 20;
+/// Bytes that are written to all receivers together before others get their turn, or one buffer's if that is more.
+const TURN_BYTES: usize = 2 << 20;
 
 /// Reads in which what one receiver says is dropped before others get their turn.
 const READS: usize = 16;
@@ -242,8 +242,8 @@ impl Worker {
         }
         let scratch = self.resources.scratch();
         let turned = fan.turn(&mut self.connections, scratch, &self.shared.config);
-        self.round_left = self.round_left.saturating_sub(fan.exchange.bytes() - before);
-        if turned.has_moved {
+        self.round_left = self.round_left.saturating_sub(turned.moved);
+        if turned.moved > 0 {
             fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
         }
         let (upload, deadline) = (fan.upload, fan.deadline);
@@ -299,7 +299,8 @@ impl Worker {
 /// What has come of a turn.
 struct Turned {
     then: Then,
-    has_moved: bool,
+    /// Bytes that were written, to all receivers together.
+    moved: u64,
     /// Receivers whose part is over, and how it ended.
     parted: Vec<(u32, Outcome)>,
 }
@@ -317,7 +318,7 @@ impl Fan {
         scratch: &mut [u8],
         config: &Config,
     ) -> Turned {
-        let mut turned = Turned { then: Then::Wait, has_moved: false, parted: Vec::new() };
+        let mut turned = Turned { then: Then::Wait, moved: 0, parted: Vec::new() };
         turned.then = match self.relay(connections, scratch, config, &mut turned) {
             Ok(then) => then,
             Err(error) => {
@@ -388,7 +389,7 @@ impl Fan {
         match end.read(scratch) {
             Ok(n) => {
                 self.has_ended = n == 0;
-                *budget = budget.saturating_sub(n);
+                *budget = budget.saturating_sub(n * self.receivers.len());
                 Ok((n, false))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -430,7 +431,7 @@ impl Fan {
             let before = receiver.taken;
             let ends = self.has_ended;
             let stands = receiver.turn(connection, &self.source, block, ends, config);
-            turned.has_moved |= receiver.taken > before;
+            turned.moved += (receiver.taken - before) as u64;
             let bytes = self.exchange.bytes() + receiver.taken as u64;
             let outcome = match stands {
                 Stands::Here | Stands::Spent => {
