@@ -298,3 +298,38 @@ fn the_senders_connection_carries_the_next_request() {
         upload.is_received();
     }
 }
+
+#[test]
+fn a_receiver_that_stands_still_is_lost_and_the_others_go_on() {
+    let idle_timeout = std::time::Duration::from_secs(3);
+    let server = InProcess::start(Config { workers: 3, idle_timeout, ..config() });
+    let body = payload(3, 16 << 20);
+    let mut still = Client::narrow(server.address());
+    still.send(&get("key?n=3"));
+    let others: Vec<_> =
+        (0..2).map(|_| Client::saying(server.address(), &get("key?n=3"))).collect();
+    server.await_waiting(3);
+    let mut upload = Client::connect(server.address());
+    let (mut stream, request) = (upload.stream(), put("key?n=3", &body));
+    thread::spawn(move || std::io::Write::write_all(&mut stream, &request).ok());
+    let others: Vec<_> =
+        others.into_iter().map(|mut download| thread::spawn(move || download.download())).collect();
+    others.into_iter().for_each(|download| assert!(download.join().unwrap() == body));
+    let head = still.head();
+    still.body(&head).expect_err("a part must not look like the whole");
+    assert_eq!(upload.head().status, 200);
+    upload.has_failed("1 of 3 receivers was/were aborted halfway; the others received everything.");
+    assert_eq!(server.next_outcome(), Outcome::DownloaderLost { bytes: 16 << 20 });
+
+    // Nor does one that takes everything and then holds on make the others' success a failure of all.
+    let holds = Client::saying(server.address(), &get("key?n=2"));
+    let mut leaves = Client::saying(server.address(), &get("key?n=2"));
+    server.await_waiting(2);
+    let mut upload = Client::saying(server.address(), &put("key?n=2", b"short"));
+    assert_eq!(leaves.download(), b"short");
+    drop(leaves);
+    assert_eq!(upload.head().status, 200);
+    upload.has_failed("1 of 2 receivers was/were aborted halfway; the others received everything.");
+    drop(holds);
+    assert_eq!(server.next_outcome(), Outcome::DownloaderLost { bytes: 5 });
+}

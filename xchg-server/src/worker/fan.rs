@@ -61,6 +61,7 @@ pub(super) struct Fan {
     /// Those who are still here.
     receivers: Vec<Receiver>,
     any_lost: bool,
+    any_served: bool,
     /// What not every receiver has taken yet.
     block: Vec<u8>,
     has_ended: bool,
@@ -190,6 +191,7 @@ impl Worker {
             source,
             receivers,
             any_lost: false,
+            any_served: false,
             block: Vec::new(),
             has_ended: false,
             is_sent: false,
@@ -248,8 +250,7 @@ impl Worker {
         }
         let (upload, deadline) = (fan.upload, fan.deadline);
         for (slot, outcome) in turned.parted {
-            self.connections[slot as usize].http = None;
-            self.close(slot, outcome);
+            self.dismiss(slot, outcome);
         }
         match turned.then {
             Then::End(outcome) => return self.end_fan(index, outcome),
@@ -260,9 +261,25 @@ impl Worker {
         self.arm(upload);
     }
 
+    /// Nothing has moved for too long. If that is the fault of some receivers, the others go on without them.
     pub(super) fn on_fan_timer(&mut self, index: u32) {
-        let bytes = self.fans[index as usize].exchange.bytes();
-        self.end_fan(index, Outcome::TimedOut { bytes });
+        let fan = &mut self.fans[index as usize];
+        let outcome = Outcome::TimedOut { bytes: fan.exchange.bytes() };
+        let late = fan.part_with_late(&mut self.connections);
+        if late.is_empty() {
+            return self.end_fan(index, outcome);
+        }
+        fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
+        for slot in late {
+            self.dismiss(slot, outcome);
+        }
+        self.drive_fan(index);
+    }
+
+    /// Closes the connection of a receiver whose part is over.
+    fn dismiss(&mut self, slot: u32, outcome: Outcome) {
+        self.connections[slot as usize].http = None;
+        self.close(slot, outcome);
     }
 
     /// Ends an exchange whose handling went wrong.
@@ -439,19 +456,43 @@ impl Fan {
                     index += 1;
                     continue;
                 }
-                Stands::Served => Outcome::Completed { bytes },
+                Stands::Served => {
+                    self.any_served = true;
+                    Outcome::Completed { bytes }
+                }
                 Stands::Lost(error) => {
                     tracing::debug!(exchange = %self.exchange.id(), %error, "a receiver is lost");
-                    self.any_lost = true;
-                    if let Some(peer) = &mut connections[self.upload as usize].http {
-                        self.words.extend(peer.receiver_lost());
-                    }
+                    self.on_lost(&mut connections[self.upload as usize]);
                     Outcome::DownloaderLost { bytes }
                 }
             };
             turned.parted.push((self.receivers.remove(index).slot, outcome));
         }
         can_go_on
+    }
+
+    /// Notes that a receiver is lost, and has the uploader told.
+    fn on_lost(&mut self, upload: &mut Connection) {
+        self.any_lost = true;
+        if let Some(peer) = &mut upload.http {
+            self.words.extend(peer.receiver_lost());
+        }
+    }
+
+    /// Takes out the receivers on whom the exchange waits. Nobody, if it is the payload that does not come, or if no other receiver would be
+    /// better off.
+    fn part_with_late(&mut self, connections: &mut Slab<Connection>) -> Vec<u32> {
+        let (held, has_ended) = (self.block.len(), self.has_ended);
+        let is_late = |receiver: &Receiver| receiver.taken < held || has_ended;
+        if self.receivers.iter().all(is_late) && !self.any_served {
+            return Vec::new();
+        }
+        let late: Vec<_> = self.receivers.extract_if(.., |receiver| is_late(receiver)).collect();
+        for _ in &late {
+            tracing::debug!(exchange = %self.exchange.id(), "a receiver stands still, and is lost");
+            self.on_lost(&mut connections[self.upload as usize]);
+        }
+        late.into_iter().map(|receiver| receiver.slot).collect()
     }
 
     /// How it has ended, when nobody is left to receive.
