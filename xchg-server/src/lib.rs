@@ -49,6 +49,7 @@ mod connection;
 mod dialect;
 mod endpoint;
 mod error;
+mod failed_uploads;
 mod listener;
 mod server;
 mod shared;

@@ -11,6 +11,7 @@ use mio::Poll;
 use parking_lot::{Condvar, Mutex};
 use xchg_core::{Broker, Counts, Drained, Event, ExchangeHandle};
 
+use crate::failed_uploads::FailedUploads;
 use crate::listener::{self, Listener};
 use crate::shared::{Counters, Inbox, Message, Shared, Stats};
 use crate::worker::{WAKER, Worker};
@@ -71,6 +72,7 @@ impl Server {
             config: self.config,
             inboxes,
             counters: Counters::default(),
+            failed_uploads: FailedUploads::default(),
             started: Instant::now(),
             drain,
             cuts: AtomicBool::new(false),

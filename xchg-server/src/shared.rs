@@ -9,6 +9,7 @@ use xchg_core::{Broker, ExchangeId, Key, Place};
 
 use crate::Config;
 use crate::connection::Address;
+use crate::failed_uploads::FailedUploads;
 use crate::worker::{Arrived, Gathering, Id, Join};
 
 pub(crate) struct Shared {
@@ -16,6 +17,7 @@ pub(crate) struct Shared {
     pub(crate) broker: Broker<Address>,
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) counters: Counters,
+    pub(crate) failed_uploads: FailedUploads,
     pub(crate) started: Instant,
     pub(crate) drain: Sender<()>,
     /// Whether exchanges are cut: also those that start while the message is on its way.

@@ -319,3 +319,23 @@ fn a_drain_lets_an_exchange_finish_and_a_cut_ends_it() {
     download.body(&head).expect_err("a part must not look like the whole");
     assert_eq!(server.join().cut, 1);
 }
+
+#[test]
+fn an_upload_that_has_failed_is_not_taken_a_second_time() {
+    let server = InProcess::default();
+    let named = |name: &str| {
+        let fields = format!("Content-Length: 1000000\r\nIdempotency-Key: \"{name}\"\r\n");
+        (head("POST /key", &fields) + "part").into_bytes()
+    };
+    let (mut upload, download, _) = running(&server, &named("one"));
+    drop(download);
+    upload.has_failed("A receiver aborted.");
+
+    // As browsers do it, unasked.
+    let (head, text) = Client::saying(server.address(), &named("one")).text();
+    assert_eq!(head.status, 409, "{text}");
+    assert!(text.contains("The receiver was lost"), "{text}");
+    server.await_waiting(0);
+    // As a person does it.
+    Client::waiting(server.address(), &named("two"));
+}

@@ -11,7 +11,7 @@ const NOSCRIPT: &str = include_str!("noscript.html");
 
 /// What the page may do: run its own script, wear its own style, talk to this server.
 const INDEX_POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-vCnNaG0o3bjC53lGb2cNGoaedMhgd6fyEqP0twPRjA8='; \
+    script-src 'sha256-gyrCJXkeC+aOn5gjMBcwGIAhYs4CJAk+1mhbVO1aydQ='; \
     style-src 'sha256-73PQObGHa6XIaGNpt7bUEeF670dyJI8IwOrGaDzJ70M='; \
     connect-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; \
     frame-ancestors 'none'";

@@ -92,6 +92,10 @@ impl Worker {
             receivers: peer.receivers(),
             ..Arrival::new(Realm::Plain, peer.key().clone(), peer.side())
         };
+        if peer.idempotency_key().is_some_and(|named| self.shared.failed_uploads.has(named)) {
+            self.shared.counters.refused(RefusalCode::Busy);
+            return self.leave(slot, peer.refused(Refusal::Failed));
+        }
         self.connections[slot as usize].http = Some(Box::new(peer));
         self.offer(slot, Dialect::Http, arrival, early);
     }
@@ -124,6 +128,11 @@ impl Worker {
         let lost_uploader = matches!(outcome, Outcome::UploaderLost { .. });
         if peer.side() == Side::Download && lost_uploader && framing.is_untouched() {
             return self.leave(slot, peer.refused(Refusal::UploaderLost));
+        }
+        if let Some(named) = peer.idempotency_key()
+            && !matches!(outcome, Outcome::Completed { .. })
+        {
+            self.shared.failed_uploads.add(named);
         }
         match peer.ended(outcome, framing.error()) {
             Some(Farewell { words, keep_alive: true }) => {

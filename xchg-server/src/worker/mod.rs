@@ -45,6 +45,9 @@ const EVENTS: usize = 1024;
 /// How long a peer that is leaving may take to hear its last word.
 const LEAVING_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long one may take that goes on sending: its kernel has the word, and many browsers read it only when they can send no more.
+const OVERRUN_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long those who are leaving may take when the server stops.
 const STOPPING_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -409,7 +412,12 @@ impl Worker {
         };
         let turn = leaving.turn(&connection.socket, self.resources.scratch());
         match turn {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if leaving.is_out_of_patience() {
+                    let soon = self.timers.now().after(OVERRUN_TIMEOUT);
+                    connection.deadline = connection.deadline.min(soon);
+                }
+            }
             Ok(()) | Err(_) => {
                 self.remove(slot);
                 return;

@@ -56,6 +56,8 @@ pub(crate) struct Request {
     /// A browser fetches ahead of its user, who might never come.
     pub(super) is_prefetch: bool,
     pub(super) asks_private_network: bool,
+    /// What the client names this one request by, however often it sends it (draft-ietf-httpapi-idempotency-key-header).
+    pub(super) idempotency_key: Option<Box<[u8]>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,6 +202,7 @@ fn read(
             "access-control-request-private-network",
             "true",
         ),
+        idempotency_key: fields::one(headers, "idempotency-key")?.map(Into::into),
         method,
     })
 }

@@ -83,6 +83,8 @@ pub(crate) struct Upload {
     pub(crate) receivers: u16,
     /// The payload's length in bytes, if it is known before the body has been read.
     pub(crate) length: Option<u64>,
+    /// What its client names it by, however often it sends it.
+    pub(crate) idempotency_key: Option<Box<[u8]>>,
     /// What the request's own header says of the payload; nothing for a form.
     pub(crate) description: Option<Box<Description>>,
     /// Where the payload is; taken by whoever reads it.
@@ -167,6 +169,7 @@ impl Request {
             expects_continue: self.expects_continue && !self.body.is_none(),
             receivers,
             length: length.filter(|_| form.is_none()),
+            idempotency_key: self.idempotency_key,
             description: (form.is_none() && !self.description.is_empty())
                 .then(|| Box::new(self.description)),
             body: Some(match form {

@@ -64,6 +64,14 @@ impl Peer {
         }
     }
 
+    /// What an upload is named by, however often it is sent, if its client names it.
+    pub(crate) fn idempotency_key(&self) -> Option<(&Key, &[u8])> {
+        match self {
+            Peer::Upload { upload, .. } => Some((&upload.key, upload.idempotency_key.as_deref()?)),
+            Peer::Download(_) => None,
+        }
+    }
+
     /// The payload's length in bytes, where an uploader said it.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {

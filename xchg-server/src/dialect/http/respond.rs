@@ -68,6 +68,7 @@ pub(crate) enum Status {
     BadRequest,
     NotFound,
     MethodNotAllowed,
+    Conflict,
     LengthRequired,
     UriTooLong,
     ExpectationFailed,
@@ -88,6 +89,7 @@ impl Status {
             Self::BadRequest => "400 Bad Request",
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed",
+            Self::Conflict => "409 Conflict",
             Self::LengthRequired => "411 Length Required",
             Self::UriTooLong => "414 URI Too Long",
             Self::ExpectationFailed => "417 Expectation Failed",
@@ -142,6 +144,8 @@ pub(crate) enum Refusal {
     },
     /// An exchange is running under the key.
     Running,
+    /// This very upload has failed already: its client sends it again without having been asked to.
+    Failed,
     /// A limit of the whole server is reached.
     Busy,
     /// A limit of this key or this peer is reached.
@@ -173,6 +177,10 @@ impl Refusal {
             Self::Running => (
                 Status::BadRequest,
                 format!("Connection on '{path}' has been established already."),
+            ),
+            Self::Failed => (
+                Status::Conflict,
+                "The receiver was lost before everything had arrived; send it anew.".to_owned(),
             ),
             Self::Busy => (
                 Status::Unavailable,

@@ -251,6 +251,7 @@ fn refused_offers_say_why_and_when_to_return() {
         (Refusal::SecondUpload, "400", "Another sender has been connected on '/a%20b'."),
         (Refusal::SecondDownload, "400", "The number of receivers has reached limits."),
         (Refusal::Running, "400", "Connection on '/a%20b' has been established already."),
+        (Refusal::Failed, "409", "send it anew."),
         (Refusal::Busy, "503", "try again later."),
         (Refusal::TooMany, "429", "try again later."),
         (Refusal::Draining, "503", "try again later."),

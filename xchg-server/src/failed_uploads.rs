@@ -1,0 +1,56 @@
+//! Which uploads have failed lately, of those that their clients give a name.
+//!
+//! Chromium takes an upload that is cut on a connection that was opened before it was needed for a stale connection: it sends all again,
+//! unasked. That would wait for another receiver, while the person believes the first to be there still.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use parking_lot::Mutex;
+use xchg_core::Key;
+
+/// How many are remembered: whoever sends again does so within seconds, and one that is forgotten merely waits.
+const REMEMBERED: usize = 1024;
+
+/// The latest [`REMEMBERED`] of them, as hashes: 8 KiB.
+#[derive(Debug, Default)]
+pub(crate) struct FailedUploads {
+    state: RandomState,
+    recent: Mutex<VecDeque<u64>>,
+}
+
+impl FailedUploads {
+    /// Notes that the upload under a key, with the name that its client gave it, has failed.
+    pub(crate) fn add(&self, named: (&Key, &[u8])) {
+        let mut recent = self.recent.lock();
+        if recent.len() == REMEMBERED {
+            recent.pop_front();
+        }
+        recent.push_back(self.state.hash_one(named));
+    }
+
+    /// Whether it has failed.
+    pub(crate) fn has(&self, named: (&Key, &[u8])) -> bool {
+        self.recent.lock().contains(&self.state.hash_one(named))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_are_remembered() {
+        let failed = FailedUploads::default();
+        let (key, other) = (Key::parse(b"key").unwrap(), Key::parse(b"other").unwrap());
+        let name = |number: usize| number.to_string().into_bytes();
+        for number in 0..=REMEMBERED {
+            failed.add((&key, &name(number)));
+        }
+        assert!(!failed.has((&key, &name(0))));
+        assert!((1..=REMEMBERED).all(|number| failed.has((&key, &name(number)))));
+        assert!(!failed.has((&other, &name(1))));
+        assert_eq!(failed.recent.lock().len(), REMEMBERED);
+    }
+}
