@@ -1,177 +1,265 @@
-//! Two tabs of the page in a real headless Chromium, driven over WebDriver (<https://www.w3.org/TR/webdriver2/>).
+//! The page, and what was transferred, in a real headless Chromium.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod browser;
 mod common;
+mod web;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 
+use browser::Browser;
 use common::{InProcess, config, eventually, payload};
-use serde_json::{Value, json};
+use serde_json::json;
+use tempfile::TempDir;
+use web::{Client, get, head, put};
 
 const FILE_BYTES: usize = 200_000_000;
 
-/// A browser, and the driver that commands it.
-struct Browser {
-    driver: Child,
-    port: u16,
-    session: String,
+/// A browser that has opened the page of a server.
+struct Setting {
+    browser: Browser,
+    server: InProcess,
+    folder: TempDir,
 }
 
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // The browser ends with its session. A test that has failed has said why already.
-        if !std::thread::panicking() {
-            self.ask("DELETE", "", None);
-        }
-        self.driver.kill().ok();
-        self.driver.wait().ok();
-    }
-}
-
-impl Browser {
-    /// Starts a browser whose profile is in `folder`, and which saves files to `downloads`.
-    fn start(folder: &Path, downloads: &Path) -> Browser {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver starts");
-        let mut log = BufReader::new(driver.stdout.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("started successfully on port") {
-            line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "chromedriver says where it listens");
-        }
-        let port = line.trim().trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap();
-        std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-        let mut browser = Browser { driver, port, session: String::new() };
-        let profile = format!("--user-data-dir={}", folder.display());
-        let options = json!({
-            "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-                "--disable-background-networking", "--disable-component-update", "--disable-sync", profile],
-            "prefs": {"download.default_directory": downloads, "download.prompt_for_download": false},
-        });
-        let capabilities = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
-        let answer = browser.request("POST", "/session", Some(&capabilities));
-        browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
-        browser
+impl Setting {
+    fn new() -> Setting {
+        let folder = tempfile::tempdir().unwrap();
+        let [profile, downloads] = ["profile", "downloads"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&downloads).unwrap();
+        let server = InProcess::start(config());
+        let browser = Browser::start(&profile, &downloads);
+        let setting = Setting { browser, server, folder };
+        setting.browser.open(&setting.page());
+        setting
     }
 
-    /// Sends a command to the session.
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
-        self.request(method, &format!("/session/{}{path}", self.session), body)
+    fn page(&self) -> String {
+        format!("http://{}/", self.server.address())
     }
 
-    fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).unwrap();
-        // The driver keeps the connection open whatever it is told.
-        let mut answer = BufReader::new(stream);
-        let (mut line, mut length) = (String::new(), 0);
-        while line != "\r\n" {
-            line.clear();
-            assert!(answer.read_line(&mut line).unwrap() > 0, "an HTTP answer");
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        answer.read_exact(&mut body).unwrap();
-        let mut answer: Value = serde_json::from_slice(&body).expect("a WebDriver answer");
-        let value = answer["value"].take();
-        assert!(value.get("error").is_none(), "{method} {path}: {value}");
-        value
+    /// Has the page send a file of `sent`.
+    fn send_file(&self, sent: &[u8], key: &str) {
+        let file = self.folder.path().join("large.bin");
+        std::fs::write(&file, sent).unwrap();
+        self.browser.type_into("#file", file.to_str().unwrap());
+        self.browser.submit("send", key);
+        self.server.await_waiting(1);
     }
 
-    fn open(&self, url: &str) {
-        self.ask("POST", "/url", Some(&json!({"url": url})));
+    /// Has the page send a text.
+    fn send_text(&self, text: &str, key: &str) {
+        self.browser.run(&format!(
+            "document.querySelector('input[value=text]').click(); document.getElementById('text').value = {}",
+            json!(text)
+        ));
+        self.browser.submit("send", key);
     }
 
-    fn open_tab(&self) -> String {
-        let tab = self.ask("POST", "/window/new", Some(&json!({"type": "tab"})));
-        tab["handle"].as_str().unwrap().to_owned()
+    /// Opens the page in another tab, as a link with `key` does.
+    fn invited(&self, key: &str) {
+        let tab = self.browser.open_tab();
+        self.browser.switch_to(&tab);
+        self.browser.open(&format!("{}#{key}", self.page()));
     }
 
-    fn tab(&self) -> String {
-        self.ask("GET", "/window", None).as_str().unwrap().to_owned()
-    }
-
-    fn switch_to(&self, tab: &str) {
-        self.ask("POST", "/window", Some(&json!({"handle": tab})));
-    }
-
-    fn run(&self, script: &str) -> Value {
-        self.ask("POST", "/execute/sync", Some(&json!({"script": script, "args": []})))
-    }
-
-    fn await_true(&self, condition: &str) {
-        let state = || self.run("return document.querySelector('main').innerText").to_string();
-        let deadline = std::time::Instant::now() + Duration::from_secs(120);
-        while self.run(&format!("return {condition}")) != json!(true) {
-            assert!(std::time::Instant::now() < deadline, "{condition}: {}", state());
-            std::thread::yield_now();
-        }
-    }
-
-    fn type_into(&self, selector: &str, text: &str) {
-        let element = self.ask(
-            "POST",
-            "/element",
-            Some(&json!({"using": "css selector", "value": selector})),
-        );
-        let id = element.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
-        self.ask("POST", &format!("/element/{id}/value"), Some(&json!({"text": text})));
+    fn downloaded(&self, name: &str) -> PathBuf {
+        self.folder.path().join("downloads").join(name)
     }
 }
 
 #[test]
 #[ignore = "needs chromium and chromedriver"]
 fn a_large_file_goes_from_one_tab_to_another() {
-    let folder = tempfile::tempdir().unwrap();
-    let [profile, downloads, file] =
-        ["profile", "downloads", "large.bin"].map(|name| folder.path().join(name));
-    std::fs::create_dir(&downloads).unwrap();
     let sent = payload(5, FILE_BYTES);
-    std::fs::write(&file, &sent).unwrap();
-    let server = InProcess::start(config());
-    let page = format!("http://{}/", server.address());
-
-    let browser = Browser::start(&profile, &downloads);
-    browser.open(&page);
-    browser.type_into("#file", file.to_str().unwrap());
-    browser.run("document.getElementById('send-key').value = 'tabs'; document.getElementById('send-form').requestSubmit()");
-    server.await_waiting(1);
+    let setting = Setting::new();
+    let browser = &setting.browser;
+    setting.send_file(&sent, "tabs");
     let sender = browser.tab();
 
-    let receiver = browser.open_tab();
-    browser.switch_to(&receiver);
-    browser.open(&format!("{page}#tabs"));
-    browser.run(
-        "document.getElementById('receive-key').value = 'tabs'; document.getElementById('receive-form').requestSubmit()",
-    );
+    setting.invited("tabs");
+    browser.submit("receive", "tabs");
     browser.await_true("!document.getElementById('save').hidden");
-    browser.run("document.getElementById('save').click()");
-    let saved = downloads.join("large.bin");
+    browser.click("save");
+    let saved = setting.downloaded("large.bin");
     eventually("the file is saved whole", || {
         std::fs::metadata(&saved).is_ok_and(|data| data.len() == FILE_BYTES as u64)
     });
     assert!(std::fs::read(&saved).unwrap() == sent, "the file arrives whole");
 
     browser.switch_to(&sender);
-    browser.await_true("document.getElementById('send-status').innerText.startsWith('Received')");
-    server.await_counts("the exchange has ended", |counts| counts.completed == 1);
-    assert_eq!(server.counts().bytes, FILE_BYTES as u64);
+    browser.await_status("send", "Received");
+    setting.server.await_counts("the exchange has ended", |counts| counts.completed == 1);
+    assert_eq!(setting.server.counts().bytes, FILE_BYTES as u64);
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver"]
+fn a_text_goes_to_a_receiver_that_came_first() {
+    let setting = Setting::new();
+    let browser = &setting.browser;
+    let sender = browser.tab();
+    setting.invited("note");
+    let receiver = browser.tab();
+    browser.submit("receive", "note");
+    setting.server.await_waiting(1);
+
+    browser.switch_to(&sender);
+    let text = "Zeilen\nund <b>ümläute</b> & \"quotes\"";
+    setting.send_text(text, "note");
+    browser.await_status("send", "Received");
+    browser.switch_to(&receiver);
+    browser.await_status("receive", "Received");
+    let shown = browser.run("return document.getElementById('received-text').textContent");
+    assert_eq!(shown, json!(text));
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver"]
+fn whoever_cancels_leaves_at_once_and_can_try_again() {
+    let setting = Setting::new();
+    let browser = &setting.browser;
+    let sender = browser.tab();
+    setting.send_text("again", "key");
+    setting.server.await_waiting(1);
+    browser.click("send-cancel");
+    browser.await_status("send", "Cancelled");
+    setting.server.await_waiting(0);
+    browser.click("send-retry");
+    setting.server.await_waiting(1);
+
+    setting.invited("elsewhere");
+    browser.submit("receive", "elsewhere");
+    setting.server.await_waiting(2);
+    browser.click("receive-cancel");
+    browser.await_status("receive", "Cancelled");
+    setting.server.await_waiting(1);
+    browser.click("receive-again");
+    browser.submit("receive", "key");
+    browser.await_status("receive", "Received");
+    browser.switch_to(&sender);
+    browser.await_status("send", "Received");
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver"]
+fn refusals_are_shown() {
+    let setting = Setting::new();
+    let browser = &setting.browser;
+    let _sender = Client::waiting(setting.server.address(), &put("sent", b"x"));
+    setting.send_text("second", "sent");
+    browser.await_status("send", "Another sender");
+    let _receiver = Client::saying(setting.server.address(), &get("asked"));
+    setting.server.await_waiting(2);
+    browser.submit("receive", "asked");
+    browser.await_status("receive", "The number of receivers");
+    // What the page itself can tell is told without asking.
+    browser.submit("send", "help");
+    browser.await_true(
+        "document.getElementById('send-problem').textContent.includes('name of a page')",
+    );
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver"]
+fn whoever_loses_the_other_side_is_told() {
+    let setting = Setting::new();
+    let browser = &setting.browser;
+    setting.send_file(&payload(6, 60_000_000), "lost");
+    let mut receiver = Client::narrow(setting.server.address());
+    receiver.send(&get("lost"));
+    assert_eq!(receiver.head().status, 200);
+    drop(receiver);
+    browser.await_status("send", "The receiver");
+    // The browser must not have sent it again on its own: that upload would wait, and nobody would know.
+    setting.server.await_waiting(0);
+    assert_eq!(setting.server.counts().failed, 1);
+
+    browser.submit("receive", "cut");
+    setting.server.await_waiting(1);
+    let upload = Client::saying(
+        setting.server.address(),
+        (head("PUT /cut", "Content-Length: 1000\r\n") + "part").as_bytes(),
+    );
+    setting.server.await_counts("the exchange has begun", |counts| counts.exchanging == 1);
+    drop(upload);
+    browser.await_status("receive", "The connection was lost");
+}
+
+/// Serves `body` as `media_type` without any policy, once.
+fn unguarded(media_type: &'static str, body: String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            if stream.read(&mut request).unwrap_or(0) == 0 {
+                continue;
+            }
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            stream.write_all((head + &body).as_bytes()).ok();
+        }
+    });
+    address
+}
+
+/// What a script that runs in an origin leaves behind in it.
+const SCRIPT: &str = "localStorage.setItem('ran', 'yes')";
+
+#[test]
+#[ignore = "needs chromium and chromedriver"]
+fn what_is_transferred_never_runs_in_the_servers_origin() {
+    let html = format!("<!doctype html><title>t</title><script>{SCRIPT}</script>");
+    let xhtml = format!(
+        "<html xmlns='http://www.w3.org/1999/xhtml'><head><title>t</title><script>{SCRIPT}</script></head><body/></html>"
+    );
+    let svg = format!("<svg xmlns='http://www.w3.org/2000/svg'><script>{SCRIPT}</script></svg>");
+    let setting = Setting::new();
+    let browser = &setting.browser;
+    let ran = "return localStorage.getItem('ran')";
+    for (index, (media_type, body)) in [
+        ("text/html", &html),
+        ("application/xhtml+xml", &xhtml),
+        ("image/svg+xml", &svg),
+        ("text/xml", &xhtml),
+        ("application/xml", &svg),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // The script does run where nobody prevents it: else the rest would prove nothing.
+        browser.open(&format!("http://{}/", unguarded(media_type, body.clone())));
+        assert_eq!(browser.run(ran), json!("yes"), "{media_type}, unguarded");
+
+        for (part, said) in [
+            media_type.to_owned(),
+            media_type.to_uppercase(),
+            format!(" {media_type} ; charset=utf-8"),
+            "application/x-unheard-of".to_owned(),
+            String::new(),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let key = format!("active-{index}-{part}");
+            let field = match said.is_empty() {
+                true => String::new(),
+                false => format!("Content-Type: {said}\r\n"),
+            };
+            let length = format!("{field}Content-Length: {}\r\n", body.len());
+            let request = head(&format!("PUT /{key}"), &length) + body;
+            let mut upload = Client::waiting(setting.server.address(), request.as_bytes());
+            browser.open(&format!("{}{key}", setting.page()));
+            upload.is_received();
+            browser.open(&setting.page());
+            assert_eq!(browser.run(ran), json!(null), "{said:?}");
+        }
+    }
 }
