@@ -50,6 +50,8 @@ mod dialect;
 mod endpoint;
 mod error;
 mod failed_uploads;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod listener;
 mod server;
 mod shared;

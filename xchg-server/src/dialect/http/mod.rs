@@ -38,6 +38,8 @@ mod tests;
 
 pub(crate) use body::{BodyDecoder, BodyError, Step};
 pub(crate) use encode::ChunkedEncoder;
+#[cfg(any(test, fuzzing))]
+pub(crate) use head::MAX_HEAD_BYTES;
 pub(crate) use head::{Head, Request, parse};
 pub(crate) use media::Description;
 pub(crate) use multipart::MultipartBody;
