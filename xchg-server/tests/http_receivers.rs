@@ -333,3 +333,47 @@ fn a_receiver_that_stands_still_is_lost_and_the_others_go_on() {
     drop(holds);
     assert_eq!(server.next_outcome(), Outcome::DownloaderLost { bytes: 5 });
 }
+
+#[test]
+fn much_arrives_whole_however_it_is_moved() {
+    let body = payload(2, 6_000_001);
+    for pipe_size in [0, 4 << 10, 1 << 20] {
+        let server = InProcess::start(Config { workers: 2, pipe_size, ..config() });
+        // Chunks that are spliced, and some that are not worth it.
+        for request in [
+            put("key?n=4", &body),
+            put_chunked("key?n=4", &body, 400_000),
+            put_chunked("key?n=4", &body, 50_000),
+        ] {
+            let address = server.address();
+            let mut readers = Vec::new();
+            for place in 0..4 {
+                let client = if place == 0 { Client::narrow } else { Client::connect };
+                let mut download = client(address);
+                download.send(&get("key?n=4"));
+                readers.push(thread::spawn(move || match place {
+                    3 => {
+                        // It leaves in the middle, with much of its share on the way.
+                        let mut start = [0; 1_000_000];
+                        std::io::Read::read_exact(&mut download.stream(), &mut start).unwrap();
+                        None
+                    }
+                    _ => Some(download.download()),
+                }));
+                server.await_waiting(place + 1);
+            }
+            let mut upload = Client::connect(address);
+            let mut stream = upload.stream();
+            let sender =
+                thread::spawn(move || std::io::Write::write_all(&mut stream, &request).unwrap());
+            for got in readers.into_iter().filter_map(|reader| reader.join().unwrap()) {
+                assert!(got == body, "pipes of {pipe_size} bytes");
+            }
+            sender.join().unwrap();
+            assert_eq!(upload.head().status, 200);
+            let (lines, whole) = upload.lines();
+            assert!(!whole && lines.contains("[ERROR] "), "{lines}");
+            assert_eq!(server.next_outcome(), Outcome::DownloaderLost { bytes: body.len() as u64 });
+        }
+    }
+}

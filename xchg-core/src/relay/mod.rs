@@ -24,6 +24,8 @@ pub use memory::{Memory, memory};
 pub use pump::{Pump, Resources, Turn};
 #[cfg(unix)]
 pub use socket::Socket;
+#[cfg(target_os = "linux")]
+pub use splice::{Tee, TeeError};
 
 /// A connection: a stream each way, each with an end of its own.
 ///

@@ -1,14 +1,17 @@
 //! Exchanges with several receivers: whoever is to take part is brought to one worker, which then sends each byte to all of them, at the
 //! pace of the slowest.
 //!
-//! Only http peers can ask for it (`?n=3`). Unlike an exchange between two, it copies: a block of the payload at a time is read, and
-//! written to every receiver, before the next is read. What is held of it is the part that some receiver could not take yet.
+//! Only http peers can ask for it (`?n=3`). A block of the payload at a time is read, and written to every receiver, before the next is
+//! read. What is held of it is the part that some receiver could not take yet. As between two, much is not copied: once a read has filled
+//! the buffer, blocks go through a pipe for each receiver (Linux).
 
 use std::collections::HashMap;
 use std::io;
 
 use slab::Slab;
 use xchg_core::relay::Duplex;
+#[cfg(target_os = "linux")]
+use xchg_core::relay::{Tee, TeeError};
 use xchg_core::{Exchange, ExchangeId, Outcome, Pair, Side};
 
 use super::relay::{keep_queue_short, let_pause};
@@ -22,7 +25,10 @@ use crate::shared::Message;
 use crate::timers::Tick;
 
 /// Bytes that are written to all receivers together before others get their turn, or one buffer's if that is more.
-const TURN_BYTES: usize = 2 << 20;
+const TURN_BYTES: usize = 4 << 20;
+
+/// What is spliced at least at once to each receiver, however many there are: less is better copied.
+const MIN_TEE_BYTES: usize = 64 << 10;
 
 /// Reads in which what one receiver says is dropped before others get their turn.
 const READS: usize = 16;
@@ -62,8 +68,11 @@ pub(super) struct Fan {
     receivers: Vec<Receiver>,
     any_lost: bool,
     any_served: bool,
-    /// What not every receiver has taken yet.
+    /// What not every receiver has taken yet, if it was copied.
     block: Vec<u8>,
+    /// How much not every receiver has taken yet, if it is in their pipes.
+    piped: usize,
+    mode: Mode,
     has_ended: bool,
     is_sent: bool,
     /// What the uploader is still to be told.
@@ -83,6 +92,39 @@ struct Receiver {
     /// Whether its own stream has ended.
     has_left: bool,
     is_patient: bool,
+    /// Where its part of a block is that is not copied.
+    #[cfg(target_os = "linux")]
+    tee: Option<Tee>,
+}
+
+/// How blocks get from the uploader to the receivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Through the scratch buffer, until a read fills it.
+    Copy,
+    /// Through a pipe for each receiver.
+    #[cfg(target_os = "linux")]
+    Tee,
+    /// Through the scratch buffer for good: a receiver needs framing, or the kernel cannot.
+    #[cfg(target_os = "linux")]
+    CopyOnly,
+}
+
+/// A block, or what is left of it.
+#[derive(Debug, Clone, Copy)]
+enum Block<'a> {
+    Bytes(&'a [u8]),
+    /// So many bytes in each receiver's pipe.
+    Piped(usize),
+}
+
+impl Block<'_> {
+    fn len(self) -> usize {
+        match self {
+            Block::Bytes(bytes) => bytes.len(),
+            Block::Piped(len) => len,
+        }
+    }
 }
 
 /// How a receiver stands after its turn.
@@ -169,7 +211,16 @@ impl Worker {
                 _ => Framing::Bare,
             };
             let slot = self.insert(arrived.connection);
-            Receiver { slot, framing, taken: 0, is_told: false, has_left: false, is_patient: false }
+            Receiver {
+                slot,
+                framing,
+                taken: 0,
+                is_told: false,
+                has_left: false,
+                is_patient: false,
+                #[cfg(target_os = "linux")]
+                tee: None,
+            }
         };
         let receivers: Vec<_> = gathering.downloads.into_iter().map(receiver).collect();
         let exchange = gathering.exchange;
@@ -193,6 +244,8 @@ impl Worker {
             any_lost: false,
             any_served: false,
             block: Vec::new(),
+            piped: 0,
+            mode: Mode::Copy,
             has_ended: false,
             is_sent: false,
             words,
@@ -361,34 +414,95 @@ impl Fan {
             if let (false, Some(kind)) = (self.has_ended, upload.lost(false)) {
                 return Err(kind.into());
             }
-            let held = std::mem::take(&mut self.block);
-            let (read, mut goes_on) = match held.is_empty() && !self.has_ended {
+            #[cfg(target_os = "linux")]
+            if self.mode == Mode::Tee && self.held() == 0 && !self.has_ended {
+                self.fill_tees(connections, config, &mut budget)?;
+            }
+            let upload = &mut connections[self.upload as usize];
+            let (read, mut goes_on) = match self.held() == 0 && !self.has_ended {
                 true => self.read(upload, scratch, &mut budget)?,
                 false => (0, false),
             };
-            let block = if held.is_empty() { &scratch[..read] } else { &held[..] };
+            let held = std::mem::take(&mut self.block);
+            let block = match (self.piped, held.is_empty()) {
+                (0, true) => Block::Bytes(&scratch[..read]),
+                (0, false) => Block::Bytes(&held),
+                (len, _) => Block::Piped(len),
+            };
             goes_on |= self.serve(connections, block, config, turned);
             let Some(least) = self.receivers.iter().map(|receiver| receiver.taken).min() else {
                 return Ok(Then::End(self.outcome()));
             };
             self.exchange.add_moved(Side::Upload, least as u64);
             self.receivers.iter_mut().for_each(|receiver| receiver.taken -= least);
-            self.block = block[least..].to_vec();
+            match block {
+                Block::Bytes(bytes) => self.block = bytes[least..].to_vec(),
+                Block::Piped(len) => self.piped = len - least,
+            }
             let upload = &mut connections[self.upload as usize];
-            if self.has_ended
-                && self.block.is_empty()
-                && !std::mem::replace(&mut self.is_sent, true)
-            {
+            if self.has_ended && self.held() == 0 && !std::mem::replace(&mut self.is_sent, true) {
                 self.exchange.free_key();
                 self.words.extend(upload.http.as_mut().map_or(Vec::new(), |peer| peer.sent()));
             }
             self.tell(upload)?;
-            let is_blocked = !self.block.is_empty() || self.has_ended || !upload.is_readable;
+            let is_blocked = self.held() > 0 || self.has_ended || !upload.is_readable;
             match (goes_on, is_blocked) {
                 (true, _) => return Ok(Then::GoOn),
                 (false, true) => return Ok(Then::Wait),
                 (false, false) => {}
             }
+        }
+    }
+
+    /// How many bytes not every receiver has taken yet.
+    fn held(&self) -> usize {
+        self.block.len() + self.piped
+    }
+
+    /// Has the kernel put a block of the payload into the pipes of all receivers, if it can.
+    #[cfg(target_os = "linux")]
+    fn fill_tees(
+        &mut self,
+        connections: &mut Slab<Connection>,
+        config: &Config,
+        budget: &mut usize,
+    ) -> io::Result<()> {
+        let upload = &connections[self.upload as usize];
+        if !upload.is_readable || *budget == 0 {
+            return Ok(());
+        }
+        let source =
+            Endpoint { socket: &upload.socket, framing: &self.source, other: &Framing::Bare };
+        let Some((socket, most)) = source.splice_source() else { return Ok(()) };
+        for receiver in &mut self.receivers {
+            let splices = receiver.endpoint(connections, &self.source).splice_sink().is_some();
+            if receiver.tee.is_none() && splices && config.pipe_size > 0 {
+                receiver.tee = Tee::new(config.pipe_size).ok();
+            }
+            if receiver.tee.is_none() {
+                self.mode = Mode::CopyOnly;
+                return Ok(());
+            }
+        }
+        let tees: Vec<_> = self.receivers.iter().filter_map(|it| it.tee.as_ref()).collect();
+        let len = most.min((TURN_BYTES / tees.len().max(1)).max(MIN_TEE_BYTES));
+        match Tee::fill(&tees, socket, len) {
+            Ok(n) => {
+                source.on_spliced(n);
+                self.piped = n;
+                *budget = budget.saturating_sub(n * self.receivers.len());
+                Ok(())
+            }
+            Err(TeeError::Short(bytes)) => {
+                source.on_spliced(bytes.len());
+                self.block = bytes;
+                self.mode = Mode::CopyOnly;
+                self.receivers.iter_mut().for_each(|receiver| receiver.tee = None);
+                Ok(())
+            }
+            // A read tells the same, and has it noted.
+            Err(TeeError::Failed(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(TeeError::Failed(error)) => Err(error),
         }
     }
 
@@ -406,6 +520,10 @@ impl Fan {
         match end.read(scratch) {
             Ok(n) => {
                 self.has_ended = n == 0;
+                #[cfg(target_os = "linux")]
+                if n == scratch.len() && self.mode == Mode::Copy {
+                    self.mode = Mode::Tee;
+                }
                 *budget = budget.saturating_sub(n * self.receivers.len());
                 Ok((n, false))
             }
@@ -437,7 +555,7 @@ impl Fan {
     fn serve(
         &mut self,
         connections: &mut Slab<Connection>,
-        block: &[u8],
+        block: Block<'_>,
         config: &Config,
         turned: &mut Turned,
     ) -> bool {
@@ -482,7 +600,7 @@ impl Fan {
     /// Takes out the receivers on whom the exchange waits. Nobody, if it is the payload that does not come, or if no other receiver would be
     /// better off.
     fn part_with_late(&mut self, connections: &mut Slab<Connection>) -> Vec<u32> {
-        let (held, has_ended) = (self.block.len(), self.has_ended);
+        let (held, has_ended) = (self.held(), self.has_ended);
         let is_late = |receiver: &Receiver| receiver.taken < held || has_ended;
         if self.receivers.iter().all(is_late) && !self.any_served {
             return Vec::new();
@@ -506,12 +624,22 @@ impl Fan {
 }
 
 impl Receiver {
+    #[cfg(target_os = "linux")]
+    fn endpoint<'a>(
+        &'a self,
+        connections: &'a Slab<Connection>,
+        source: &'a Framing,
+    ) -> Endpoint<'a> {
+        let socket = &connections[self.slot as usize].socket;
+        Endpoint { socket, framing: &self.framing, other: source }
+    }
+
     /// Writes what it can take of `block`, and the end behind it if the payload `ends`; drops what it says.
     fn turn(
         &mut self,
         connection: &mut Connection,
         source: &Framing,
-        block: &[u8],
+        block: Block<'_>,
         ends: bool,
         config: &Config,
     ) -> Stands {
@@ -565,7 +693,7 @@ impl Receiver {
         &mut self,
         connection: &Connection,
         source: &Framing,
-        block: &[u8],
+        block: Block<'_>,
         ends: bool,
     ) -> io::Result<()> {
         if !connection.is_writable {
@@ -573,7 +701,10 @@ impl Receiver {
         }
         let end = Endpoint { socket: &connection.socket, framing: &self.framing, other: source };
         while self.taken < block.len() {
-            self.taken += end.write(&block[self.taken..])?;
+            self.taken += match block {
+                Block::Bytes(bytes) => end.write(&bytes[self.taken..])?,
+                Block::Piped(len) => self.splice(&end, len - self.taken)?,
+            };
         }
         if self.framing.is_untouched() {
             // The head of a response goes out though its payload lets wait.
@@ -584,5 +715,16 @@ impl Receiver {
             self.is_told = true;
         }
         Ok(())
+    }
+    /// Moves bytes out of its pipe.
+    #[cfg(target_os = "linux")]
+    fn splice(&self, end: &Endpoint<'_>, len: usize) -> io::Result<usize> {
+        let (tee, sink) = self.tee.as_ref().zip(end.splice_sink()).expect("it was filled for it");
+        tee.empty(sink, len)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn splice(&self, _: &Endpoint<'_>, _: usize) -> io::Result<usize> {
+        unreachable!("nothing is piped here")
     }
 }
