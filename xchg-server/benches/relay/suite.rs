@@ -16,6 +16,7 @@ mod mixed;
 mod poller;
 mod process;
 mod rate;
+mod receivers;
 mod report;
 mod route;
 mod statistics;
@@ -140,6 +141,27 @@ impl Suite {
                     self.case("bulk", format!("{streams} at once"), &all, Some(&warm_up), &round)
                 })
                 .sum(),
+            Workload::Receivers => {
+                let xchgs: Vec<&Candidate> =
+                    all.iter().copied().filter(|candidate| candidate.is_xchg()).collect();
+                scale
+                    .receivers
+                    .iter()
+                    .map(|&count| {
+                        let bytes = scale.bulk_bytes / count as u64;
+                        let round = |running: &Running| receivers::round(running, count, bytes);
+                        let warm_up =
+                            |running: &Running| receivers::round(running, count, bytes / 8);
+                        self.case(
+                            "receivers",
+                            format!("{count} of one stream"),
+                            &xchgs,
+                            Some(&warm_up),
+                            &round,
+                        )
+                    })
+                    .sum()
+            }
             Workload::Rate => scale
                 .in_flight
                 .iter()

@@ -43,6 +43,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Workload {
     /// Throughput of a few long streams.
     Bulk,
+    /// Throughput of one long stream to several receivers.
+    Receivers,
     /// Small exchanges a second, and how long each takes.
     Rate,
     /// What many waiting peers cost.
@@ -73,6 +75,8 @@ pub(crate) struct Scale {
     pub(crate) bulk_bytes: u64,
     /// Concurrent streams, one case each.
     pub(crate) streams: &'static [usize],
+    /// Receivers of one stream, one case each.
+    pub(crate) receivers: &'static [usize],
     /// How long small exchanges are started in a round of `rate`.
     pub(crate) rate_window: Duration,
     /// Exchanges in flight, one case each.
@@ -101,6 +105,7 @@ impl Scale {
             rounds: 3,
             bulk_bytes: 4 << 30,
             streams: &[1, 8, 64],
+            receivers: &[2, 8],
             rate_window: Duration::from_secs(1),
             in_flight: &[1, 32, 256],
             waiters: 10_000,
@@ -127,6 +132,7 @@ impl Scale {
             rounds: 1,
             bulk_bytes: 8 << 20,
             streams: &[4],
+            receivers: &[3],
             rate_window: Duration::from_millis(50),
             in_flight: &[8],
             waiters: 100,

@@ -28,7 +28,7 @@ use super::report::{Column, Sample};
 use super::route::{Route, STALLED, Stream};
 
 /// Most bytes sent or discarded in one call.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
 pub(crate) const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -111,7 +111,7 @@ impl Load {
 }
 
 /// 1 MiB in memory that `sendfile` can send from.
-fn payload() -> io::Result<OwnedFd> {
+pub(super) fn payload() -> io::Result<OwnedFd> {
     let file = File::from(memfd_create("payload", MemfdFlags::CLOEXEC)?);
     file.write_all_at(&vec![b'x'; CHUNK_BYTES], 0)?;
     Ok(file.into())

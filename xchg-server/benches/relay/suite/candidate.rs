@@ -14,6 +14,9 @@ use super::route::{Route, listen};
 /// Passed by the benchmark to itself to become the thread relay: address, port file.
 pub(crate) const SERVE_THREADS: &str = "--serve-threads";
 
+/// The name of the thread relay.
+const THREADS: &str = "blocking threads";
+
 /// Connections that the forwarders' configurations allow.
 const CONNECTIONS: u32 = 2_048;
 
@@ -113,7 +116,7 @@ impl Candidate {
             Rival::Threads => {
                 let itself =
                     std::env::current_exe().during("cannot find this benchmark's own program")?;
-                vec![Self::new("blocking threads", Kind::Pairing, itself)]
+                vec![Self::new(THREADS, Kind::Pairing, itself)]
             }
             Rival::Haproxy => installed(
                 "haproxy",
@@ -130,6 +133,11 @@ impl Candidate {
     /// Whether it can be asked for what only a pairing server does.
     pub(crate) fn pairs(&self) -> bool {
         self.kind == Kind::Pairing
+    }
+
+    /// Whether it can be asked for what only xchg does.
+    pub(crate) fn is_xchg(&self) -> bool {
+        self.pairs() && self.name != THREADS
     }
 
     /// Starts it and sees a first byte through.
@@ -158,13 +166,12 @@ impl Candidate {
         let port_file = folder.join("port");
         let listen = SocketAddrV4::new(conditions.host(), 0).to_string();
         let (listen, file) = (listen.as_str(), port_file.to_str().unwrap_or_default());
-        let mut arguments: Vec<String> =
-            match self.program == Path::new(env!("CARGO_BIN_EXE_xchg-server")) {
-                _ if self.name == "blocking threads" => {
-                    [SERVE_THREADS, listen, file].map(str::to_owned).into()
-                }
-                _ => ["--listen", listen, "--port-file", file].map(str::to_owned).into(),
-            };
+        let mut arguments: Vec<String> = match self.program
+            == Path::new(env!("CARGO_BIN_EXE_xchg-server"))
+        {
+            _ if self.name == THREADS => [SERVE_THREADS, listen, file].map(str::to_owned).into(),
+            _ => ["--listen", listen, "--port-file", file].map(str::to_owned).into(),
+        };
         arguments.extend(self.arguments.iter().cloned());
         let mut process = ServerProcess::start(&self.name, &self.program, &arguments, folder)?;
         let address = wait_for(&mut process, "it has not written its port file", || {
