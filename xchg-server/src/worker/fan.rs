@@ -1,23 +1,22 @@
-//! Exchanges with several receivers: whoever is to take part is brought to one worker, which then sends each byte to all of them, at the
-//! pace of the slowest.
+//! Exchanges with several receivers: each byte is sent to all of them, at the pace of the slowest.
 //!
 //! Only http peers can ask for it (`?n=3`). A block of the payload at a time is read, and written to every receiver, before the next is
 //! read. What is held of it is the part that some receiver could not take yet. As between two, much is not copied: once a read has filled
 //! the buffer, blocks go through a pipe for each receiver (Linux).
 
-use std::collections::HashMap;
 use std::io;
 
 use slab::Slab;
 use xchg_core::relay::Duplex;
 #[cfg(target_os = "linux")]
 use xchg_core::relay::{Tee, TeeError};
-use xchg_core::{Exchange, ExchangeId, Outcome, Pair, Side};
+use xchg_core::{Exchange, Outcome, Side};
 
+use super::gather::{Arrived, Gathering};
 use super::relay::{keep_queue_short, let_pause};
 use super::{Id, Worker};
 use crate::Config;
-use crate::connection::{Address, Brought, Connection, State};
+use crate::connection::{Connection, State};
 use crate::dialect::Dialect;
 use crate::dialect::http::Peer;
 use crate::endpoint::{Endpoint, Framing};
@@ -32,31 +31,6 @@ const MIN_TEE_BYTES: usize = 64 << 10;
 
 /// Reads in which what one receiver says is dropped before others get their turn.
 const READS: usize = 16;
-
-/// Who is on the way here to take part in an exchange.
-#[derive(Debug)]
-pub(crate) struct Gathering {
-    exchange: Exchange,
-    upload: Option<Arrived>,
-    downloads: Vec<Arrived>,
-    missing: usize,
-}
-
-impl Gathering {
-    pub(super) fn id(&self) -> ExchangeId {
-        self.exchange.id()
-    }
-}
-
-/// The exchanges that gather at a worker.
-pub(super) type Gatherings = HashMap<ExchangeId, Gathering>;
-
-/// A connection that has been brought to the worker where its exchange is to run.
-#[derive(Debug)]
-pub(crate) struct Arrived {
-    connection: Connection,
-    brought: Brought,
-}
 
 /// An exchange that runs here.
 #[derive(Debug)]
@@ -139,54 +113,8 @@ enum Stands {
 }
 
 impl Worker {
-    /// Has everybody in `pair` brought to the uploader's worker. `me` is the newcomer that made it complete.
-    pub(super) fn gather(&mut self, me: Address, brought: Brought, pair: Pair<Address>) {
-        let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
-        let exchange = pair.exchange.id();
-        let members: Vec<_> = [pair.upload, pair.download].into_iter().chain(pair.others).collect();
-        home.send(Message::Gather(Box::new(Gathering {
-            exchange: pair.exchange,
-            upload: None,
-            downloads: Vec::new(),
-            missing: members.len(),
-        })));
-        for member in members.into_iter().filter(|&member| member != me) {
-            let inbox = &self.shared.inboxes[usize::from(member.worker)];
-            inbox.send(Message::Summon { slot: member.slot, to: pair.upload.worker, exchange });
-        }
-        let arrived = Arrived { connection: self.take(me.slot), brought };
-        let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
-        home.send(Message::Arrive { exchange, arrived: Box::new(arrived) });
-    }
-
-    /// Sends a peer that waited here to the worker where its exchange is to run.
-    pub(super) fn summon(&mut self, slot: u32, to: u16, exchange: ExchangeId) {
-        let mut connection = self.take(slot);
-        let brought = match std::mem::replace(&mut connection.state, State::Greeting(Vec::new())) {
-            State::Waiting(waiting) => waiting.brought,
-            _ => unreachable!("a peer that has been paired waits until it is sent for"),
-        };
-        let arrived = Box::new(Arrived { connection, brought });
-        self.shared.inboxes[usize::from(to)].send(Message::Arrive { exchange, arrived });
-    }
-
-    /// Starts the exchange once everybody is here.
-    pub(super) fn arrive(&mut self, exchange: ExchangeId, arrived: Arrived) {
-        let gathering = self.gatherings.get_mut(&exchange);
-        let gathering = gathering.expect("it was announced before anybody was sent for");
-        match arrived.connection.http.as_deref() {
-            Some(Peer::Upload { .. }) => gathering.upload = Some(arrived),
-            _ => gathering.downloads.push(arrived),
-        }
-        gathering.missing -= 1;
-        if gathering.missing == 0
-            && let Some(gathering) = self.gatherings.remove(&exchange)
-        {
-            self.start_fan(gathering);
-        }
-    }
-
-    fn start_fan(&mut self, gathering: Gathering) {
+    /// Starts an exchange for which everybody is here.
+    pub(super) fn start_fan(&mut self, gathering: Gathering) {
         let upload = gathering.upload.expect("one of them uploads");
         let mut connection = upload.connection;
         let luggage = upload.brought.unwrap_or_default();

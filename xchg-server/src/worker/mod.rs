@@ -8,6 +8,7 @@
 
 mod accept;
 mod fan;
+mod gather;
 mod greet;
 mod http;
 mod relay;
@@ -31,7 +32,8 @@ use crate::shared::{Message, Shared};
 use crate::timers::{Tick, Timers};
 
 use accept::Door;
-use fan::{Fan, Gatherings};
+use fan::Fan;
+use gather::Gatherings;
 use relay::Running;
 use xchg_core::relay::Resources;
 
@@ -493,7 +495,7 @@ impl Worker {
     }
 }
 
-pub(crate) use fan::{Arrived, Gathering};
+pub(crate) use gather::{Arrived, Gathering};
 
 /// A connection on its way to the worker whose connection it is paired with.
 #[derive(Debug)]

@@ -1,0 +1,84 @@
+//! Bringing everybody who is to take part in an exchange with several receivers to one worker.
+
+use std::collections::HashMap;
+
+use xchg_core::{Exchange, ExchangeId, Pair};
+
+use super::Worker;
+use crate::connection::{Address, Brought, Connection, State};
+use crate::dialect::http::Peer;
+use crate::shared::Message;
+
+/// Who is on the way here to take part in an exchange.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    pub(super) exchange: Exchange,
+    pub(super) upload: Option<Arrived>,
+    pub(super) downloads: Vec<Arrived>,
+    missing: usize,
+}
+
+impl Gathering {
+    pub(super) fn id(&self) -> ExchangeId {
+        self.exchange.id()
+    }
+}
+
+/// The exchanges that gather at a worker.
+pub(super) type Gatherings = HashMap<ExchangeId, Gathering>;
+
+/// A connection that has been brought to the worker where its exchange is to run.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(super) connection: Connection,
+    pub(super) brought: Brought,
+}
+
+impl Worker {
+    /// Has everybody in `pair` brought to the uploader's worker. `me` is the newcomer that made it complete.
+    pub(super) fn gather(&mut self, me: Address, brought: Brought, pair: Pair<Address>) {
+        let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
+        let exchange = pair.exchange.id();
+        let members: Vec<_> = [pair.upload, pair.download].into_iter().chain(pair.others).collect();
+        home.send(Message::Gather(Box::new(Gathering {
+            exchange: pair.exchange,
+            upload: None,
+            downloads: Vec::new(),
+            missing: members.len(),
+        })));
+        for member in members.into_iter().filter(|&member| member != me) {
+            let inbox = &self.shared.inboxes[usize::from(member.worker)];
+            inbox.send(Message::Summon { slot: member.slot, to: pair.upload.worker, exchange });
+        }
+        let arrived = Arrived { connection: self.take(me.slot), brought };
+        let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
+        home.send(Message::Arrive { exchange, arrived: Box::new(arrived) });
+    }
+
+    /// Sends a peer that waited here to the worker where its exchange is to run.
+    pub(super) fn summon(&mut self, slot: u32, to: u16, exchange: ExchangeId) {
+        let mut connection = self.take(slot);
+        let brought = match std::mem::replace(&mut connection.state, State::Greeting(Vec::new())) {
+            State::Waiting(waiting) => waiting.brought,
+            _ => unreachable!("a peer that has been paired waits until it is sent for"),
+        };
+        let arrived = Box::new(Arrived { connection, brought });
+        self.shared.inboxes[usize::from(to)].send(Message::Arrive { exchange, arrived });
+    }
+
+    /// Starts the exchange once everybody is here.
+    pub(super) fn arrive(&mut self, exchange: ExchangeId, arrived: Arrived) {
+        let gathering = self.gatherings.get_mut(&exchange);
+        let gathering = gathering.expect("it was announced before anybody was sent for");
+        match arrived.connection.http.as_deref() {
+            Some(Peer::Upload { .. }) => gathering.upload = Some(arrived),
+            _ => gathering.downloads.push(arrived),
+        }
+        gathering.missing -= 1;
+        if gathering.missing == 0
+            && let Some(gathering) = self.gatherings.remove(&exchange)
+        {
+            self.start_fan(gathering);
+        }
+    }
+}
