@@ -129,6 +129,8 @@ fn a_socket_file_that_nobody_listens_behind_is_taken_over() {
     let path = folder.path().join("socket");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
+    // A process that another test starts right now holds it too, until it executes its program.
+    common::eventually("nobody listens", || UnixStream::connect(&path).is_err());
     let server = InProcess::start(Config { listen: vec![unix(&path)], ..config() });
     let downloader = at_unix(&path, b'G', "stale");
     drop(at_unix(&path, b'P', "stale"));
