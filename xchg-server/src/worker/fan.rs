@@ -402,10 +402,12 @@ impl Fan {
         let source =
             Endpoint { socket: &upload.socket, framing: &self.source, other: &Framing::Bare };
         let Some((socket, most)) = source.splice_source() else { return Ok(()) };
+        // Pipes no larger than what goes into them at once: all of a user's together may have 64 MiB (pipe(7)).
+        let share = (TURN_BYTES / self.receivers.len().max(1)).max(MIN_TEE_BYTES);
         for receiver in &mut self.receivers {
             let splices = receiver.endpoint(connections, &self.source).splice_sink().is_some();
             if receiver.tee.is_none() && splices && config.pipe_size > 0 {
-                receiver.tee = Tee::new(config.pipe_size).ok();
+                receiver.tee = Tee::new(share.min(config.pipe_size)).ok();
             }
             if receiver.tee.is_none() {
                 self.mode = Mode::CopyOnly;
@@ -413,8 +415,7 @@ impl Fan {
             }
         }
         let tees: Vec<_> = self.receivers.iter().filter_map(|it| it.tee.as_ref()).collect();
-        let len = most.min((TURN_BYTES / tees.len().max(1)).max(MIN_TEE_BYTES));
-        match Tee::fill(&tees, socket, len) {
+        match Tee::fill(&tees, socket, most.min(share)) {
             Ok(n) => {
                 source.on_spliced(n);
                 self.piped = n;
