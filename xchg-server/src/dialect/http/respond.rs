@@ -180,7 +180,8 @@ impl Refusal {
             ),
             Self::Failed => (
                 Status::Conflict,
-                "The receiver was lost before everything had arrived; send it anew.".to_owned(),
+                "The receiver or a connection was lost before everything had arrived; send it anew."
+                    .to_owned(),
             ),
             Self::Busy => (
                 Status::Unavailable,
