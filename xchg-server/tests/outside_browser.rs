@@ -189,7 +189,7 @@ fn whoever_loses_the_other_side_is_told() {
     browser.await_status("receive", "The connection was lost");
 }
 
-/// Serves `body` as `media_type` without any policy, once.
+/// Serves `body` as `media_type`, without any policy, to whoever asks.
 fn unguarded(media_type: &'static str, body: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Zero copy on Linux: socket to pipe to socket, by `splice(2)`.
+//! Zero copy on Linux: socket to pipe to socket, by `splice(2)`; to several pipes, by `tee(2)`.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -219,9 +219,8 @@ impl Worker {
     /// Moves what can be moved, and ends the exchange if it is over.
     pub(super) fn drive_fan(&mut self, index: u32) {
         let fan = &mut self.fans[index as usize];
-        let before = fan.exchange.bytes();
         if fan.exchange.is_cancelled() {
-            return self.end_fan(index, Outcome::Cancelled { bytes: before });
+            return self.abandon_fan(index);
         }
         let scratch = self.resources.scratch();
         let turned = fan.turn(&mut self.connections, scratch, &self.shared.config);
@@ -263,7 +262,7 @@ impl Worker {
         self.close(slot, outcome);
     }
 
-    /// Ends an exchange whose handling went wrong.
+    /// Ends an exchange that is cancelled, or whose handling went wrong.
     pub(super) fn abandon_fan(&mut self, index: u32) {
         let bytes = self.fans[index as usize].exchange.bytes();
         self.end_fan(index, Outcome::Cancelled { bytes });
