@@ -173,6 +173,17 @@ fn a_wait_in_vain_ends_with_words() {
 }
 
 #[test]
+fn an_upload_that_has_waited_in_vain_does_not_wait_again_by_itself() {
+    let wait_timeout = Some(Duration::from_millis(50));
+    let server = InProcess::start(Config { wait_timeout, ..config() });
+    let fields = "Content-Length: 1\r\nIdempotency-Key: \"one\"\r\n";
+    let request = (head("PUT /key", fields) + "x").into_bytes();
+    Client::waiting(server.address(), &request).has_failed("No receiver came in time");
+    let (head, text) = Client::saying(server.address(), &request).text();
+    assert_eq!(head.status, 409, "{text}");
+}
+
+#[test]
 fn a_drain_tells_those_who_wait() {
     let server = InProcess::default();
     let mut download = Client::saying(server.address(), &get("a"));

@@ -392,7 +392,15 @@ impl Worker {
             "refused"
         );
         let words = match (connection.http.take(), dialect) {
-            (Some(peer), _) => peer.refused(code.into()),
+            (Some(peer), _) => {
+                // What has waited was taken: if it comes again, its client has not heard why it ended.
+                if let (State::Waiting(_), Some(named)) =
+                    (&connection.state, peer.idempotency_key())
+                {
+                    self.shared.failed_uploads.add(named);
+                }
+                peer.refused(code.into())
+            }
             (None, Some(dialect)) => dialect.refused(code, text),
             (None, None) => Vec::new(),
         };

@@ -180,7 +180,7 @@ impl Refusal {
             ),
             Self::Failed => (
                 Status::Conflict,
-                "The receiver or a connection was lost before everything had arrived; send it anew."
+                "The receiver or a connection was lost, or nobody came in time; send it anew."
                     .to_owned(),
             ),
             Self::Busy => (
