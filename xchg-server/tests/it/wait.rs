@@ -1,13 +1,10 @@
 //! How long peers wait, and what they are told meanwhile.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use common::{InProcess, Peer, config, offer, payload};
+use crate::common::{InProcess, Peer, config, offer, payload};
 use xchg_core::wire::{Answer, CounterpartDialect, RefusalCode, Wait};
 use xchg_core::{Key, Realm, Side};
 use xchg_server::Config;

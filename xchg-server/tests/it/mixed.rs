@@ -1,11 +1,8 @@
 //! Peers of different dialects under one key.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::thread;
 
-use common::{InProcess, Peer, assert_lost, offer, payload};
+use crate::common::{InProcess, Peer, assert_lost, offer, payload};
 use xchg_core::wire::CounterpartDialect;
 use xchg_core::{Key, Outcome, Realm, Side};
 

@@ -2,15 +2,11 @@
 //!
 //! `$XCHG_WORMHOLE_BIN` names the folder of `wormhole` and of `twist` with the mailbox server, such as a virtual environment's `bin`.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
-
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{InProcess, config, payload};
+use crate::common::{InProcess, config, payload};
 
 const FILE_BYTES: usize = 50_000_000;
 

@@ -1,12 +1,9 @@
 //! Exchanges that do not end whole: who is told what, and which outcome is reported.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::io::{self, Write};
 use std::time::Duration;
 
-use common::{DEADLINE, InProcess, Peer, assert_lost, config, eventually, payload};
+use crate::common::{DEADLINE, InProcess, Peer, assert_lost, config, eventually, payload};
 use xchg_core::{Event, Outcome, Side};
 use xchg_server::Config;
 

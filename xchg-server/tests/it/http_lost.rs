@@ -1,13 +1,10 @@
 //! Exchanges with http peers that fail: who is told, how, and that no cut payload is taken for a whole one.
 
-mod common;
-mod web;
-
 use std::net::Shutdown;
 use std::time::Duration;
 
-use common::{InProcess, Peer, assert_lost, config, offer, payload};
-use web::{Client, get, head, post_form, put, put_chunked};
+use crate::common::{InProcess, Peer, assert_lost, config, offer, payload};
+use crate::web::{Client, get, head, post_form, put, put_chunked};
 use xchg_core::{Outcome, Side};
 use xchg_server::Config;
 
@@ -22,14 +19,14 @@ fn chunked_put(key: &str) -> Vec<u8> {
 }
 
 /// Exchanges that have moved 4 bytes, by how the downloader's response is framed.
-fn running(server: &InProcess, request: &[u8]) -> (Client, Client, web::Head) {
+fn running(server: &InProcess, request: &[u8]) -> (Client, Client, crate::web::Head) {
     let mut upload = Client::waiting(server.address(), request);
     let mut download = Client::saying(server.address(), &get("key"));
     let head = download.head();
     upload.hears("[INFO] A receiver was connected.");
     upload.hears("[INFO] Start sending to 1 receiver(s)!");
     let handle = server.next_exchange();
-    common::eventually("4 bytes have moved", || handle.moved_from(Side::Upload) == 4);
+    crate::common::eventually("4 bytes have moved", || handle.moved_from(Side::Upload) == 4);
     (upload, download, head)
 }
 
@@ -60,7 +57,7 @@ fn a_cut_upload_resets_downloaders_that_know_no_length() {
             false => Peer::classic(server.address(), b'G', "key"),
         };
         let handle = server.next_exchange();
-        common::eventually("4 bytes have moved", || handle.moved_from(Side::Upload) == 4);
+        crate::common::eventually("4 bytes have moved", || handle.moved_from(Side::Upload) == 4);
         drop(upload);
         assert_lost(download.rest());
         assert_eq!(server.next_outcome(), Outcome::UploaderLost { bytes: 4 });
@@ -153,7 +150,7 @@ fn a_receiver_that_leaves_with_bytes_on_their_way_has_not_received_them() {
             upload.send(&put("key", &body));
         }
         let handle = server.next_exchange();
-        common::eventually("all has been sent", || {
+        crate::common::eventually("all has been sent", || {
             handle.moved_from(Side::Upload) == body.len() as u64
         });
         download.half_close();

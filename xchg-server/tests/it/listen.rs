@@ -1,14 +1,11 @@
 //! Addresses to listen on, and what makes up the configuration.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use common::{
+use crate::common::{
     DEADLINE, Exit, InProcess, Peer, Process, classic_greeting, config, loopback, payload, tcp,
 };
 use rustix::process::Signal;
@@ -130,7 +127,7 @@ fn a_socket_file_that_nobody_listens_behind_is_taken_over() {
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     // A process that another test starts right now holds it too, until it executes its program.
-    common::eventually("nobody listens", || UnixStream::connect(&path).is_err());
+    crate::common::eventually("nobody listens", || UnixStream::connect(&path).is_err());
     let server = InProcess::start(Config { listen: vec![unix(&path)], ..config() });
     let downloader = at_unix(&path, b'G', "stale");
     drop(at_unix(&path, b'P', "stale"));

@@ -1,15 +1,11 @@
 //! Whole exchanges with http peers: every framing, every order, every dialect on the other side.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
-mod web;
 
 use std::io;
 use std::net::SocketAddr;
 use std::thread;
 
-use common::{InProcess, Peer, Random, payload};
-use web::{Client, get, head, post_form, put, put_chunked};
+use crate::common::{InProcess, Peer, Random, payload};
+use crate::web::{Client, get, head, post_form, put, put_chunked};
 use xchg_core::wire::CounterpartDialect;
 use xchg_core::{Outcome, Side};
 
@@ -58,7 +54,7 @@ impl Uploads {
     /// Uploads `payload`, and sees to it that the server says that it arrived.
     fn run(self, address: SocketAddr, key: &str, payload: &[u8]) {
         let native = |length| {
-            let mut offer = common::offer(Side::Upload, key);
+            let mut offer = crate::common::offer(Side::Upload, key);
             offer.length = length;
             let mut peer = Peer::offering(address, offer);
             assert_eq!(peer.matched(), (CounterpartDialect::Http, None));

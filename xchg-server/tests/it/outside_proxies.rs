@@ -1,19 +1,15 @@
 //! Real proxies in front: the configurations of docs/proxies.md, with timeouts short enough to wait for.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
-
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use common::{InProcess, Peer, config, eventually, payload};
+use crate::common::{InProcess, Peer, config, eventually, payload};
 use tempfile::TempDir;
 use xchg_server::Config;
 
-const DOCS: &str = include_str!("../../docs/proxies.md");
+const DOCS: &str = include_str!("../../../docs/proxies.md");
 const PAYLOAD_BYTES: usize = 3_000_000;
 
 /// How long the proxies of the test let nothing happen.
@@ -175,7 +171,7 @@ fn check_classic(proxy: &Proxy) {
 /// Has something wait for three times as long as the proxies let anything be silent.
 fn long_wait(server: &InProcess) {
     // A peer that waits on another key is the clock.
-    let mut offer = common::offer(xchg_core::Side::Upload, "clock");
+    let mut offer = crate::common::offer(xchg_core::Side::Upload, "clock");
     offer.wait = xchg_core::wire::Wait::AtMost(SILENCE * 3);
     Peer::offering(server.address(), offer).waits().refused();
     server.await_waiting(1);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 /// The config file that the README shows.
 fn sample() -> &'static str {

@@ -1,12 +1,9 @@
 //! Much data through a server process, whose memory must not grow with it.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use common::{Peer, Process, payload};
+use crate::common::{Peer, Process, payload};
 use xchg_core::Side;
 
 const GIB: u64 = 1 << 30;

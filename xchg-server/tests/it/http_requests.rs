@@ -1,10 +1,7 @@
 //! Requests and replies: keep-alive, pipelines, pages, refusals, and what must never be read as a request.
 
-mod common;
-mod web;
-
-use common::{InProcess, Peer, config, payload};
-use web::{Client, get, head, post_form, put, put_chunked};
+use crate::common::{InProcess, Peer, config, payload};
+use crate::web::{Client, get, head, post_form, put, put_chunked};
 use xchg_server::{Config, Dialect};
 
 fn version() -> Vec<u8> {
@@ -249,16 +246,16 @@ fn first_bytes_may_come_one_at_a_time_in_every_dialect() {
         client
     };
     let native = |side| {
-        let offer = common::offer(side, "key");
+        let offer = crate::common::offer(side, "key");
         xchg_core::wire::Greeting::new(xchg_core::wire::Command::Offer(offer)).encode()
     };
     let transit = format!("please relay {} for side {}\n", "a".repeat(64), "b".repeat(16));
     for (upload, download) in [
         (put("key", b"x"), get("key")),
         (put_chunked("key", b"x", 1), b"GET /key HTTP/1.0\r\n\r\n".to_vec()),
-        (post_form("key", b"x"), common::classic_greeting(b'G', "key").to_vec()),
+        (post_form("key", b"x"), crate::common::classic_greeting(b'G', "key").to_vec()),
         (put("key", b"x"), native(xchg_core::Side::Download)),
-        ([&common::classic_greeting(b'P', "key")[..], b"x"].concat(), get("key")),
+        ([&crate::common::classic_greeting(b'P', "key")[..], b"x"].concat(), get("key")),
         // Keys that begin as methods do.
         (b"PUT\0\0\0\0\0\0x".to_vec(), b"GUT\0\0\0\0\0\0".to_vec()),
         (b"POST card".to_vec(), b"GOST card".to_vec()),

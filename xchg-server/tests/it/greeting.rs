@@ -1,13 +1,12 @@
 //! First bytes: whole, cut, slow, wrong, and far too many.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{InProcess, Peer, assert_lost, classic_greeting, config, eventually, offer, payload};
+use crate::common::{
+    InProcess, Peer, assert_lost, classic_greeting, config, eventually, offer, payload,
+};
 use xchg_core::wire::{Answer, Command, Greeting, RefusalCode, Token};
 use xchg_core::{Outcome, Side};
 use xchg_server::Config;

@@ -1,13 +1,10 @@
 //! One upload to several downloads, `?n=3`: who meets whom, what each gets, and what becomes of those that are lost.
 
-mod common;
-mod web;
-
 use std::net::SocketAddr;
 use std::thread;
 
-use common::{InProcess, Peer, config, eventually, payload};
-use web::{Client, get, head, post_form, put, put_chunked};
+use crate::common::{InProcess, Peer, config, eventually, payload};
+use crate::web::{Client, get, head, post_form, put, put_chunked};
 use xchg_core::{Outcome, Side};
 use xchg_server::Config;
 
@@ -173,7 +170,7 @@ fn who_leaves_while_others_gather_frees_the_place() {
 }
 
 /// Three receivers of an upload of `length` bytes, of which 4 have come, and the exchange runs.
-fn running(server: &InProcess) -> (Client, Vec<(Client, web::Head)>) {
+fn running(server: &InProcess) -> (Client, Vec<(Client, crate::web::Head)>) {
     let request = head("PUT /key?n=3", "Content-Length: 8\r\n") + "part";
     let mut upload = uploader(server.address(), request.as_bytes(), 3);
     let mut downloads: Vec<_> =

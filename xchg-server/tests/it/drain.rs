@@ -1,12 +1,9 @@
 //! The end of a server: who may ask for it, who is let go, and that what runs finishes whole.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use common::{Exit, InProcess, Peer, Process, assert_lost, config, eventually, payload};
+use crate::common::{Exit, InProcess, Peer, Process, assert_lost, config, eventually, payload};
 use rustix::process::Signal;
 use xchg_core::wire::{Answer, Command, Greeting, RefusalCode, Token};
 use xchg_core::{Outcome, Side};
@@ -81,7 +78,7 @@ fn ending(server: &InProcess) -> Ending {
     let (sender, ended) = crossbeam_channel::bounded(1);
     let handle = (*server).clone();
     std::thread::spawn(move || sender.send(handle.join()));
-    ended.recv_timeout(common::DEADLINE).expect("the server must end")
+    ended.recv_timeout(crate::common::DEADLINE).expect("the server must end")
 }
 
 #[test]
@@ -114,7 +111,7 @@ fn who_was_connected_before_a_drain_and_asks_after_it_is_refused() {
     eventually("it is accepted", || server.stats().connections == 3);
     server.drain();
     server.await_counts("it drains", |counts| counts.draining);
-    late.send(&Greeting::new(Command::Offer(common::offer(Side::Upload, "late"))).encode());
+    late.send(&Greeting::new(Command::Offer(crate::common::offer(Side::Upload, "late"))).encode());
     assert_eq!(late.refused(), RefusalCode::Draining);
 }
 

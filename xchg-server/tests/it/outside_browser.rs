@@ -1,20 +1,14 @@
 //! The page, and what was transferred, in a real headless Chromium.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod browser;
-mod common;
-mod web;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
-use browser::Browser;
-use common::{InProcess, config, eventually, payload};
+use crate::browser::Browser;
+use crate::common::{InProcess, config, eventually, payload};
+use crate::web::{Client, get, head, put};
 use serde_json::json;
 use tempfile::TempDir;
-use web::{Client, get, head, put};
 
 const FILE_BYTES: usize = 200_000_000;
 

@@ -1,6 +1,4 @@
 //! A web client that knows HTTP down to its bytes, and nothing more: it shows what a real one would see.
-#![allow(dead_code, reason = "each test binary uses a part")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,13 +1,10 @@
 //! Http peers that wait: what they are told meanwhile, how they leave, and why they are let go.
 
-mod common;
-mod web;
-
 use std::io::Write;
 use std::time::Duration;
 
-use common::{InProcess, Peer, config};
-use web::{Client, get, head, put};
+use crate::common::{InProcess, Peer, config};
+use crate::web::{Client, get, head, put};
 use xchg_core::{Limits, Outcome, Side};
 use xchg_server::Config;
 
@@ -245,7 +242,7 @@ fn a_full_server_answers_in_http() {
     let download = Client::saying(server.address(), &get("key"));
     server.await_waiting(1);
     let second = Client::connect(server.address());
-    common::eventually("both are accepted", || server.stats().connections == 2);
+    crate::common::eventually("both are accepted", || server.stats().connections == 2);
     let (head, _) = Client::saying(server.address(), &get("other")).text();
     assert_eq!((head.status, head.field("retry-after")), (503, Some("30")));
     let (head, _) = Client::saying(server.address(), &head_of_version()).text();

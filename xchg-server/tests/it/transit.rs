@@ -1,12 +1,9 @@
 //! Peers of magic-wormhole's transit relay protocol.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::net::SocketAddr;
 use std::thread;
 
-use common::{InProcess, Peer, assert_lost, config, payload};
+use crate::common::{InProcess, Peer, assert_lost, config, payload};
 use xchg_core::Outcome;
 use xchg_server::Config;
 

@@ -2,16 +2,12 @@
 //!
 //! `$XCHG_PYTHON` names a Python that has requests; without it, `python3` is taken.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
-
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use common::{InProcess, Peer, config, eventually, payload};
+use crate::common::{InProcess, Peer, config, eventually, payload};
 use tempfile::TempDir;
 use xchg_core::{Outcome, Side};
 use xchg_server::Config;

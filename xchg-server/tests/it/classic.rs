@@ -1,13 +1,10 @@
 //! Classic peers: nine bytes, the payload, no answers.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::thread;
 
-use common::{InProcess, Peer, assert_lost, classic_greeting, config, eventually, payload};
+use crate::common::{InProcess, Peer, assert_lost, classic_greeting, config, eventually, payload};
 use xchg_core::Outcome;
 use xchg_server::Config;
 

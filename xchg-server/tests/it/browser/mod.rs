@@ -1,5 +1,4 @@
 //! A real headless Chromium, driven over WebDriver (<https://www.w3.org/TR/webdriver2/>).
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,8 +1,6 @@
 //! What the tests on real sockets share: servers in the process and as processes of their own, and raw peers.
 //!
 //! Nothing here waits without end: sockets, events and processes all have [`DEADLINE`].
-#![allow(dead_code, reason = "each test binary uses a part")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod peer;
 mod process;
@@ -15,9 +13,7 @@ use crossbeam_channel::Receiver;
 use xchg_core::{Counts, Event, ExchangeHandle, Outcome};
 use xchg_server::{Config, Listen, Server, ServerHandle};
 
-#[allow(unused_imports, reason = "each test binary uses a part")]
 pub(crate) use peer::{Peer, assert_lost, classic_greeting, offer};
-#[allow(unused_imports, reason = "each test binary uses a part")]
 pub(crate) use process::{Exit, Process};
 
 /// How long a test waits for what must happen at once: far longer than a loaded machine takes, and then it fails.

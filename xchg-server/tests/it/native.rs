@@ -1,13 +1,10 @@
 //! Native peers: answers, then a stream each way.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::thread;
 
-use common::{InProcess, Peer, assert_lost, offer, payload};
+use crate::common::{InProcess, Peer, assert_lost, offer, payload};
 use xchg_core::wire::{Answer, CounterpartDialect};
 use xchg_core::{Outcome, Side};
 

@@ -1,11 +1,8 @@
 //! What the program says of itself: completion scripts and the manual page.
-#![allow(clippy::unwrap_used, reason = "whatever fails here is a failed test")]
-
-mod common;
 
 use std::process::Command;
 
-use common::{Exit, Process};
+use crate::common::{Exit, Process};
 
 fn run(args: &[&str]) -> Exit {
     let mut command = Process::command();

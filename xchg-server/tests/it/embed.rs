@@ -1,12 +1,9 @@
 //! The server as a part of other programs.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
-use common::{DEADLINE, InProcess, Peer, config, eventually, tcp};
+use crate::common::{DEADLINE, InProcess, Peer, config, eventually, tcp};
 use xchg_core::{Event, Outcome};
 use xchg_server::{Ending, Server, ServerHandle};
 

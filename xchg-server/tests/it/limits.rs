@@ -1,11 +1,8 @@
 //! Every limit: who is refused, who stays, and that there is room again afterwards.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-mod common;
 
 use std::net::SocketAddr;
 
-use common::{InProcess, Peer, Process, config, eventually, offer, payload};
+use crate::common::{InProcess, Peer, Process, config, eventually, offer, payload};
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Limits, Outcome, Side};
 use xchg_server::Config;

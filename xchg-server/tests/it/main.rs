@@ -1,0 +1,31 @@
+//! The server on real sockets, as a library and as a process. One binary: linking two dozen took longer than running them.
+#![allow(clippy::unwrap_used, reason = "whatever fails here is a failed test")]
+
+mod browser;
+mod common;
+mod web;
+
+mod big;
+mod classic;
+mod drain;
+mod embed;
+mod greeting;
+mod http_exchange;
+mod http_lost;
+mod http_receivers;
+mod http_requests;
+mod http_wait;
+mod limits;
+mod listen;
+mod lost;
+mod manual;
+mod many;
+mod mixed;
+mod native;
+mod outside_browser;
+mod outside_http;
+mod outside_proxies;
+mod outside_transit;
+mod readme;
+mod transit;
+mod wait;
