@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use xchg_core::relay::{Duplex, Socket};
-use xchg_core::{Place, Realm, Source};
+use xchg_core::{Place, Realm};
 
 use crate::Config;
 use crate::dialect::{Dialect, http};
 use crate::listener::Accepted;
+use crate::origin::Origin;
 use crate::timers::Tick;
 
 /// One peer's connection, owned by one worker.
@@ -20,8 +21,7 @@ pub(crate) struct Connection {
     pub(crate) socket: Socket<OwnedFd>,
     /// Tells this use of the worker's table entry from others.
     pub(crate) serial: u32,
-    pub(crate) source: Source,
-    pub(crate) is_local: bool,
+    pub(crate) origin: Origin,
     /// Whether it came when the server was full: it is heard, then told so.
     pub(crate) is_surplus: bool,
     pub(crate) is_registered: bool,
@@ -99,12 +99,11 @@ pub(crate) struct Reply {
 }
 
 impl Connection {
-    pub(crate) fn new(accepted: Accepted, serial: u32, source: Source) -> Connection {
+    pub(crate) fn new(accepted: Accepted, serial: u32) -> Connection {
         Connection {
-            is_local: accepted.is_local(),
+            origin: accepted.origin,
             socket: Socket(accepted.socket),
             serial,
-            source,
             is_surplus: false,
             is_registered: false,
             is_readable: true,
@@ -304,8 +303,8 @@ mod tests {
     #[test]
     fn a_peers_wish_for_buffers_is_granted_within_bounds() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let accepted = Accepted { socket: ours.into(), address: None };
-        let connection = Connection::new(accepted, 0, Source::default());
+        let accepted = Accepted { socket: ours.into(), origin: Origin::UNIX };
+        let connection = Connection::new(accepted, 0);
         let socket = SockRef::from(&connection.socket.0);
         for (bytes, bounds) in [
             (0, 64 << 10..=128 << 10),

@@ -53,6 +53,7 @@ mod failed_uploads;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod listener;
+mod origin;
 mod server;
 mod shared;
 mod timers;

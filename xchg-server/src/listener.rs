@@ -4,7 +4,7 @@
 //! (`tcp(7)`, `socket(7)`), so that setting them once here saves system calls on every connection.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::origin::Origin;
 use crate::{Config, Error, Listen};
 
 /// How long a silent connection stays unprobed, how often it is then probed, and how often in vain: a dead peer that has nothing
@@ -41,15 +42,7 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) socket: OwnedFd,
-    /// `None` for a unix socket.
-    pub(crate) address: Option<IpAddr>,
-}
-
-impl Accepted {
-    /// Whether the peer is on this machine.
-    pub(crate) fn is_local(&self) -> bool {
-        self.address.is_none_or(|address| address.to_canonical().is_loopback())
-    }
+    pub(crate) origin: Origin,
 }
 
 /// Opens `listen`, once for each worker where the kernel can spread connections over several sockets. Gives the address with the port that
@@ -209,8 +202,9 @@ impl Listener {
             socket.set_nonblocking(true)?;
             (OwnedFd::from(socket), address.as_socket())
         };
-        let accepted = Accepted { socket, address: address.map(|address| address.ip()) };
-        if self.tunes_local && accepted.is_local() {
+        let origin = address.map_or(Origin::UNIX, |address| Origin::of(address.ip()));
+        let accepted = Accepted { socket, origin };
+        if self.tunes_local && origin.is_local() {
             // A wish: the kernel's own choice serves as well.
             SockRef::from(&accepted.socket).set_recv_buffer_size(LOCAL_RECV_BYTES).ok();
         }
@@ -235,34 +229,6 @@ impl Drop for Listener {
         if let Some(path) = &self.unlink {
             // Its only harm is a stale file, which the next start removes.
             std::fs::remove_file(path).ok();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn peers_on_this_machine_are_told_by_their_address() {
-        for (address, is_local) in [
-            (None, true),
-            (Some("127.0.0.1"), true),
-            (Some("127.255.0.9"), true),
-            (Some("::1"), true),
-            (Some("::ffff:127.0.0.1"), true),
-            (Some("::ffff:192.0.2.1"), false),
-            (Some("::127.0.0.1"), false),
-            (Some("0.0.0.0"), false),
-            (Some("192.0.2.1"), false),
-            (Some("128.0.0.1"), false),
-            (Some("fe80::1"), false),
-            (Some("::"), false),
-        ] {
-            let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
-            let address = address.map(|address| address.parse().unwrap());
-            let accepted = Accepted { socket: socket.into(), address };
-            assert_eq!(accepted.is_local(), is_local, "{address:?}");
         }
     }
 }

@@ -1,13 +1,10 @@
 //! Accepting: in batches, with room kept, and surviving a lack of descriptors.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
-use xchg_core::Source;
 
 use super::{FIRST_DOOR, Id, Worker};
 use crate::connection::Connection;
@@ -76,8 +73,7 @@ impl Worker {
         match self.doors[door].listener.accept() {
             Ok(accepted) => {
                 let count = self.shared.counters.open_connection();
-                let source = accepted.address.map(source).unwrap_or_default();
-                let mut connection = Connection::new(accepted, 0, source);
+                let mut connection = Connection::new(accepted, 0);
                 connection.is_surplus = count > self.shared.config.max_connections;
                 connection.deadline = self.timers.now().after(self.shared.config.greeting_timeout);
                 let slot = self.insert(connection);
@@ -110,14 +106,4 @@ fn is_the_peers(error: &io::Error) -> bool {
     ) || [Errno::PROTO, Errno::NETDOWN, Errno::HOSTDOWN, Errno::HOSTUNREACH, Errno::NETUNREACH]
         .iter()
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-/// Whom a peer is counted with: its address, or the /64 that an IPv6 host has to itself.
-fn source(address: IpAddr) -> Source {
-    let mut hasher = DefaultHasher::new();
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.octets().hash(&mut hasher),
-        IpAddr::V6(address) => address.octets()[..8].hash(&mut hasher),
-    }
-    Source(hasher.finish())
 }

@@ -100,7 +100,7 @@ impl Worker {
             realm: arrival.realm,
             key: arrival.key,
             role: arrival.role,
-            source: connection.source,
+            source: connection.origin.source(),
             // The worker's own timer sees to it, which sends the heartbeats too.
             deadline: None,
             alone: dialect == Dialect::Http,
@@ -227,7 +227,10 @@ impl Worker {
 
     fn status(&mut self, slot: u32, dialect: Dialect, token: Option<Token>) {
         let is_open = self.shared.config.terminate == Terminate::Any;
-        if is_open || self.connections[slot as usize].is_local || self.bears_token(token.as_ref()) {
+        if is_open
+            || self.connections[slot as usize].origin.is_local()
+            || self.bears_token(token.as_ref())
+        {
             let words = dialect.status(self.report());
             return self.leave(slot, words);
         }
@@ -244,7 +247,7 @@ impl Worker {
             Terminate::Any => true,
             Terminate::Token => self.bears_token(token),
             Terminate::Loopback => {
-                self.connections[slot as usize].is_local || self.bears_token(token)
+                self.connections[slot as usize].origin.is_local() || self.bears_token(token)
             }
         }
     }

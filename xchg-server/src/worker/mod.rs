@@ -386,6 +386,7 @@ impl Worker {
         let connection = &mut self.connections[slot as usize];
         let dialect = connection.dialect;
         tracing::debug!(
+            peer = %connection.origin,
             code = code.as_str(),
             dialect = dialect.map(Dialect::as_str),
             text,

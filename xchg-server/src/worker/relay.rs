@@ -333,7 +333,7 @@ impl Running {
 /// other direction. Peers elsewhere keep the kernel's choice, which fits the distance.
 pub(super) fn keep_queue_short(config: &Config, sink: &Connection) {
     const LOCAL_SEND_BYTES: usize = 1 << 20;
-    if sink.is_local && config.send_buffer.is_none() {
+    if sink.origin.is_local() && config.send_buffer.is_none() {
         // A wish, as sizes of buffers are.
         SockRef::from(&sink.socket.0).set_send_buffer_size(LOCAL_SEND_BYTES).ok();
     }
