@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use xchg_client::files::{Destination, Manifest, WalkOptions};
+use xchg_client::files::{Destination, Manifest, Survey, WalkOptions};
 use xchg_client::session::{self, Decision};
 use xchg_client::terminal::escape;
 use xchg_client::{
@@ -79,7 +79,7 @@ struct Person {
 }
 
 impl session::Observer for Person {
-    fn decide(&mut self, manifest: &Manifest) -> Decision {
+    fn decide(&mut self, manifest: &Manifest, _: &Survey) -> Decision {
         for index in 0..manifest.entries().len() {
             // Names are the other person's words, and may be anything.
             println!("offered: {}", escape(&manifest.path(index)));

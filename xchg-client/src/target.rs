@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+#[cfg(unix)]
+use crate::files::available_bytes;
 use crate::files::names::is_device;
 use crate::terminal::is_deceptive;
 use crate::{Error, Key};
@@ -178,14 +180,12 @@ fn temporary_file(path: &Path) -> Result<NamedTempFile, Error> {
 #[cfg(unix)]
 fn check_space(folder: &Path, needed: u64) -> Result<(), Error> {
     // Some file systems cannot tell. Then writing will.
-    let Ok(stat) = rustix::fs::statvfs(folder) else {
-        return Ok(());
-    };
-    let available = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if needed > available {
-        return Err(Error::NoSpace { folder: folder.into(), needed, available });
+    match rustix::fs::statvfs(folder).ok().as_ref().and_then(available_bytes) {
+        Some(available) if needed > available => {
+            Err(Error::NoSpace { folder: folder.into(), needed, available })
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -99,6 +99,7 @@ fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
     let manifest = Arc::new(manifest);
     let go = || -> Result<(), super::Error> {
         let mut placement = Placement::survey(into, Arc::clone(&manifest), options)?;
+        placement.settle(options.existing)?;
         let points = placement.resume_points(&|| false)?;
         placement.make_directories()?;
         for (index, entry) in manifest.entries().iter().enumerate() {

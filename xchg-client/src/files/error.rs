@@ -105,13 +105,12 @@ pub enum Error {
         source: io::Error,
     },
     /// Something has the name already, and nothing may be overwritten.
-    #[error(
-        "`{}` exists already; overwrite or rename it, or choose another directory",
-        escape(path)
-    )]
+    #[error("`{}` exists already{}; overwrite or rename it, or choose another directory", escape(path), and_more(*more))]
     Exists {
         /// Within the destination.
         path: String,
+        /// How many others are known to be there too.
+        more: usize,
     },
     /// Something that cannot be replaced is where a directory or file shall be.
     #[error("`{}` is in the way: a {} was offered; move it away", escape(path), offered)]
@@ -168,6 +167,14 @@ pub enum Error {
         /// How it failed.
         source: io::Error,
     },
+}
+
+fn and_more(number: usize) -> String {
+    match number {
+        0 => String::new(),
+        1 => ", and 1 more".into(),
+        number => format!(", and {number} more"),
+    }
 }
 
 impl Error {

@@ -143,7 +143,7 @@ fn finish(job: &Job) -> Result<String, Error> {
         Existing::Refuse | Existing::Rename => job.dir.rename_new(from, name),
     };
     place_named(&job.name, job.existing, place).map_err(|source| match source.kind() {
-        ErrorKind::AlreadyExists => Error::Exists { path: job.path.clone() },
+        ErrorKind::AlreadyExists => Error::Exists { path: job.path.clone(), more: 0 },
         ErrorKind::IsADirectory => Error::InTheWay { path: job.path.clone(), offered: "file" },
         _ => failed("renaming", source),
     })

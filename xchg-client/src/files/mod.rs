@@ -17,12 +17,15 @@ pub mod names;
 mod outgoing;
 mod partial;
 mod place;
+mod survey;
 mod tree;
 mod walk;
 
 use std::io::Write;
 use std::path::PathBuf;
 
+#[cfg(unix)]
+pub(crate) use dir::available_bytes;
 pub use error::Error;
 pub use finish::Note;
 pub use manifest::{
@@ -32,6 +35,7 @@ pub use manifest::{
 pub use names::{NamePolicy, NameProblem};
 pub use outgoing::Outgoing;
 pub use place::{Existing, PlaceOptions};
+pub use survey::Survey;
 pub use walk::{OutsideLinks, SpecialFiles, WalkOptions};
 
 pub(crate) use outgoing::Source;

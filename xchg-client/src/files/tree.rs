@@ -31,6 +31,8 @@ impl Tree {
     /// Gives the directory `index` another name here.
     pub(super) fn rename(&mut self, index: usize, name: String) {
         self.renamed.insert(index, name);
+        // It may be open under the name that it had before.
+        self.open.clear();
     }
 
     /// The name of directory `index` here.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::HumanBytes;
-use xchg_client::files::{Entry, Kind, Manifest, Note};
+use xchg_client::files::{Entry, Kind, Manifest, Note, Survey};
 use xchg_client::session::{self, Decision, Received, Sent};
 use xchg_client::terminal::escape;
 use xchg_client::{Error, SealedObserver, Side};
@@ -136,7 +136,7 @@ impl session::Observer for Reporter {
         }
     }
 
-    fn decide(&mut self, manifest: &Manifest) -> Decision {
+    fn decide(&mut self, manifest: &Manifest, _: &Survey) -> Decision {
         let story = self.story();
         // What was accepted once needs no second answer after a break.
         let asks = story.asks && !story.is_accepted && questions::can_ask();

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::thread;
 
 use tempfile::tempdir;
-use xchg_client::files::{Destination, Manifest, WalkOptions};
+use xchg_client::files::{Destination, Manifest, Survey, WalkOptions};
 use xchg_client::session::{self, Decision, Secret};
 use xchg_client::{
     Cancel, Content, Error, Key, Observer, ReceiveOptions, Retry, SealedObserver, SendOptions,
@@ -18,7 +18,7 @@ struct Declines;
 impl Observer for Declines {}
 impl SealedObserver for Declines {}
 impl session::Observer for Declines {
-    fn decide(&mut self, manifest: &Manifest) -> Decision {
+    fn decide(&mut self, manifest: &Manifest, _: &Survey) -> Decision {
         assert_eq!(manifest.path(0), "f");
         Decision::Decline("not today\u{1b}[2J".into())
     }

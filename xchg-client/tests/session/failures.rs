@@ -7,7 +7,7 @@ use std::thread;
 
 use tempfile::tempdir;
 use xchg_client::files::{
-    Destination, Entry, Error as FilesError, Manifest, Outgoing, PlaceOptions, WalkOptions,
+    Destination, Entry, Error as FilesError, Manifest, Outgoing, PlaceOptions, Survey, WalkOptions,
 };
 use xchg_client::session::{Decision, Error, Observer, Secret, Session};
 use xchg_client::{Cancel, Side};
@@ -96,7 +96,7 @@ fn another_version_and_nonsense_are_told_apart() {
 struct Declines;
 
 impl Observer for Declines {
-    fn decide(&mut self, _: &Manifest) -> Decision {
+    fn decide(&mut self, _: &Manifest, _: &Survey) -> Decision {
         Decision::Decline("no\u{1b}[2J room".into())
     }
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::tempdir;
 use xchg_client::files::{
-    Destination, Error as FilesError, Existing, NamePolicy, Note, Outgoing, PlaceOptions,
-    WalkOptions,
+    Destination, Error as FilesError, Existing, Manifest, NamePolicy, Note, Outgoing, PlaceOptions,
+    Survey, WalkOptions,
 };
-use xchg_client::session::Error;
+use xchg_client::session::{Decision, Error, Observer};
 
 use crate::support::{Exchange, Item, collect, noise, snapshot};
 
@@ -305,4 +305,110 @@ fn names_that_are_not_safe_are_refused_or_replaced() {
     let names: Vec<String> = snapshot(to.path()).into_keys().collect();
     let expected = [".x.xchg-part_", "_CON", "a_b", "dot_", "line_break", "up_txt.exe"];
     assert_eq!(names, expected);
+}
+
+/// Answers what it was made with, and keeps what it was asked about.
+struct Asked {
+    existing: Existing,
+    surveys: std::sync::mpsc::Sender<(Manifest, Survey)>,
+}
+
+impl Observer for Asked {
+    fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Existing {
+        self.surveys.send((manifest.clone(), survey.clone())).unwrap();
+        self.existing
+    }
+
+    fn decide(&mut self, manifest: &Manifest, survey: &Survey) -> Decision {
+        self.surveys.send((manifest.clone(), survey.clone())).unwrap();
+        Decision::Accept
+    }
+}
+
+#[test]
+fn what_an_offer_meets_is_surveyed_before_anything_is_written() {
+    for existing in [Existing::Refuse, Existing::Overwrite, Existing::Rename] {
+        let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+        for top in [from.path(), to.path()].map(|folder| folder.join("photos")) {
+            fs::create_dir_all(top.join(".ssh")).unwrap();
+            fs::write(top.join("a"), top.to_str().unwrap()).unwrap();
+            fs::write(top.join("same"), "same").unwrap();
+        }
+        let (offered, old) = (from.path().join("photos"), to.path().join("photos"));
+        fs::write(old.join("a"), "older").unwrap();
+        fs::create_dir(offered.join("new")).unwrap();
+        fs::write(offered.join("new/inner"), "").unwrap();
+        fs::write(offered.join(".ssh/authorized_keys"), "mine").unwrap();
+        symlink("a", offered.join("link")).unwrap();
+        let before = snapshot(&old);
+        let (surveys, heard) = std::sync::mpsc::channel();
+        let mut exchange =
+            Exchange::of(&offered, to.path()).options(options(Existing::Refuse, true));
+        exchange.downloader.observer = Box::new(Asked { existing, surveys });
+        let ended = exchange.run();
+        let surveys: Vec<_> = heard.try_iter().collect();
+        let show = |manifest: &Manifest, entries: &[usize]| {
+            entries.iter().map(|&index| manifest.path(index)).collect::<Vec<_>>().join(" ")
+        };
+        let (manifest, survey) = &surveys[0];
+        assert_eq!(show(manifest, &survey.hidden), "photos/.ssh photos/.ssh/authorized_keys");
+        assert_eq!(show(manifest, &survey.links), "photos/link");
+        assert_eq!(show(manifest, &survey.merged), "photos photos/.ssh");
+        let added = "photos/.ssh/authorized_keys photos/link photos/new";
+        assert_eq!(show(manifest, &survey.added), added);
+        assert_eq!(show(manifest, &survey.taken), "photos/a");
+        assert_eq!(show(manifest, &survey.alike), "photos/same");
+        match existing {
+            Existing::Refuse => {
+                assert_eq!(surveys.len(), 1, "nobody is asked to accept what is refused");
+                let error = ended.received.unwrap_err();
+                assert!(matches!(error, Error::Files(FilesError::Exists { more: 0, .. })));
+                assert_eq!(snapshot(&old), before);
+            }
+            _ => {
+                ended.unwrap();
+                assert_eq!(surveys[1], surveys[0]);
+                let replaced = fs::read(old.join("a")).unwrap() != b"older";
+                assert_eq!(replaced, existing == Existing::Overwrite);
+                assert_eq!(fs::read(old.join(".ssh/authorized_keys")).unwrap(), b"mine");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_shall_be_another_meets_nothing() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    for top in [from.path(), to.path()].map(|folder| folder.join("photos")) {
+        fs::create_dir(&top).unwrap();
+        fs::write(top.join("a"), "x").unwrap();
+    }
+    let (surveys, heard) = std::sync::mpsc::channel();
+    let mut exchange = Exchange::of(&from.path().join("photos"), to.path());
+    exchange.downloader.observer = Box::new(Asked { existing: Existing::Rename, surveys });
+    let (_, received) = exchange.run().unwrap();
+    let [asked, decided] = &heard.try_iter().collect::<Vec<_>>()[..] else {
+        panic!("both questions are asked")
+    };
+    assert_eq!((&asked.1.merged[..], &asked.1.taken[..]), (&[0][..], &[1][..]));
+    assert_eq!(decided.1, Survey::default());
+    assert!(matches!(&received.notes[..], [Note::Renamed { name, .. }] if name == "photos (1)"));
+    assert!(to.path().join("photos (1)/a").exists());
+}
+
+#[test]
+fn all_that_is_in_the_way_is_counted() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    for name in ["a", "b", "c"] {
+        fs::write(from.path().join(name), "new").unwrap();
+        fs::write(to.path().join(name), "there").unwrap();
+    }
+    let paths = ["a", "b", "c"].map(|name| from.path().join(name));
+    let outgoing = Outgoing::collect(&paths, WalkOptions::default()).unwrap();
+    let ended = Exchange::new(outgoing, Destination::Directory(to.path().into())).run();
+    let told = ended.received.unwrap_err().to_string();
+    assert_eq!(
+        told,
+        "`a` exists already, and 2 more; overwrite or rename it, or choose another directory"
+    );
 }

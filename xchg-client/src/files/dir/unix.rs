@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfs, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::Found;
@@ -149,11 +149,16 @@ impl Dir {
         set_metadata(&self.0, mode | 0o100, modified)
     }
 
-    /// Bytes that this user may still write to the directory's file system.
-    pub(crate) fn available_bytes(&self) -> io::Result<u64> {
-        let status = rustix::fs::fstatvfs(&self.0)?;
-        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    /// Bytes that this user may still write to the directory's file system, if it can tell.
+    pub(crate) fn available_bytes(&self) -> Option<u64> {
+        available_bytes(&rustix::fs::fstatvfs(&self.0).ok()?)
     }
+}
+
+/// Bytes that this user may still write to a file system. Some, mounted from elsewhere or made of several, report 0 of 0 blocks:
+/// they do not know.
+pub(crate) fn available_bytes(status: &StatVfs) -> Option<u64> {
+    (status.f_blocks > 0).then(|| status.f_bavail.saturating_mul(status.f_frsize))
 }
 
 /// Sets a file's [permissions](restored) and time.
@@ -166,4 +171,21 @@ pub(crate) fn set_metadata(file: &File, mode: u16, modified: Modified) -> io::Re
 /// nothing that lets everybody on this machine write. This user may read it in any case, or could not resume.
 fn restored(mode: u16) -> u16 {
     mode & 0o775 | 0o400
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_blocks_does_not_know_what_is_free() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut status = rustix::fs::statvfs(temp.path()).unwrap();
+        (status.f_blocks, status.f_bavail, status.f_frsize) = (10, 3, 4096);
+        assert_eq!(available_bytes(&status), Some(3 * 4096));
+        status.f_bavail = 0;
+        assert_eq!(available_bytes(&status), Some(0));
+        status.f_blocks = 0;
+        assert_eq!(available_bytes(&status), None);
+    }
 }

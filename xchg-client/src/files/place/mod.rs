@@ -1,7 +1,7 @@
 //! Putting what arrives where it shall be.
 //!
 //! A [`Placement`] goes through these steps, in this order: [`survey`](Placement::survey) looks what is there
-//! and refuses what cannot go well; [`resume_points`](Placement::resume_points) hashes what an earlier run
+//! and refuses what cannot go well; [`settle`](Placement::settle) decides about names that are taken; [`resume_points`](Placement::resume_points) hashes what an earlier run
 //! left; [`make_directories`](Placement::make_directories); for each entry with content
 //! [`begin`](Placement::begin), [`write`](Placement::write), [`end`](Placement::end); and
 //! [`finish`](Placement::finish), after which everything is on the disk under its name.
@@ -20,6 +20,7 @@ use super::finish::{Finisher, Job, Note};
 use super::manifest::{Entry, Kind, Manifest};
 use super::names::NamePolicy;
 use super::partial::{OpenError, Partial};
+use super::survey::Survey;
 use super::tree::Tree;
 
 /// What to do if a name at the destination is taken. A directory is never replaced by what is not one, nor
@@ -69,6 +70,8 @@ pub(crate) struct Placement {
     manifest: Arc<Manifest>,
     options: PlaceOptions,
     tree: Tree,
+    /// What was found before anything was written.
+    survey: Survey,
     /// What is there of an entry from an earlier run.
     earlier: HashMap<usize, Earlier>,
     /// The directories that this run made.
@@ -177,7 +180,7 @@ impl Placement {
     }
 
     fn exists(&self, index: usize) -> Error {
-        Error::Exists { path: self.tree.path(&self.manifest, index) }
+        Error::Exists { path: self.tree.path(&self.manifest, index), more: 0 }
     }
 
     fn in_the_way(&self, index: usize, offered: &'static str) -> Error {

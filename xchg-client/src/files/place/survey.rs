@@ -13,16 +13,18 @@ use crate::files::finish::{Finisher, Note, place_named};
 use crate::files::manifest::{Kind, Manifest};
 use crate::files::names::{collision, lookalikes};
 use crate::files::partial::{OpenError, Partial, Prefix, hash_prefix, partial_name};
+use crate::files::survey::Survey;
 use crate::files::tree::Tree;
 
 /// Partials that are resumed at once; each is an open file. An interrupted run leaves one.
 const MAX_RESUMED_PARTIALS: usize = 64;
 
 impl Placement {
-    /// Looks whether `manifest`, whose names are safe, can be placed in the directory at `destination`.
+    /// Looks whether `manifest`, whose names are safe, can be placed in the directory at `destination`. Names that are taken are
+    /// for [`settle`](Self::settle) to decide.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::InTheWay`], [`Error::Collision`] or [`Error::NoSpace`] if it cannot.
+    /// [`Error::InTheWay`], [`Error::Collision`] or [`Error::NoSpace`] if it cannot.
     pub(crate) fn survey(
         destination: &Path,
         manifest: Arc<Manifest>,
@@ -31,6 +33,7 @@ impl Placement {
         let unusable = |source| Error::Destination { path: destination.into(), source };
         let mut placement = Self {
             tree: Tree::open(destination).map_err(unusable)?,
+            survey: Survey::default(),
             manifest,
             options,
             earlier: HashMap::new(),
@@ -39,16 +42,45 @@ impl Placement {
             finisher: Finisher::start(),
             notes: Vec::new(),
         };
-        let mut needed = placement.manifest.bytes();
-        for index in 0..placement.manifest.entries().len() {
-            needed = needed.saturating_sub(placement.survey_entry(index)?);
-        }
-        placement.check_distinct()?;
-        let available = placement.tree.root().available_bytes().map_err(unusable)?;
-        if needed > available {
-            return Err(Error::NoSpace { needed, available });
-        }
+        placement.look_around()?;
         Ok(placement)
+    }
+
+    /// What was found at the destination.
+    pub(crate) fn found(&self) -> &Survey {
+        &self.survey
+    }
+
+    /// Does with names that are taken what `existing` says.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if that is [`Existing::Refuse`] and some are; or as [`survey`](Self::survey).
+    pub(crate) fn settle(&mut self, existing: Existing) -> Result<(), Error> {
+        if existing != self.options.existing {
+            self.options.existing = existing;
+            self.look_around()?;
+        }
+        match (existing, &self.survey.taken[..]) {
+            (Existing::Refuse, [first, more @ ..]) => Err(Error::Exists {
+                path: self.tree.path(&self.manifest, *first),
+                more: more.len(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn look_around(&mut self) -> Result<(), Error> {
+        self.survey = Survey::of(&self.manifest);
+        self.earlier.clear();
+        let mut needed = self.manifest.bytes();
+        for index in 0..self.manifest.entries().len() {
+            needed = needed.saturating_sub(self.survey_entry(index)?);
+        }
+        self.check_distinct()?;
+        match self.tree.root().available_bytes() {
+            Some(available) if needed > available => Err(Error::NoSpace { needed, available }),
+            _ => Ok(()),
+        }
     }
 
     /// Hashes what an earlier run left of the entries, in their order. It can take long; `stop` is asked now
@@ -86,9 +118,15 @@ impl Placement {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
             Err(source) => return Err(self.failed("opening the directory of", index, source)),
         };
+        let name = self.tree.name(&self.manifest, index);
+        let found = dir.look(name).map_err(|source| self.failed("looking for", index, source))?;
+        let around = self.manifest.parent(index);
+        if found.is_none()
+            && around.is_some_and(|around| self.survey.merged.binary_search(&around).is_ok())
+        {
+            self.survey.added.push(index);
+        }
         let entry = self.entry(index);
-        let found =
-            dir.look(&entry.name).map_err(|source| self.failed("looking for", index, source))?;
         match &entry.kind {
             Kind::Directory => self.survey_directory(index, &dir, found),
             Kind::Symlink { target } => {
@@ -134,7 +172,7 @@ impl Placement {
                 });
                 self.tree.rename(index, name);
             }
-            Some(Found::Directory) => {}
+            Some(Found::Directory) => self.survey.merged.push(index),
             Some(_) => return Err(self.in_the_way(index, "directory")),
         }
         Ok(0)
@@ -149,6 +187,7 @@ impl Placement {
     ) -> Result<u64, Error> {
         if found == Some(Found::File(size)) {
             self.earlier.insert(index, Earlier::Candidate);
+            self.survey.alike.push(index);
             return Ok(size);
         }
         self.check_free(index, found, "file")?;
@@ -195,19 +234,21 @@ impl Placement {
         }
     }
 
-    /// Whether something that is no directory can get the name of entry `index`.
+    /// Whether something that is no directory can get the name of entry `index`, or be given another.
     fn check_free(
-        &self,
+        &mut self,
         index: usize,
         found: Option<Found>,
         offered: &'static str,
     ) -> Result<(), Error> {
         match (found, self.options.existing) {
-            (None, _) | (_, Existing::Rename) => Ok(()),
-            (Some(Found::File(_) | Found::Symlink), Existing::Overwrite) => Ok(()),
-            (Some(Found::File(_) | Found::Symlink), Existing::Refuse) => Err(self.exists(index)),
-            (Some(Found::Directory | Found::Other), _) => Err(self.in_the_way(index, offered)),
+            (None, _) => {}
+            (Some(Found::Directory | Found::Other), Existing::Refuse | Existing::Overwrite) => {
+                return Err(self.in_the_way(index, offered));
+            }
+            (Some(_), _) => self.survey.taken.push(index),
         }
+        Ok(())
     }
 
     fn hash_whole(

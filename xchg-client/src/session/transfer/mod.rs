@@ -7,7 +7,7 @@ mod receive;
 mod send;
 mod sink;
 
-use crate::files::{Entry, Manifest, Note};
+use crate::files::{Entry, Existing, Manifest, Note, Survey};
 
 pub use receive::receive;
 pub use send::send;
@@ -22,10 +22,18 @@ pub trait Observer {
         let _ = manifest;
     }
 
+    /// Downloader only: what to do with the names that are [taken](Survey::taken), of which there are some, if
+    /// [`PlaceOptions::existing`](crate::files::PlaceOptions::existing) is to refuse. Comes before [`decide`](Self::decide), which
+    /// hears of what is found then. Refuses unless it is written.
+    fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Existing {
+        let _ = (manifest, survey);
+        Existing::Refuse
+    }
+
     /// Downloader only: whether to take what is offered. It may take its time, the other peer is kept
     /// informed.
-    fn decide(&mut self, manifest: &Manifest) -> Decision {
-        let _ = manifest;
+    fn decide(&mut self, manifest: &Manifest, survey: &Survey) -> Decision {
+        let _ = (manifest, survey);
         Decision::Accept
     }
 

@@ -10,8 +10,8 @@ use super::super::{Error, Session};
 use super::sink::Sink;
 use super::{Decision, Observer, Received, wire_index};
 use crate::files::{
-    self, Destination, MAX_ENCODED_BYTES, MAX_ENTRIES, Manifest, PlaceOptions, ResumePoint, Start,
-    names,
+    self, Destination, Existing, MAX_ENCODED_BYTES, MAX_ENTRIES, Manifest, PlaceOptions,
+    ResumePoint, Start, names,
 };
 use crate::{Cancel, Side};
 
@@ -67,9 +67,13 @@ fn consider<'a>(
 ) -> Result<(Sink<'a>, Vec<ResumePoint>), Error> {
     let offered = read_offer(link)?;
     let safe = names::safe_manifest(offered, options.names)?;
-    let mut sink = Sink::survey(destination, safe, options)?;
+    let mut sink = Sink::look(destination, safe, options)?;
     observer.manifest(sink.manifest());
-    if let Decision::Decline(reason) = observer.decide(sink.manifest()) {
+    if options.existing == Existing::Refuse && !sink.survey().taken.is_empty() {
+        let existing = observer.existing(sink.manifest(), sink.survey());
+        sink.settle(existing)?;
+    }
+    if let Decision::Decline(reason) = observer.decide(sink.manifest(), sink.survey()) {
         link.put(&Message::Decline(&reason))?;
         link.finish()?;
         return Err(Error::DeclinedHere);

@@ -4,12 +4,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::files::{
-    Destination, Error, Kind, Manifest, Note, PlaceOptions, Placement, ResumePoint, Start,
-    at_exact_path,
+    Destination, Error, Existing, Kind, Manifest, Note, PlaceOptions, Placement, ResumePoint,
+    Start, Survey, at_exact_path,
 };
 
 pub(super) struct Sink<'a> {
     manifest: Arc<Manifest>,
+    /// What of it is worth a look, and what is there already.
+    survey: Survey,
     target: Target<'a>,
 }
 
@@ -21,7 +23,7 @@ enum Target<'a> {
 
 impl<'a> Sink<'a> {
     /// Looks whether `manifest`, whose names are safe, can go to `destination`.
-    pub(super) fn survey(
+    pub(super) fn look(
         destination: Destination<'a>,
         manifest: Manifest,
         options: PlaceOptions,
@@ -45,7 +47,24 @@ impl<'a> Sink<'a> {
             }
             (Destination::Writer(_), _) => return Err(Error::NotOneFile),
         };
-        Ok(Self { manifest, target })
+        let survey = match &target {
+            Target::Disk(placement) => placement.found().clone(),
+            Target::Writer(_) | Target::Memory(_) => Survey::default(),
+        };
+        Ok(Self { manifest, survey, target })
+    }
+
+    pub(super) fn survey(&self) -> &Survey {
+        &self.survey
+    }
+
+    /// Does with names that are taken what `existing` says.
+    pub(super) fn settle(&mut self, existing: Existing) -> Result<(), Error> {
+        if let Target::Disk(placement) = &mut self.target {
+            placement.settle(existing)?;
+            self.survey = placement.found().clone();
+        }
+        Ok(())
     }
 
     pub(super) fn manifest(&self) -> &Manifest {
