@@ -19,7 +19,7 @@ Exit codes:
     1  failed
     2  the command line cannot be understood
     3  no counterpart came in time, or the server is full, shutting down or lost meanwhile: try again later
-    4  the two secrets differ, or one side gave none: each attempt allows one guess
+    4  the two secrets differ, or one side gave none, or left while they were compared: all guesses (--guesses) are spent
     5  the offer was declined
     6  cut short: the same command on both sides sends only the rest
   130  interrupted"
@@ -147,9 +147,6 @@ pub(crate) struct Upload {
     /// Show the code as a QR code too
     #[arg(long, requires = "code")]
     pub(crate) qr: bool,
-    /// Offer again so often when the downloader has a wrong secret; each offer allows one guess
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "plain")]
-    pub(crate) guesses: NonZeroU32,
     /// What to do with symbolic links that lead out of a folder that is sent; others are sent as links
     #[arg(long, value_name = "WHAT", default_value = "refuse", conflicts_with = "plain")]
     pub(crate) outside_links: OutsideLinks,
@@ -222,6 +219,9 @@ pub(crate) struct Transfer {
     /// Give up when the counterpart or the server is lost; the same command later sends the rest [default elsewhere]
     #[arg(long)]
     no_retry: bool,
+    /// Allow so many guesses at the secret: attempts in which the other side had a wrong one, or left while the two were compared
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "plain")]
+    pub(crate) guesses: NonZeroU32,
     /// The least time between two progress events with --json
     #[arg(long, value_name = "SECS", default_value = "1", value_parser = interval)]
     pub(crate) progress_interval: Duration,

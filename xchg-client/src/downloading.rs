@@ -88,6 +88,7 @@ fn sealed(
     options.place = place;
     options.wait = download.transfer.wait;
     options.retry = download.transfer.retries().then(Retry::default);
+    options.guesses = download.transfer.guesses;
     options.rate_limit = download.transfer.limit_rate;
     let received = client
         .receive(options, &mut reporter)

@@ -16,7 +16,7 @@ pub(crate) enum ExitCode {
     Usage = 2,
     /// No counterpart came within the wait, or the server is full, shutting down or lost meanwhile: worth a retry later.
     NoCounterpart = 3,
-    /// The two secrets differ, or one side gave none.
+    /// The two secrets differ, or one side gave none; or the other side left while they were compared, which may have been a guess.
     WrongSecret = 4,
     /// The offer was declined, here or there.
     Declined = 5,
@@ -29,9 +29,9 @@ pub(crate) enum ExitCode {
 impl ExitCode {
     /// The one for a call that failed like this.
     pub(crate) fn of(error: &Error) -> ExitCode {
-        use session::Error::{Cancelled, Declined, DeclinedHere, WrongSecret};
+        use session::Error::{Cancelled, Declined, DeclinedHere};
         match error {
-            Error::Session(WrongSecret) => ExitCode::WrongSecret,
+            Error::Session(error) if error.is_guess() => ExitCode::WrongSecret,
             Error::Session(Declined { .. } | DeclinedHere) => ExitCode::Declined,
             error if error.is_cut_short() => ExitCode::CutShort,
             Error::Session(Cancelled) => ExitCode::Interrupted,

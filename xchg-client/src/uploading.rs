@@ -108,7 +108,7 @@ fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Re
     let mut options = SendOptions::new(name.key.clone(), name.secret, content);
     options.wait = upload.transfer.wait;
     options.retry = upload.transfer.retries().then(Retry::default);
-    options.guesses = upload.guesses;
+    options.guesses = upload.transfer.guesses;
     options.pace = upload.pace;
     options.rate_limit = upload.transfer.limit_rate;
     let sent = client.send(options, &mut reporter)?;

@@ -97,8 +97,8 @@ impl<'a> Attempt<'a> {
 
 /// Takes leave of a counterpart that knows how it ended. A close without this is a reset, which the server takes for a loss.
 fn close<T>(connection: &Connection, result: &Result<T, session::Error>) {
-    use session::Error::{Lost, Silent, Stream};
-    if !matches!(result, Err(Lost | Silent | Stream { .. })) {
+    use session::Error::{Lost, Silent, Stream, Unconfirmed};
+    if !matches!(result, Err(Lost | Silent | Stream { .. } | Unconfirmed { .. })) {
         // It may have closed already.
         drop(connection.finish());
     }

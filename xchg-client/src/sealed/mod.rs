@@ -86,7 +86,7 @@ pub struct SendOptions {
     pub wait: Wait,
     /// Whether to offer again what failed for a reason that passes. Default: no.
     pub retry: Option<Retry>,
-    /// How many offers a wrong secret may spend: each is one guess. Default: one.
+    /// How many guesses at the secret are allowed, over all offers of this call: see [`session::Error::is_guess`]. Default: one.
     pub guesses: NonZeroU32,
     /// The least pause between two writes. Default: none.
     pub pace: Duration,
@@ -126,6 +126,8 @@ pub struct ReceiveOptions<'a> {
     pub wait: Wait,
     /// Whether to ask again for what failed for a reason that passes. Default: no.
     pub retry: Option<Retry>,
+    /// How many guesses at the secret are allowed, over all offers of this call: see [`session::Error::is_guess`]. Default: one.
+    pub guesses: NonZeroU32,
     /// The most bytes a second. Default: no limit.
     pub rate_limit: Option<NonZeroU64>,
 }
@@ -140,6 +142,7 @@ impl<'a> ReceiveOptions<'a> {
             place: PlaceOptions { resume: true, ..PlaceOptions::default() },
             wait: Wait::Forever,
             retry: None,
+            guesses: NonZeroU32::MIN,
             rate_limit: None,
         }
     }
@@ -187,9 +190,17 @@ impl Client {
         options: ReceiveOptions<'_>,
         observer: &mut dyn SealedObserver,
     ) -> Result<Received, Error> {
-        let ReceiveOptions { key, secret, mut destination, place, wait, retry, rate_limit } =
-            options;
-        let mut patience = Patience::new(retry, NonZeroU32::MIN);
+        let ReceiveOptions {
+            key,
+            secret,
+            mut destination,
+            place,
+            wait,
+            retry,
+            guesses,
+            rate_limit,
+        } = options;
+        let mut patience = Patience::new(retry, guesses);
         self.cancellable(|cancel| {
             loop {
                 let throttle = Throttle::new(Duration::ZERO, rate_limit, Instant::now());
@@ -202,7 +213,7 @@ impl Client {
                 match received {
                     // What a writer got cannot be taken back.
                     Err(error @ Error::Session(_))
-                        if matches!(destination, Destination::Writer(_)) =>
+                        if matches!(destination, Destination::Writer(_)) && attempt.has_met() =>
                     {
                         return Err(error);
                     }

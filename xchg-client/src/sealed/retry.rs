@@ -67,7 +67,9 @@ impl Patience {
 
     /// How long to pause after an attempt that went so far, `lasted` so long and ended like this; `None` to give up.
     fn decide(&mut self, error: &Error, has_met: bool, lasted: Duration) -> Option<Duration> {
-        if let Error::Session(session::Error::WrongSecret) = error {
+        if let Error::Session(error) = error
+            && error.is_guess()
+        {
             self.guesses_left = self.guesses_left.checked_sub(1)?;
             return Some(Duration::ZERO);
         }
@@ -123,11 +125,26 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_secret_costs_a_guess_and_no_time() {
-        let mut patience = patience(false, 3);
-        let wrong = session::Error::WrongSecret.into();
-        let decisions: Vec<_> = (0..4).map(|_| patience.decide(&wrong, false, SHORT)).collect();
-        assert_eq!(decisions, [Some(Duration::ZERO), Some(Duration::ZERO), None, None]);
+    fn a_guess_is_counted_however_it_ended_and_costs_no_time() {
+        let wrong = || session::Error::WrongSecret.into();
+        let unconfirmed =
+            || session::Error::Unconfirmed { source: Box::new(session::Error::Lost) }.into();
+        for retry in [false, true] {
+            let mut patience = patience(retry, 3);
+            let guesses: [Error; 4] = [wrong(), unconfirmed(), unconfirmed(), wrong()];
+            let decisions = guesses.map(|guess| patience.decide(&guess, false, SHORT));
+            assert_eq!(decisions, [Some(Duration::ZERO), Some(Duration::ZERO), None, None]);
+        }
+    }
+
+    #[test]
+    fn what_is_retried_in_between_gives_no_guess_back() {
+        let unconfirmed =
+            || session::Error::Unconfirmed { source: Box::new(session::Error::Silent) }.into();
+        let mut patience = patience(true, 2);
+        assert!(patience.decide(&unconfirmed(), false, SHORT).is_some());
+        assert!(patience.decide(&lost(), true, SHORT).is_some());
+        assert_eq!(patience.decide(&unconfirmed(), false, SHORT), None);
     }
 
     #[test]

@@ -14,6 +14,16 @@ pub enum Error {
     /// The two peers' secrets differ, or one has none. Each offer allows one guess.
     #[error("the two secrets differ, or one side gave none; agree on one, and start both again")]
     WrongSecret,
+    /// The session ended after our confirmation was sent and before the right one of the other peer had come: it may have held a
+    /// guess at the secret against ours, and left. Only with a secret; without one there is nothing to guess.
+    #[error(
+        "the other peer was lost at the moment the secrets were compared, which counts as a guess at yours; \
+         start both again, or allow more guesses with --guesses N"
+    )]
+    Unconfirmed {
+        /// How it ended.
+        source: Box<Error>,
+    },
     /// The other peer's first message has a version that this build does not speak.
     #[error(
         "the other peer speaks version {theirs} of the session, this build {}; upgrade the older of the two",
@@ -70,6 +80,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the other peer may have learned whether a guess at our secret is right, without having proved that it knows it.
+    pub fn is_guess(&self) -> bool {
+        matches!(self, Self::WrongSecret | Self::Unconfirmed { .. })
+    }
+
     /// Sorts a failed call on the stream into what the caller can do about it.
     pub(super) fn stream(doing: &'static str, source: io::Error) -> Self {
         use io::ErrorKind as Kind;
@@ -89,6 +104,7 @@ impl Error {
         match self {
             Self::Protocol(_) | Self::Tampered | Self::Cancelled | Self::Files(_) => true,
             Self::WrongSecret
+            | Self::Unconfirmed { .. }
             | Self::Version { .. }
             | Self::Lost
             | Self::Silent

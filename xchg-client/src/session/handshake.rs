@@ -41,11 +41,17 @@ pub(super) fn run(
         Side::Upload => Schedule::derive(&shared, &ours, &theirs),
         Side::Download => Schedule::derive(&shared, &theirs, &ours),
     };
-    confirm(reader, writer, side, &schedule)?;
-    Ok(schedule)
+    match confirm(reader, writer, side, &schedule) {
+        Ok(()) => Ok(schedule),
+        Err(error @ Error::WrongSecret) => Err(error),
+        // There is nothing to guess.
+        Err(error) if secret.is_none() => Err(error),
+        Err(error) => Err(Error::Unconfirmed { source: Box::new(error) }),
+    }
 }
 
-/// Sends our confirmation before judging theirs, so that both learn of a wrong secret.
+/// Sends our confirmation before judging theirs, so that both learn of a wrong secret. From the first byte that is sent, the other
+/// peer may hold a guess against it.
 fn confirm(
     reader: &mut impl Read,
     writer: &mut impl Write,

@@ -9,6 +9,7 @@ mod rendezvous;
 mod support;
 
 mod failures;
+mod guesses;
 mod kills;
 mod library;
 mod names;
