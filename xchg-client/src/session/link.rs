@@ -14,11 +14,11 @@ use std::io::{self, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, never, select};
 
 use super::message::{HEADER_BYTES, Message, data_header};
 use super::record::{Record, RecordReader, RecordWriter};
-use super::{Error, Session};
+use super::{Error, Observer, Session};
 use crate::Cancel;
 
 /// Records that go round each way: one at either thread, and two between them to even out their speeds.
@@ -36,11 +36,13 @@ const LEAST_DATA: usize = 16 * 1024;
 /// Both directions of a session, as messages.
 pub(super) struct Link<'a> {
     cancel: &'a Cancel,
-    incoming: Incoming,
+    incoming: Incoming<'a>,
     outgoing: Outgoing,
 }
 
-struct Incoming {
+struct Incoming<'a> {
+    /// Hears what the downloader has, whatever the logic waits for meanwhile.
+    observer: &'a mut dyn Observer,
     arrived: Receiver<Result<Record, Error>>,
     consumed: Sender<Record>,
     current: Option<Record>,
@@ -58,8 +60,10 @@ struct Outgoing {
 }
 
 /// Runs `logic` on the session. If it fails, the other peer is told why, if it does not know and can be told.
+/// `observer` hears how much a downloader has.
 pub(super) fn run<R, W, T>(
     session: Session<R, W>,
+    observer: &mut dyn Observer,
     cancel: &Cancel,
     logic: impl FnOnce(&mut Link<'_>) -> Result<T, Error>,
 ) -> Result<T, Error>
@@ -74,7 +78,7 @@ where
     let (tell_failed, failed) = bounded(1);
     let mut link = Link {
         cancel,
-        incoming: Incoming { arrived, consumed, current: None, at: 0 },
+        incoming: Incoming { observer, arrived, consumed, current: None, at: 0 },
         outgoing: Outgoing {
             full,
             empty,
@@ -107,6 +111,11 @@ fn pool() -> (Sender<Record>, Receiver<Record>) {
 }
 
 impl Link<'_> {
+    /// Who hears of the transfer.
+    pub(super) fn observer(&mut self) -> &mut dyn Observer {
+        self.incoming.observer
+    }
+
     /// The next message that is not just a sign of life; none after the other peer's last.
     ///
     /// # Errors
@@ -198,6 +207,18 @@ impl Link<'_> {
         }
     }
 
+    /// Says how many bytes of all content this peer has, unless that would have to wait: what it says next is newer.
+    pub(super) fn tell_progress(&mut self, bytes: u64) -> Result<(), Error> {
+        let Ok(mut record) = self.outgoing.empty.try_recv() else {
+            return Ok(());
+        };
+        let mut message = Vec::with_capacity(2 * HEADER_BYTES + 4);
+        Message::Progress { bytes }.encode(&mut message);
+        record.clear();
+        record.put(&message);
+        self.send(record, false)
+    }
+
     /// Sends what was put so far as the last that this peer says.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         self.record(0)?;
@@ -220,9 +241,20 @@ impl Link<'_> {
     }
 
     fn empty_record(&mut self) -> Result<Record, Error> {
-        let record = select! {
-            recv(self.outgoing.empty) -> record => record.ok(),
-            recv(self.cancel.cancelled()) -> _ => return Err(Error::Cancelled),
+        let record = loop {
+            // The downloader says how far it is, also while this waits for it to take more.
+            let arrived = match self.incoming.has_room()? {
+                true => &self.incoming.arrived,
+                false => &never(),
+            };
+            select! {
+                recv(self.outgoing.empty) -> record => break record.ok(),
+                recv(arrived) -> record => match record {
+                    Ok(record) => self.incoming.take(record?),
+                    Err(_) => return Err(self.lost()),
+                },
+                recv(self.cancel.cancelled()) -> _ => return Err(Error::Cancelled),
+            }
         };
         match record {
             Some(mut record) => {
@@ -302,7 +334,7 @@ impl Link<'_> {
     }
 }
 
-impl Incoming {
+impl Incoming<'_> {
     fn take(&mut self, record: Record) {
         if let Some(old) = self.current.replace(record) {
             // The inbox needs no record any more once it has ended.
@@ -317,6 +349,10 @@ impl Incoming {
         while let Some(bytes) = self.unread() {
             match Message::decode(bytes)? {
                 (Message::Alive, length) => self.at += length,
+                (Message::Progress { bytes }, length) => {
+                    self.at += length;
+                    self.observer.confirmed(bytes);
+                }
                 (Message::Error { cancelled: true, .. }, _) => return Err(Error::PeerCancelled),
                 (Message::Error { text, .. }, _) => {
                     return Err(Error::Peer { text: text.into() });
@@ -325,6 +361,11 @@ impl Incoming {
             }
         }
         Ok(false)
+    }
+
+    /// Whether the next record can be taken while the logic is busy: it waits for no message that is there.
+    fn has_room(&mut self) -> Result<bool, Error> {
+        Ok(!self.is_ready()? && !self.is_ended())
     }
 
     fn message(&mut self) -> Result<Message<'_>, Error> {
@@ -439,7 +480,7 @@ mod tests {
         let cancel = Cancel::new().unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
-                run(upload, &cancel, |link| {
+                run(upload, &mut (), &cancel, |link| {
                     link.put(&Message::Alive)?;
                     link.flush()?;
                     link.put(&Message::Alive)?;
@@ -448,13 +489,49 @@ mod tests {
                     link.finish()
                 })
             });
-            run(download, &cancel, |link| {
+            run(download, &mut (), &cancel, |link| {
                 assert_eq!(link.next()?, Some(Message::Accept));
                 assert_eq!(link.next()?, None);
                 assert_eq!(link.next()?, None);
                 link.finish()
             })
             .unwrap();
+        });
+    }
+
+    #[test]
+    fn what_the_downloader_has_is_heard_while_it_takes_no_more() {
+        struct Watcher(Sender<u64>);
+        impl Observer for Watcher {
+            fn confirmed(&mut self, bytes: u64) {
+                self.0.send(bytes).unwrap();
+            }
+        }
+        let (upload, download) = sessions();
+        let cancel = Cancel::new().unwrap();
+        let (heard, confirmed) = crossbeam_channel::unbounded();
+        thread::scope(|scope| {
+            let uploader = scope.spawn(|| {
+                run(upload, &mut Watcher(heard), &cancel, |link| -> Result<(), Error> {
+                    loop {
+                        link.put(&Message::Data(&[0; 1000]))?;
+                        link.flush()?;
+                    }
+                })
+            });
+            let TestSession { reader, mut writer, .. } = download;
+            let mut record = Record::new();
+            for bytes in [7, 9] {
+                let mut message = Vec::new();
+                Message::Progress { bytes }.encode(&mut message);
+                record.clear();
+                record.put(&message);
+                writer.send(&mut record, false).unwrap();
+                assert_eq!(confirmed.recv().unwrap(), bytes);
+            }
+            cancel.cancel();
+            drop((reader, writer));
+            uploader.join().unwrap().unwrap_err();
         });
     }
 
@@ -471,7 +548,7 @@ mod tests {
         record.put(&message);
         writer.send(&mut record, true).unwrap();
         drop((reader, writer));
-        let ended = run(upload, &cancel, |link| {
+        let ended = run(upload, &mut (), &cancel, |link| {
             loop {
                 link.put(&Message::Data(&[0; 1000]))?;
                 link.flush()?;
@@ -488,7 +565,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 let fails = |_: &mut Link<'_>| Err(Error::Protocol("nonsense"));
-                run::<_, _, ()>(download, &cancel, fails).expect_err("it fails")
+                run::<_, _, ()>(download, &mut (), &cancel, fails).expect_err("it fails")
             });
             let TestSession { mut reader, mut writer, .. } = upload;
             // More than the stream holds, and without reading what the other peer has to say.

@@ -51,6 +51,10 @@ pub(super) enum Message<'a> {
         entries: u32,
         bytes: u64,
     },
+    /// So many bytes of all content the downloader has by now, with what it had before.
+    Progress {
+        bytes: u64,
+    },
     /// The sender is alive, and has nothing to say yet.
     Alive,
     /// The sender gives up.
@@ -70,6 +74,7 @@ mod kind {
     pub(super) const ACCEPT: u8 = 0x12;
     pub(super) const DECLINE: u8 = 0x13;
     pub(super) const RECEIPT: u8 = 0x14;
+    pub(super) const PROGRESS: u8 = 0x15;
     pub(super) const ALIVE: u8 = 0x21;
     pub(super) const ERROR: u8 = 0x22;
 
@@ -115,6 +120,7 @@ impl<'a> Message<'a> {
             Self::Accept => kind::ACCEPT,
             Self::Decline(_) => kind::DECLINE,
             Self::Receipt { .. } => kind::RECEIPT,
+            Self::Progress { .. } => kind::PROGRESS,
             Self::Alive => kind::ALIVE,
             Self::Error { .. } => kind::ERROR,
         }
@@ -132,6 +138,7 @@ impl<'a> Message<'a> {
                 out.extend_from_slice(&number.to_be_bytes());
                 out.extend_from_slice(&bytes.to_be_bytes());
             }
+            Self::Progress { bytes } => out.extend_from_slice(&bytes.to_be_bytes()),
             Self::Entries(bytes) | Self::Data(bytes) | Self::Resume(bytes) => {
                 out.extend_from_slice(bytes);
             }
@@ -161,6 +168,7 @@ impl<'a> Message<'a> {
             kind::ACCEPT => Self::Accept,
             kind::DECLINE => Self::Decline(body.text()?),
             kind::RECEIPT => Self::Receipt { entries: body.u32()?, bytes: body.u64()? },
+            kind::PROGRESS => Self::Progress { bytes: body.u64()? },
             kind::ALIVE => Self::Alive,
             kind::ERROR => Self::Error {
                 cancelled: match body.u8()? {
@@ -344,7 +352,7 @@ mod tests {
 
         #[test]
         fn bodies_of_any_bytes_are_decoded_or_refused(
-            kind in prop_oneof![1_u8..6, 0x11_u8..0x15, 0x21_u8..0x23],
+            kind in prop_oneof![1_u8..6, 0x11_u8..0x16, 0x21_u8..0x23],
             body in proptest::collection::vec(any::<u8>(), 0..64),
         ) {
             let bytes = [&header(kind, body.len())[..], &body].concat();

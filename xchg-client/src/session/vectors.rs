@@ -131,6 +131,7 @@ fn messages() {
         ("Accept", Message::Accept),
         ("Decline", Message::Decline("no, thanks")),
         ("Receipt", Message::Receipt { entries: 2, bytes: 5 }),
+        ("Progress", Message::Progress { bytes: 1_000_000 }),
         ("Alive", Message::Alive),
         ("Error", Message::Error { cancelled: true, text: "cancelled" }),
     ];

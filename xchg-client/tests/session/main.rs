@@ -5,6 +5,7 @@
 mod cuts;
 mod disk;
 mod failures;
+mod observers;
 mod resume;
 mod support;
 mod transfers;

@@ -68,7 +68,7 @@ fn download_from(
     let cancel = Cancel::new().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            link::run(upload, &cancel, |link| {
+            link::run(upload, &mut (), &cancel, |link| {
                 script(link)?;
                 link.flush()?;
                 while link.next()?.is_some() {}
@@ -305,7 +305,7 @@ fn upload_to(script: &Script) -> Error {
     let cancel = Cancel::new().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            link::run(download, &cancel, |link| {
+            link::run(download, &mut (), &cancel, |link| {
                 assert!(matches!(link.next()?, Some(Message::Offer { .. })));
                 assert!(matches!(link.next()?, Some(Message::Entries(_))));
                 script(link)?;

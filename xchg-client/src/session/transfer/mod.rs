@@ -52,6 +52,13 @@ pub trait Observer {
         let _ = bytes;
     }
 
+    /// Uploader only: the downloader has so many `bytes` of all content by now, with those that it had before. Comes
+    /// about four times a second while content moves, from downloaders that tell. Never more than they were offered is
+    /// promised: the number is the other peer's word.
+    fn confirmed(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
+
     /// All content of entry `index` was sent; or arrived, and is what was sent. It may not be on the disk
     /// yet.
     fn entry_done(&mut self, index: usize, entry: &Entry) {

@@ -1,6 +1,7 @@
 //! The downloader's part of a transfer.
 
 use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 use blake3::Hasher;
 
@@ -17,6 +18,9 @@ use crate::{Cancel, Side};
 
 /// Resume points that one message holds at most.
 const POINTS_PER_MESSAGE: usize = 32 * 1024 / POINT_BYTES;
+
+/// The least time between two words about how much is here: often enough for a person to watch it.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Receives what the uploader offers, if [`Observer::decide`] accepts it, and places it at `destination`.
 ///
@@ -42,7 +46,7 @@ where
     W: Write + Send,
 {
     assert_eq!(session.side(), Side::Download, "the downloader receives");
-    link::run(session, cancel, |link| {
+    link::run(session, &mut (), cancel, |link| {
         let stop = || cancel.is_cancelled();
         let answer = consider(link, destination, options, observer, &stop);
         let (sink, points) = match answer {
@@ -51,7 +55,8 @@ where
         };
         accept(link, &points)?;
         observer.accepted(points.iter().map(|point| point.offset).sum());
-        let mut download = Download { link, sink, observer, bytes: 0, moved: 0 };
+        let told = Instant::now();
+        let mut download = Download { link, sink, observer, bytes: 0, moved: 0, told };
         download.receive_contents(&points)?;
         download.finish()
     })
@@ -143,6 +148,8 @@ struct Download<'a, 'link, 'sink> {
     observer: &'a mut dyn Observer,
     bytes: u64,
     moved: u64,
+    /// When the uploader was last told how much is here.
+    told: Instant,
 }
 
 impl Download<'_, '_, '_> {
@@ -200,6 +207,7 @@ impl Download<'_, '_, '_> {
                     self.sink.write(index, bytes)?;
                     self.moved += moved;
                     self.observer.moved(moved);
+                    self.tell_progress(count)?;
                 }
                 Some(Message::End { size, hash }) => {
                     if size != count || offered.is_some_and(|size| count < size) {
@@ -215,6 +223,15 @@ impl Download<'_, '_, '_> {
                 _ => return Err(Error::Protocol("a file without an end")),
             }
         }
+    }
+
+    /// Tells the uploader now and then how much is here, `count` bytes of the current content among it.
+    fn tell_progress(&mut self, count: u64) -> Result<(), Error> {
+        if self.told.elapsed() < PROGRESS_INTERVAL {
+            return Ok(());
+        }
+        self.told = Instant::now();
+        self.link.tell_progress(self.bytes + count)
     }
 
     /// Sends the receipt when everything is where it shall be.

@@ -51,21 +51,16 @@ where
     W: Write + Send,
 {
     assert_eq!(session.side(), Side::Upload, "the uploader sends");
-    link::run(session, cancel, |link| {
-        observer.manifest(outgoing.manifest());
+    link::run(session, observer, cancel, |link| {
+        link.observer().manifest(outgoing.manifest());
         offer(link, outgoing.manifest())?;
         let points = await_accept(link, outgoing.manifest())?;
-        observer.accepted(points.iter().map(|point| point.offset).sum());
-        let mut upload = Upload {
-            link,
-            outgoing,
-            observer,
-            cancel,
-            sent: Sent { entries: 0, bytes: 0, moved: 0 },
-        };
+        link.observer().accepted(points.iter().map(|point| point.offset).sum());
+        let sent = Sent { entries: 0, bytes: 0, moved: 0 };
+        let mut upload = Upload { link, outgoing, cancel, sent };
         upload.send_contents(&points)?;
         upload.link.finish()?;
-        upload.observer.finishing();
+        upload.link.observer().finishing();
         upload.await_receipt()
     })
 }
@@ -124,7 +119,6 @@ fn await_accept(link: &mut Link<'_>, manifest: &Manifest) -> Result<Vec<Point>, 
 struct Upload<'a, 'link> {
     link: &'a mut Link<'link>,
     outgoing: Outgoing,
-    observer: &'a mut dyn Observer,
     cancel: &'a Cancel,
     sent: Sent,
 }
@@ -137,7 +131,7 @@ impl Upload<'_, '_> {
             if self.outgoing.manifest().entries()[index].kind.has_content() {
                 self.send_entry(index, point)?;
                 let entry = &self.outgoing.manifest().entries()[index];
-                self.observer.entry_done(index, entry);
+                self.link.observer().entry_done(index, entry);
             }
             self.sent.entries += 1;
         }
@@ -188,7 +182,7 @@ impl Upload<'_, '_> {
 
     fn begin(&mut self, index: usize, offset: u64) -> Result<(), Error> {
         let entry = &self.outgoing.manifest().entries()[index];
-        self.observer.begin(index, entry, offset);
+        self.link.observer().begin(index, entry, offset);
         self.link.put(&Message::Begin { entry: wire_index(index), offset })
     }
 
@@ -239,7 +233,7 @@ impl Upload<'_, '_> {
 
     fn moved(&mut self, bytes: u64) -> Result<(), Error> {
         self.sent.moved += bytes;
-        self.observer.moved(bytes);
+        self.link.observer().moved(bytes);
         self.link.check()
     }
 
