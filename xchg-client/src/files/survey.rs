@@ -17,6 +17,9 @@ pub struct Survey {
     pub merged: Vec<usize>,
     /// New entries of [`merged`](Self::merged) directories.
     pub added: Vec<usize>,
+    /// Directories that an earlier run of this transfer, or of another one to the same place, made and did not finish. They are not
+    /// in [`merged`](Self::merged), nor are those in them.
+    pub unfinished: Vec<usize>,
     /// A file or link has their name, which may be overwritten, refused, or make them take another name:
     /// [`Existing`](super::Existing) says which.
     pub taken: Vec<usize>,

@@ -3,11 +3,12 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::tempdir;
 
-use crate::support::names;
+use crate::support::{Client, names};
 use crate::{Rendezvous, event, events, exchange, folder_with, noise, waiting};
 
 #[test]
@@ -57,6 +58,64 @@ fn a_folder_keeps_modes_times_links_and_what_is_empty() {
         assert_eq!((there.0, there.2, there.3), (here.0, here.2, here.3), "{name}");
     }
     assert_eq!(names(&other), ["days", "empty", "nothing"]);
+}
+
+/// The program in `folder`, with this umask.
+fn with_umask(umask: &str, folder: &Path, args: &[&str]) -> Client {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"umask "$0" && exec "$@""#, umask, env!("CARGO_BIN_EXE_xchg-client")]);
+    command.args(args).current_dir(folder);
+    Client::spawn(command)
+}
+
+#[test]
+fn modes_obey_the_umask() {
+    let server = Rendezvous::start();
+    let here = tempdir().unwrap();
+    let modes = [0o777, 0o666, 0o640, 0o600, 0o444];
+    fs::create_dir(here.path().join("top")).unwrap();
+    for mode in modes {
+        for (name, is_folder) in [(format!("{mode:o}.d"), true), (format!("{mode:o}"), false)] {
+            let path = here.path().join("top").join(name);
+            if is_folder { fs::create_dir(&path) } else { fs::write(&path, "x") }.unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    for (umask, allowed) in [("077", 0o700), ("027", 0o750), ("022", 0o755), ("000", 0o775)] {
+        let there = tempdir().unwrap();
+        // A folder whose group is handed down.
+        fs::set_permissions(there.path(), Permissions::from_mode(0o2755)).unwrap();
+        let upload = server.run(here.path(), &["upload", "top"]);
+        let args = ["download", "top", "--server", &server.address];
+        with_umask(umask, there.path(), &args).finish().expect(0, "it is in top");
+        upload.finish().expect(0, "");
+        let arrived =
+            |name: &str| fs::metadata(there.path().join("top").join(name)).unwrap().mode();
+        for mode in modes {
+            let file = arrived(&format!("{mode:o}")) & 0o7777;
+            assert_eq!(file, mode & allowed, "{mode:o} under {umask}");
+            let folder = arrived(&format!("{mode:o}.d")) & 0o7777;
+            assert_eq!(folder, 0o2100 | mode & allowed, "{mode:o}.d under {umask}");
+        }
+        assert_eq!(names(&there.path().join("top")), names(&here.path().join("top")));
+    }
+}
+
+#[test]
+fn a_private_folder_that_is_there_stays_private() {
+    let server = Rendezvous::start();
+    let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
+    for top in [here.path(), there.path()].map(|folder| folder.join("top")) {
+        fs::create_dir(top).unwrap();
+    }
+    fs::write(here.path().join("top/new"), "new").unwrap();
+    fs::set_permissions(here.path().join("top"), Permissions::from_mode(0o775)).unwrap();
+    fs::set_permissions(there.path().join("top"), Permissions::from_mode(0o700)).unwrap();
+    let (sent, received) = exchange(&server, here.path(), &["top"], there.path(), &["top"]);
+    sent.expect(0, "");
+    received.expect(0, "");
+    assert_eq!(fs::metadata(there.path().join("top")).unwrap().mode() & 0o7777, 0o700);
+    assert_eq!(names(&there.path().join("top")), ["new"]);
 }
 
 #[test]

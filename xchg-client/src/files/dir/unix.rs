@@ -37,6 +37,15 @@ impl Dir {
         Ok(rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?)
     }
 
+    /// The permission bits that what is made here may have: those that the process's umask leaves, or the directory's own rules. Found out
+    /// by making a directory `trial`, for the umask cannot be read without setting it for all threads.
+    pub(crate) fn allowed_mode(&self, trial: &str) -> io::Result<u16> {
+        rustix::fs::mkdirat(&self.0, trial, Mode::RWXU | Mode::RWXG | Mode::RWXO)?;
+        let stat = rustix::fs::statat(&self.0, trial, AtFlags::SYMLINK_NOFOLLOW);
+        self.remove_child(trial)?;
+        Ok(u16::try_from(stat?.st_mode & 0o777).unwrap_or(0))
+    }
+
     /// Removes an empty directory.
     pub(crate) fn remove_child(&self, name: &str) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
@@ -145,8 +154,11 @@ impl Dir {
 
     /// Sets the directory's [permissions](restored) and time.
     pub(crate) fn set_metadata(&self, mode: u16, modified: Modified) -> io::Result<()> {
-        // Entering takes the right to execute.
-        set_metadata(&self.0, mode | 0o100, modified)
+        // Entering takes the right to execute. A group that is handed down to what is made here stays so.
+        let handed_down = self.0.metadata()?.permissions().mode() & 0o2000;
+        self.0.set_times(FileTimes::new().set_modified(modified.to_system()))?;
+        let mode = u32::from(restored(mode | 0o100));
+        self.0.set_permissions(Permissions::from_mode(mode | handed_down))
     }
 
     /// Bytes that this user may still write to the directory's file system, if it can tell.

@@ -3,11 +3,11 @@
 use std::io::{self, ErrorKind};
 use std::mem;
 
-use super::{Existing, Placement};
+use super::{Existing, MARKER, Placement};
 use crate::files::Error;
 use crate::files::dir::Dir;
 use crate::files::finish::{Note, place_named};
-use crate::files::manifest::{Entry, Kind};
+use crate::files::manifest::Kind;
 use crate::files::partial::partial_name;
 
 impl Placement {
@@ -35,7 +35,6 @@ impl Placement {
         let dir = self.around(index)?;
         let name = self.entry(index).name.to_string();
         if dir.read_link(&name).is_ok_and(|old| old == target) {
-            self.set_link_time(index, &dir, &name);
             return Ok(());
         }
         let made = match self.options.existing {
@@ -65,11 +64,17 @@ impl Placement {
             .tree
             .directory(&self.manifest, index)
             .map_err(|source| self.failed("opening", index, source))?;
-        let Entry { mode, modified, .. } = *self.entry(index);
-        let ours = self.made.contains(&index);
-        let may = ours || self.options.resume || self.options.existing == Existing::Overwrite;
-        if may && let Err(source) = dir.set_metadata(mode, modified) {
-            self.notes.push(Note::Metadata { path: self.tree.path(&self.manifest, index), source });
+        if self.ours.contains(&index) {
+            let mode = self.mode(index, &dir)?;
+            if self.marked.remove(&index) {
+                dir.remove_file(MARKER)
+                    .map_err(|source| self.failed("finishing", index, source))?;
+            }
+            let modified = self.entry(index).modified;
+            if let Err(source) = dir.set_metadata(mode, modified) {
+                let path = self.tree.path(&self.manifest, index);
+                self.notes.push(Note::Metadata { path, source });
+            }
         }
         dir.sync().map_err(|source| self.failed("syncing", index, source))
     }

@@ -10,6 +10,7 @@ mod complete;
 mod survey;
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +19,13 @@ use super::Error;
 use super::dir::Dir;
 use super::finish::{Finisher, Job, Note};
 use super::manifest::{Entry, Kind, Manifest};
-use super::names::NamePolicy;
+use super::names::{NamePolicy, PARTIAL_SUFFIX};
 use super::partial::{OpenError, Partial};
 use super::survey::Survey;
 use super::tree::Tree;
+
+/// A file with this name is in the outermost directories that a transfer has made and not finished. No offer has the name.
+const MARKER: &str = PARTIAL_SUFFIX;
 
 /// What to do if a name at the destination is taken. A directory is never replaced by what is not one, nor
 /// the reverse.
@@ -74,8 +78,13 @@ pub(crate) struct Placement {
     survey: Survey,
     /// What is there of an entry from an earlier run.
     earlier: HashMap<usize, Earlier>,
-    /// The directories that this run made.
-    made: HashSet<usize>,
+    /// The directories that this transfer made, in this run or in an earlier one that was interrupted. Only these get modes and
+    /// times.
+    ours: HashSet<usize>,
+    /// Those of them that hold a [`MARKER`]: the outermost.
+    marked: HashSet<usize>,
+    /// The permission bits that what is made may have, once they are known.
+    allowed: Option<u16>,
     current: Option<Current>,
     finisher: Finisher,
     notes: Vec<Note>,
@@ -96,10 +105,11 @@ struct Current {
     index: usize,
     dir: Arc<Dir>,
     partial: Partial,
+    mode: u16,
 }
 
 impl Placement {
-    /// Makes the directories that are not there yet.
+    /// Makes the directories that are not there yet. The outermost of them are marked until everything is in place.
     pub(crate) fn make_directories(&mut self) -> Result<(), Error> {
         for index in 0..self.manifest.entries().len() {
             if self.entry(index).kind != Kind::Directory {
@@ -107,14 +117,25 @@ impl Placement {
             }
             let dir = self.around(index)?;
             match dir.make_child(self.tree.name(&self.manifest, index)) {
-                Ok(()) => {
-                    self.made.insert(index);
-                }
+                Ok(()) => self.made(index)?,
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(self.failed("making the directory", index, source)),
             }
         }
         Ok(())
+    }
+
+    fn made(&mut self, index: usize) -> Result<(), Error> {
+        self.ours.insert(index);
+        if self.manifest.parent(index).is_some_and(|around| self.ours.contains(&around)) {
+            return Ok(());
+        }
+        self.marked.insert(index);
+        let marked = self.tree.directory(&self.manifest, index).and_then(|dir| {
+            drop(dir.read_write(MARKER)?);
+            Ok(())
+        });
+        marked.map_err(|source| self.failed("marking the directory", index, source))
     }
 
     /// Begins with the content of entry `index`: from its resume point if `resume`, else from nothing.
@@ -131,7 +152,9 @@ impl Placement {
             _ => (self.open_partial(index)?, Box::default()),
         };
         partial.start_at(hasher.count()).map_err(|source| self.failed("opening", index, source))?;
-        self.current = Some(Current { index, dir: self.around(index)?, partial });
+        let dir = self.around(index)?;
+        let mode = self.mode(index, &dir)?;
+        self.current = Some(Current { index, dir, partial, mode });
         Ok(Start::At(hasher))
     }
 
@@ -146,7 +169,7 @@ impl Placement {
 
     /// The current entry's content is all there and right.
     pub(crate) fn end(&mut self) {
-        let Some(Current { index, dir, partial }) = self.current.take() else {
+        let Some(Current { index, dir, partial, mode }) = self.current.take() else {
             return;
         };
         let entry = self.entry(index);
@@ -156,7 +179,7 @@ impl Placement {
             name: entry.name.to_string(),
             path: self.tree.path(&self.manifest, index),
             existing: self.options.existing,
-            mode: entry.mode,
+            mode,
             modified: entry.modified,
         });
     }
@@ -167,6 +190,18 @@ impl Placement {
             OpenError::Busy => Error::Busy { path: self.tree.path(&self.manifest, index) },
             OpenError::Io(source) => self.failed("opening the partial file of", index, source),
         })
+    }
+
+    /// The mode that entry `index` gets: the offered one, as far as what is made in `dir` may have it.
+    fn mode(&mut self, index: usize, dir: &Dir) -> Result<u16, Error> {
+        let allowed = match self.allowed {
+            Some(allowed) => allowed,
+            None => dir
+                .allowed_mode(&trial_name())
+                .map_err(|source| self.failed("trying the mode of", index, source))?,
+        };
+        self.allowed = Some(allowed);
+        Ok(self.entry(index).mode & allowed)
     }
 
     fn entry(&self, index: usize) -> &Entry {
@@ -201,6 +236,12 @@ impl Drop for Placement {
             drop(partial.remove_if_empty(&dir));
         }
     }
+}
+
+/// A name that nobody has, for what is made to see what comes of it, and removed at once.
+fn trial_name() -> String {
+    let nonce = RandomState::new().hash_one(());
+    format!(".xchg-trial-{nonce:016x}")
 }
 
 /// The directory and the manifest for a destination that is one exact file: the only entry gets the file's

@@ -1,12 +1,11 @@
 //! Before anything is written: what is at the destination already, and what of it is of use.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Earlier, Existing, PlaceOptions, Placement, ResumePoint};
+use super::{Earlier, Existing, MARKER, PlaceOptions, Placement, ResumePoint, trial_name};
 use crate::files::Error;
 use crate::files::dir::{Dir, Found};
 use crate::files::finish::{Finisher, Note, place_named};
@@ -37,7 +36,9 @@ impl Placement {
             manifest,
             options,
             earlier: HashMap::new(),
-            made: HashSet::new(),
+            ours: HashSet::new(),
+            marked: HashSet::new(),
+            allowed: None,
             current: None,
             finisher: Finisher::start(),
             notes: Vec::new(),
@@ -72,6 +73,8 @@ impl Placement {
     fn look_around(&mut self) -> Result<(), Error> {
         self.survey = Survey::of(&self.manifest);
         self.earlier.clear();
+        self.ours.clear();
+        self.marked.clear();
         let mut needed = self.manifest.bytes();
         for index in 0..self.manifest.entries().len() {
             needed = needed.saturating_sub(self.survey_entry(index)?);
@@ -172,10 +175,32 @@ impl Placement {
                 });
                 self.tree.rename(index, name);
             }
-            Some(Found::Directory) => self.survey.merged.push(index),
+            Some(Found::Directory) => self.survey_entered(index)?,
             Some(_) => return Err(self.in_the_way(index, "directory")),
         }
         Ok(0)
+    }
+
+    /// Tells a directory that an earlier run made and did not finish from one that was there before.
+    fn survey_entered(&mut self, index: usize) -> Result<(), Error> {
+        let around = self.manifest.parent(index);
+        let within_ours = around.is_some_and(|around| self.ours.contains(&around));
+        let is_marked = self.options.resume && !within_ours && {
+            let marker =
+                self.tree.directory(&self.manifest, index).and_then(|dir| dir.look(MARKER));
+            let marker = marker.map_err(|source| self.failed("looking into", index, source))?;
+            matches!(marker, Some(Found::File(_)))
+        };
+        if is_marked {
+            self.marked.insert(index);
+            self.survey.unfinished.push(index);
+        }
+        if is_marked || within_ours {
+            self.ours.insert(index);
+        } else {
+            self.survey.merged.push(index);
+        }
+        Ok(())
     }
 
     fn survey_resumable(
@@ -292,8 +317,7 @@ impl Placement {
 
 /// Two of `names`, by their places in it, that are one file in `dir`, if any are: found out by trying, in a directory of their own.
 fn first_pair(dir: &Dir, names: &[&str]) -> io::Result<Option<(usize, usize)>> {
-    let nonce = RandomState::new().hash_one(names);
-    let trial = format!(".xchg-trial-{nonce:016x}");
+    let trial = trial_name();
     dir.make_child(&trial)?;
     let tried = dir.child(&trial).and_then(|trial| try_names(&trial, names));
     let removed = dir.remove_child(&trial);
