@@ -111,6 +111,33 @@ fn the_pages_are_served_with_their_policy() {
 }
 
 #[test]
+fn what_is_not_for_a_person_to_have_whole_takes_nothing() {
+    let server = InProcess::default();
+    let mut upload = Client::waiting(server.address(), &put("key", b"for a person"));
+    for (field, status) in [
+        ("Range: bytes=4-\r\n", 400),
+        ("Range: bytes=0-3\r\n", 400),
+        ("Range: bytes=-4\r\n", 400),
+        ("Range: bytes=0-,4-\r\n", 400),
+        ("Range: chapters=2\r\n", 400),
+        ("User-Agent: Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)\r\n", 403),
+        ("User-Agent: WhatsApp/2.23.20.0 A\r\n", 403),
+        ("Sec-Purpose: prefetch;prerender\r\n", 403),
+        ("X-Moz: prefetch\r\n", 403),
+    ] {
+        let mut client = Client::saying(server.address(), head("GET /key", field).as_bytes());
+        let (head, text) = client.text();
+        assert_eq!(head.status, status, "{field}");
+        assert!(text.starts_with("[ERROR] ") && head.field("retry-after").is_none(), "{text}");
+        server.await_waiting(1);
+    }
+    let whole = head("GET /key", "Range: bytes=0-\r\nIf-Range: \"x\"\r\n");
+    let download = Client::saying(server.address(), whole.as_bytes()).download();
+    assert_eq!(download, b"for a person");
+    upload.is_received();
+}
+
+#[test]
 fn head_and_options_are_answered_without_a_body() {
     let server = InProcess::default();
     let mut client = Client::connect(server.address());

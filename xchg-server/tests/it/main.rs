@@ -25,6 +25,7 @@ mod native;
 mod outside_browser;
 mod outside_http;
 mod outside_proxies;
+mod outside_resume;
 mod outside_transit;
 mod readme;
 mod transit;

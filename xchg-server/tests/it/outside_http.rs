@@ -39,7 +39,7 @@ with requests.get(url, stream=True, timeout=60) as answer, open(path, 'wb') as f
 ";
 
 /// A client that does not outlive the test.
-struct Running(Option<Child>);
+pub(crate) struct Running(Option<Child>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -54,7 +54,7 @@ impl Running {
         Running(Some(command.spawn().unwrap_or_else(|error| panic!("{name:?}: {error}"))))
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.0.take() {
             // It may have ended by itself.
             child.kill().ok();
@@ -67,14 +67,14 @@ impl Running {
     }
 
     /// What it said, if it is content.
-    fn succeed(self, who: &str) -> String {
+    pub(crate) fn succeed(self, who: &str) -> String {
         let Output { status, stdout, stderr } = self.output();
         assert!(status.success(), "{who}: {status}, {}", String::from_utf8_lossy(&stderr));
         String::from_utf8(stdout).unwrap()
     }
 
     /// Its exit code, which must tell a failure.
-    fn fail(self, who: &str) -> i32 {
+    pub(crate) fn fail(self, who: &str) -> i32 {
         let output = self.output();
         let code = output.status.code().expect("it exits by itself");
         assert_ne!(code, 0, "{who} takes a failure for a success: {output:?}");
@@ -83,14 +83,14 @@ impl Running {
 }
 
 /// A server, a file to send, and a place for what arrives.
-struct Setting {
-    server: InProcess,
+pub(crate) struct Setting {
+    pub(crate) server: InProcess,
     folder: TempDir,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Setting {
-    fn new(len: usize) -> Setting {
+    pub(crate) fn new(len: usize) -> Setting {
         let setting = Setting {
             server: InProcess::default(),
             folder: tempfile::tempdir().unwrap(),
@@ -100,11 +100,17 @@ impl Setting {
         setting
     }
 
+    /// Has the file hold other bytes, as many.
+    pub(crate) fn change_file(&mut self, seed: u64) {
+        self.bytes = payload(seed, self.bytes.len());
+        std::fs::write(self.file(), &self.bytes).unwrap();
+    }
+
     fn file(&self) -> PathBuf {
         self.folder.path().join("file")
     }
 
-    fn arrived(&self) -> PathBuf {
+    pub(crate) fn arrived(&self) -> PathBuf {
         self.folder.path().join("arrived")
     }
 
@@ -134,6 +140,12 @@ impl Setting {
                 command.args(["--quiet", "--tries=1", "--timeout=60"]);
                 command
             }
+            "aria2c" => {
+                let mut command = Command::new("aria2c");
+                command.args(["--quiet", "--no-conf", "--max-tries=1", "--file-allocation=none"]);
+                command.arg(format!("--dir={}", self.folder.path().display()));
+                command
+            }
             python => {
                 let script =
                     if python == "python-upload" { PYTHON_UPLOAD } else { PYTHON_DOWNLOAD };
@@ -147,7 +159,7 @@ impl Setting {
         command
     }
 
-    fn start(&self, line: &str) -> Running {
+    pub(crate) fn start(&self, line: &str) -> Running {
         Running::start(self.command(line))
     }
 

@@ -11,7 +11,7 @@ use super::body::MAX_LENGTH;
 use super::fields::{self, FieldValue};
 use super::media::Description;
 use super::respond::{Refused, ReplyTo, Status, Version};
-use super::target;
+use super::{target, unasked};
 
 /// The longest request head in bytes, from the method to the empty line. What the common servers
 /// allow lies between 8 and 16 KiB.
@@ -54,7 +54,11 @@ pub(crate) struct Request {
     pub(super) is_forwarded_https: bool,
     pub(super) is_service_worker: bool,
     /// A browser fetches ahead of its user, who might never come.
-    pub(super) is_prefetch: bool,
+    pub(super) is_ahead: bool,
+    /// A program fetches that fetches every link it sees.
+    pub(super) is_by_a_robot: bool,
+    /// Only a part of what is downloaded is asked for.
+    pub(super) asks_for_part: bool,
     pub(super) asks_private_network: bool,
     /// What the client names this one request by, however often it sends it (draft-ietf-httpapi-idempotency-key-header).
     pub(super) idempotency_key: Option<Box<[u8]>>,
@@ -193,10 +197,9 @@ fn read(
         has_content_range: fields::all(headers, "content-range").next().is_some(),
         is_forwarded_https: fields::lists(headers, "x-forwarded-proto", "https"),
         is_service_worker: fields::lists(headers, "service-worker", "script"),
-        is_prefetch: ["sec-purpose", "purpose"]
-            .into_iter()
-            .flat_map(|name| fields::all(headers, name))
-            .any(|value| value.starts_with(b"prefetch")),
+        is_ahead: unasked::is_ahead(headers),
+        is_by_a_robot: unasked::is_by_a_robot(headers),
+        asks_for_part: fields::all(headers, "range").any(|range| !is_whole(range)),
         asks_private_network: fields::lists(
             headers,
             "access-control-request-private-network",
@@ -278,6 +281,18 @@ fn content_length(value: &[u8]) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     let length = is_number.then(|| digits.parse().ok())??;
     (length <= MAX_LENGTH).then_some(length)
+}
+
+/// Whether the value of `Range` (RFC 9110 section 14.2) asks for all that there is, from the first byte to the last.
+///
+/// A server may ignore a range that it does not understand, and send the whole. But a client that goes on with a file where a
+/// cut left it can then make one file out of two, so here whatever is not certainly the whole is taken for a part.
+fn is_whole(range: &[u8]) -> bool {
+    let Some((unit, range)) = range.split_at_checked(b"bytes=".len()) else { return false };
+    let Some(first) = range.strip_suffix(b"-") else { return false };
+    unit.eq_ignore_ascii_case(b"bytes=")
+        && !first.is_empty()
+        && first.iter().all(|&digit| digit == b'0')
 }
 
 /// RFC 9112 section 3.2: exactly one Host in HTTP/1.1, at most one in HTTP/1.0; the authority in

@@ -35,6 +35,7 @@ mod respond;
 mod target;
 #[cfg(test)]
 mod tests;
+mod unasked;
 
 pub(crate) use body::{BodyDecoder, BodyError, Step};
 pub(crate) use encode::ChunkedEncoder;
@@ -186,8 +187,23 @@ impl Request {
         if self.is_service_worker {
             return bad("Service Worker registration is rejected.");
         }
-        if self.is_prefetch {
-            return bad("Fetching ahead is rejected: it would take the file away from a person.");
+        // Nothing that is taken for an answer in place of the file, or worth another try.
+        if self.is_ahead {
+            return Err(Refused::new(
+                Status::Forbidden,
+                "Fetching ahead is rejected: it would take the file away from a person.",
+            ));
+        }
+        if self.is_by_a_robot {
+            return Err(Refused::new(
+                Status::Forbidden,
+                "Link previews and robots are rejected: they would take the file away from a person. \
+                 If you are one, open the link in a browser, or send another User-Agent.",
+            ));
+        }
+        // Not 416, which curl and wget take for the end of a download that is whole.
+        if self.asks_for_part {
+            return bad("Downloads cannot be resumed here: ask for the whole, without Range.");
         }
         let receivers = target::receivers(&self.query, "Invalid query parameter \"n\"")?;
         Ok(Action::Download(Download { key: key(&self.key)?, reply_to: self.reply_to, receivers }))

@@ -71,6 +71,7 @@ pub(crate) enum Status {
     Conflict,
     LengthRequired,
     UriTooLong,
+    Forbidden,
     ExpectationFailed,
     TooManyRequests,
     HeadTooLarge,
@@ -92,6 +93,7 @@ impl Status {
             Self::Conflict => "409 Conflict",
             Self::LengthRequired => "411 Length Required",
             Self::UriTooLong => "414 URI Too Long",
+            Self::Forbidden => "403 Forbidden",
             Self::ExpectationFailed => "417 Expectation Failed",
             Self::TooManyRequests => "429 Too Many Requests",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
@@ -267,6 +269,8 @@ pub(crate) fn download_head(
         .field("X-Content-Type-Options", "nosniff")
         .field("Content-Security-Policy", media::POLICY)
         .field("Cache-Control", "no-store")
+        // What is sent is kept nowhere: a client that goes on where a cut left it finds nothing.
+        .field("Accept-Ranges", "none")
         .field("Connection", "close");
     (head.end(), framing)
 }

@@ -21,12 +21,6 @@ fn what_piping_server_refuses_is_refused_in_its_words() {
             "Content-Range is not supported for now in PUT",
         ),
         ("GET /k", "Service-Worker: script\r\n", "400", "Service Worker registration is rejected."),
-        (
-            "GET /k",
-            "Sec-Purpose: prefetch;prerender\r\n",
-            "400",
-            "Fetching ahead is rejected: it would take the file away from a person.",
-        ),
         ("GET /k?n=0", "", "400", "n should > 0, but n = 0."),
         ("POST /k?n=-2", "", "400", "n should > 0, but n = -2."),
         ("GET /k?n=x", "", "400", "Invalid query parameter \"n\""),
@@ -57,6 +51,101 @@ fn a_head_request_is_answered_without_a_body() {
         let head = reply(&format!("HEAD {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
         assert!(head.ends_with("\r\n\r\n"), "{head}");
         assert!(!head.contains("Content-Length: 0\r\n"), "{head}");
+/// The status of the answer to a GET with the field, or 200 if it is taken.
+fn status_of_get(field: &str) -> u16 {
+    match action(&format!("GET /k HTTP/1.1\r\nHost: h\r\n{field}\r\n")) {
+        Action::Download(_) => 200,
+        Action::Reply { bytes, keep_alive } => {
+            let (status, fields, body) = taken_apart(&bytes);
+            assert!(body.starts_with(b"[ERROR] ") && keep_alive, "{field}");
+            assert!(
+                fields.contains(&("cache-control".to_owned(), b"no-store".to_vec())),
+                "{field}"
+            );
+            status
+        }
+        other => panic!("{field} gives {other:?}"),
+    }
+}
+
+#[test]
+fn what_no_person_asks_for_is_not_taken() {
+    for (field, status) in [
+        ("Sec-Purpose: prefetch\r\n", 403),
+        ("Sec-Purpose: prefetch;prerender\r\n", 403),
+        ("Sec-Purpose: prefetch;anonymous-client-ip\r\n", 403),
+        ("sec-purpose: a, Prefetch ; b\r\n", 403),
+        ("Purpose: prefetch\r\n", 403),
+        ("Purpose: preview\r\n", 403),
+        ("X-Purpose: preview\r\n", 403),
+        ("X-Purpose: prefetch\r\n", 403),
+        ("X-Moz: prefetch\r\n", 403),
+        ("Sec-Purpose: navigate\r\nX-Moz: prefetch\r\n", 403),
+        ("User-Agent: WhatsApp/2.23.20.0 A\r\n", 403),
+        ("User-Agent: curl/8\r\nUser-Agent: Slackbot 1.0\r\n", 403),
+        ("Sec-Purpose: navigate\r\n", 200),
+        ("Purpose:\r\n", 200),
+        ("X-Purpose: prefetched-before\r\n", 200),
+        ("User-Agent: curl/8.5.0\r\n", 200),
+        ("Referer: http://facebookexternalhit/\r\n", 200),
+    ] {
+        assert_eq!(status_of_get(field), status, "{field}");
+    }
+    let robot = "User-Agent: Googlebot/2.1\r\nSec-Purpose: prefetch\r\n";
+    // What is nobody's is anybody's, and robots do not send.
+    assert!(
+        reply(&format!("GET /help HTTP/1.1\r\nHost: h\r\n{robot}\r\n")).contains(" 200 OK\r\n")
+    );
+    assert_eq!(upload(&format!("PUT /k HTTP/1.1\r\nHost: h\r\n{robot}\r\n")).length, Some(0));
+}
+
+#[test]
+fn a_part_is_not_served_as_the_whole() {
+    for (range, status) in [
+        ("bytes=0-", 200),
+        ("Bytes=0-", 200),
+        ("bytes=000-", 200),
+        ("bytes=1-", 400),
+        ("bytes=10-", 400),
+        ("bytes=4195328-", 400),
+        ("bytes=0-0", 400),
+        ("bytes=0-1", 400),
+        ("bytes=0-18446744073709551615", 400),
+        ("bytes=5-9", 400),
+        ("bytes=-5", 400),
+        ("bytes=-0", 400),
+        ("bytes=0-,5-", 400),
+        ("bytes=0-,0-", 400),
+        ("bytes=0-4,5-", 400),
+        ("bytes=-", 400),
+        ("bytes=", 400),
+        ("bytes", 400),
+        ("bytes=99999999999999999999-", 400),
+        ("bytes=0x0-", 400),
+        ("bytes= 0-", 400),
+        ("bytes=0 -", 400),
+        ("items=0-", 400),
+        ("items=5-9", 400),
+        ("\u{e4}\u{e4}\u{e4}bytes=0-", 400),
+        ("", 400),
+    ] {
+        for more in ["", "If-Range: \"tag\"\r\n"] {
+            assert_eq!(
+                status_of_get(&format!("Range: {range}\r\n{more}")),
+                status,
+                "{range} {more}"
+            );
+        }
+        assert_eq!(status_of_get(&format!("Range: bytes=0-\r\nRange: {range}\r\n")), status);
+    }
+    assert_eq!(status_of_get("If-Range: \"tag\"\r\n"), 200);
+    let part = reply("GET /k HTTP/1.0\r\nRange: bytes=7-\r\n\r\n");
+    let words = "[ERROR] Downloads cannot be resumed here: ask for the whole, without Range.\n";
+    assert!(part.starts_with("HTTP/1.0 400 ") && part.ends_with(words), "{part}");
+    let page = "GET /version HTTP/1.1\r\nHost: h\r\nRange: bytes=1-\r\n\r\n";
+    assert!(reply(page).starts_with("HTTP/1.1 200 "));
+}
+
     }
     let response = reply("HEAD /key HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(response.starts_with("HTTP/1.1 405 "), "{response}");
@@ -190,6 +279,7 @@ fn a_new_uploader_is_told_line_by_line() {
     let begin = text(&begin);
     assert!(begin.starts_with(
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+         Accept-Ranges: none\r\n\
     ));
     assert!(begin.ends_with("\r\nTransfer-Encoding: chunked\r\n\r\n"), "{begin}");
     for (notice, line) in [
@@ -319,6 +409,7 @@ proptest! {
             if method != "HEAD" && let Some((_, length)) = length {
                 prop_assert_eq!(body.len().to_string(), text(length));
             }
+            "accept-ranges",
         }
     }
 }
