@@ -1,7 +1,7 @@
 //! What the fuzz targets run, for any bytes; see `fuzz/`. The tests run the same over its seeds.
 
 use crate::dialect::http::{
-    Action, Body, BodyDecoder, Head, MAX_HEAD_BYTES, MultipartBody, Step, parse,
+    Action, Body, BodyDecoder, Head, MAX_HEAD_BYTES, MultipartBody, Step, health, parse,
 };
 use crate::dialect::{Detected, Dialect, Heard, MAX_GREETING_LEN, detect};
 
@@ -62,6 +62,13 @@ pub fn requests(mut data: &[u8]) {
             Action::Reply { bytes, keep_alive } => {
                 assert!(bytes.starts_with(b"HTTP/1."));
                 if !keep_alive {
+                    return;
+                }
+                data = rest;
+            }
+            Action::Health(to) => {
+                assert!(health(to, false).starts_with(b"HTTP/1."));
+                if !to.keep_alive {
                     return;
                 }
                 data = rest;

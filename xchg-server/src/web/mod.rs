@@ -11,7 +11,7 @@ const NOSCRIPT: &str = include_str!("noscript.html");
 
 /// What the page may do: run its own script, wear its own style, talk to this server.
 const INDEX_POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-gyrCJXkeC+aOn5gjMBcwGIAhYs4CJAk+1mhbVO1aydQ='; \
+    script-src 'sha256-RFLbVjLPGC+qOL3D71bvtk5mDZ6sezvikCrkhP4urRc='; \
     style-src 'sha256-73PQObGHa6XIaGNpt7bUEeF670dyJI8IwOrGaDzJ70M='; \
     connect-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; \
     frame-ancestors 'none'";
@@ -30,10 +30,12 @@ pub(crate) fn index(to: ReplyTo) -> Vec<u8> {
 pub(crate) fn noscript(to: ReplyTo, key: &[u8]) -> Vec<u8> {
     let (path, chosen) =
         if key.is_empty() { (String::new(), "disabled") } else { (encode_path(key), "") };
+    // Relative, so that it leads to this server also where a proxy puts it under a path of its own.
+    let path = path.trim_start_matches('/');
     // A path is letters, digits and `-._~/%`, nothing that HTML could act upon. The key itself
     // comes last, so that what looks like a placeholder in it stays as it is.
     let html = NOSCRIPT
-        .replace("{{path}}", &path)
+        .replace("{{path}}", path)
         .replace("{{disabled}}", chosen)
         .replace("{{key}}", &escape_html(&String::from_utf8_lossy(key)));
     page(to, NOSCRIPT_POLICY, &html)

@@ -32,23 +32,25 @@ impl Worker {
             let is_last = connection.is_surplus || connection.requests >= MAX_REQUESTS;
             let request = if is_last { request.last() } else { request };
             let rest = &bytes[len..];
-            match request.action() {
+            let (words, keep_alive) = match request.action() {
                 Action::Upload(upload) => return self.offer_http(slot, upload.into(), rest),
                 // Its response is the last on its connection, so that nothing behind the request counts.
                 Action::Download(download) => {
                     return self.offer_http(slot, Peer::Download(download), &[]);
                 }
-                Action::Reply { bytes: words, keep_alive: false } => {
-                    return self.leave(slot, words);
+                Action::Reply { bytes: words, keep_alive } => (words, keep_alive),
+                Action::Health(to) => {
+                    (http::health(to, self.shared.broker.counts().draining), to.keep_alive)
                 }
-                Action::Reply { bytes: words, keep_alive: true } => {
-                    let reply = Reply { words, sent: 0, rest: Vec::new() };
-                    if !self.reply(slot, reply, rest) {
-                        return;
-                    }
-                    bytes = rest;
-                }
+            };
+            if !keep_alive {
+                return self.leave(slot, words);
             }
+            let reply = Reply { words, sent: 0, rest: Vec::new() };
+            if !self.reply(slot, reply, rest) {
+                return;
+            }
+            bytes = rest;
         }
         self.connections[slot as usize].state = State::Greeting(bytes.to_vec());
     }

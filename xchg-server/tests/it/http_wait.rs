@@ -189,6 +189,8 @@ fn a_drain_tells_those_who_wait() {
     // An idle connection, for a request after the drain has begun.
     let mut late = Client::saying(server.address(), &head("GET /version", "").into_bytes());
     assert_eq!(late.text().0.status, 200);
+    late.send(&get("healthz"));
+    assert_eq!(late.text().1, "ok\n");
     server.await_waiting(3);
     // It runs on as long as an exchange does.
     let mut running = Peer::native(server.address(), Side::Download, "d").waits();
@@ -196,12 +198,15 @@ fn a_drain_tells_those_who_wait() {
     running.matched();
     server.drain();
     let (head, text) = download.text();
-    assert_eq!((head.status, head.field("retry-after")), (503, Some("30")), "{text}");
+    assert_eq!((head.status, head.field("retry-after")), (503, Some("1")), "{text}");
     assert!(old.cut_text(503).contains("[ERROR]"));
     upload.has_failed("shutting down");
+    late.send(&get("healthz"));
+    let (head, text) = late.text();
+    assert_eq!((head.status, head.field("retry-after"), &text[..]), (503, Some("1"), "draining\n"));
     late.send(&get("e"));
     let (head, text) = late.text();
-    assert_eq!((head.status, head.field("retry-after")), (503, Some("30")), "{text}");
+    assert_eq!((head.status, head.field("retry-after")), (503, Some("1")), "{text}");
     uploader.matched();
     drop((running, uploader));
     assert_eq!(server.join().cut, 0);

@@ -186,6 +186,10 @@ impl UploadAnswer {
             Form::Kept(mut text) => {
                 text.push('.');
                 let head = ResponseHead::text(Version::Http10, failure.status());
+                let head = match failure {
+                    Failure::Draining => head.retry_when_drained(),
+                    _ => head,
+                };
                 let mut bytes = head.body(OLD, text.as_bytes());
                 bytes.pop();
                 bytes

@@ -45,6 +45,7 @@ pub(crate) use head::{Head, Request, parse};
 pub(crate) use media::Description;
 pub(crate) use multipart::MultipartBody;
 pub(crate) use peer::{Farewell, Peer};
+pub(crate) use reserved::health;
 pub(crate) use respond::{Framing, Refusal, ReplyTo, Version, download_head};
 pub(crate) use target::encode_path;
 
@@ -71,6 +72,8 @@ pub(crate) enum Action {
         /// Whether the connection carries another request behind it.
         keep_alive: bool,
     },
+    /// Nothing is exchanged: say how the server is, by [`health`].
+    Health(ReplyTo),
 }
 
 /// An upload that waits or runs. Small, since there may be many that wait.
@@ -131,6 +134,9 @@ impl Request {
         let action = match self.method {
             Method::Options => {
                 return reply(respond::preflight(reply_to, self.asks_private_network));
+            }
+            Method::Get | Method::Head if reserved::is_health(&self.key) => {
+                return Action::Health(reply_to);
             }
             Method::Get | Method::Head if reserved::is_reserved(&self.key) => {
                 return reply(reserved::reply(&self));

@@ -3,7 +3,7 @@
 use xchg_core::Key;
 
 use super::head::Request;
-use super::respond::{self, ResponseHead, Status};
+use super::respond::{self, ReplyTo, ResponseHead, Status};
 use super::target::{encode_path, query_value};
 use crate::web;
 
@@ -20,6 +20,7 @@ enum Page {
     Help,
     Favicon,
     Robots,
+    Health,
 }
 
 impl Page {
@@ -31,12 +32,29 @@ impl Page {
             b"help" => Self::Help,
             b"favicon.ico" => Self::Favicon,
             b"robots.txt" => Self::Robots,
+            b"healthz" => Self::Health,
             _ => return None,
         })
     }
 }
 
-/// The response to a GET or HEAD of a reserved path.
+/// Whether `key` names the page that says how the server is, which only the engine knows.
+pub(super) fn is_health(key: &[u8]) -> bool {
+    matches!(Page::of(key), Some(Page::Health))
+}
+
+/// The page for whoever watches over the server: whether newcomers are served.
+pub(crate) fn health(to: ReplyTo, is_draining: bool) -> Vec<u8> {
+    let (head, word) = if is_draining {
+        let head = ResponseHead::text(to.version, Status::Unavailable).retry_when_drained();
+        (head, "draining\n")
+    } else {
+        (ResponseHead::text(to.version, Status::Ok), "ok\n")
+    };
+    head.body(to, word.as_bytes())
+}
+
+/// The response to a GET or HEAD of any other reserved path.
 pub(super) fn reply(request: &Request) -> Vec<u8> {
     let to = request.reply_to;
     match Page::of(&request.key) {
@@ -48,7 +66,9 @@ pub(super) fn reply(request: &Request) -> Vec<u8> {
         Some(Page::Favicon) => {
             ResponseHead::new(to.version, Status::NoContent).connection(to.keep_alive).end()
         }
-        Some(Page::Robots) | None => ResponseHead::text(to.version, Status::NotFound).body(to, b""),
+        Some(Page::Robots | Page::Health) | None => {
+            ResponseHead::text(to.version, Status::NotFound).body(to, b"")
+        }
     }
 }
 

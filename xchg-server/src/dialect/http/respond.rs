@@ -21,8 +21,13 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Only for HTTP/1.1: version 1.0 knows no interim responses.
 pub(crate) const PROCESSING: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
-/// When a peer that was refused for want of room is told to try again: limits are reached by waiting peers, who come and go slowly.
-const RETRY_AFTER_SECS: u64 = 30;
+/// When a peer that was refused for want of room is told to try again: limits are reached by waiting
+/// peers, who come and go slowly.
+const RETRY_WHEN_FULL_SECS: u64 = 30;
+
+/// When a peer that a drain turns away is told to try again: what takes the server's place is there
+/// in a moment.
+const RETRY_WHEN_DRAINING_SECS: u64 = 1;
 
 /// The methods that the dialect knows, as `Allow` and the preflight name them.
 const METHODS: &str = "GET, HEAD, POST, PUT, OPTIONS";
@@ -66,12 +71,12 @@ pub(crate) enum Status {
     Ok,
     NoContent,
     BadRequest,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     Conflict,
     LengthRequired,
     UriTooLong,
-    Forbidden,
     ExpectationFailed,
     TooManyRequests,
     HeadTooLarge,
@@ -88,12 +93,12 @@ impl Status {
             Self::Ok => "200 OK",
             Self::NoContent => "204 No Content",
             Self::BadRequest => "400 Bad Request",
+            Self::Forbidden => "403 Forbidden",
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed",
             Self::Conflict => "409 Conflict",
             Self::LengthRequired => "411 Length Required",
             Self::UriTooLong => "414 URI Too Long",
-            Self::Forbidden => "403 Forbidden",
             Self::ExpectationFailed => "417 Expectation Failed",
             Self::TooManyRequests => "429 Too Many Requests",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
@@ -207,10 +212,9 @@ impl Refusal {
             ),
         };
         let head = ResponseHead::text(to.version, status);
-        let head = match status {
-            Status::Unavailable | Status::TooManyRequests => {
-                head.number("Retry-After", RETRY_AFTER_SECS)
-            }
+        let head = match self {
+            Self::Busy | Self::TooMany => head.number("Retry-After", RETRY_WHEN_FULL_SECS),
+            Self::Draining => head.retry_when_drained(),
             _ => head,
         };
         head.body(to, format!("[ERROR] {text}\n").as_bytes())
@@ -265,12 +269,12 @@ pub(crate) fn download_head(
         head = head.field("Access-Control-Expose-Headers", "X-Piping");
     }
     let head = head
+        // What is sent is kept nowhere: a client that goes on where a cut left it finds nothing.
+        .field("Accept-Ranges", "none")
         .field("X-Robots-Tag", "none")
         .field("X-Content-Type-Options", "nosniff")
         .field("Content-Security-Policy", media::POLICY)
         .field("Cache-Control", "no-store")
-        // What is sent is kept nowhere: a client that goes on where a cut left it finds nothing.
-        .field("Accept-Ranges", "none")
         .field("Connection", "close");
     (head.end(), framing)
 }
@@ -325,6 +329,11 @@ impl ResponseHead {
 
     pub(crate) fn number(self, name: &'static str, value: u64) -> Self {
         self.line(name, value.to_string().as_bytes())
+    }
+
+    /// Says when a server that is shutting down is worth another try.
+    pub(crate) fn retry_when_drained(self) -> Self {
+        self.number("Retry-After", RETRY_WHEN_DRAINING_SECS)
     }
 
     fn value(self, name: &'static str, value: &FieldValue) -> Self {

@@ -13,6 +13,12 @@ fn what_piping_server_refuses_is_refused_in_its_words() {
     for (start, fields, status, words) in [
         ("POST /help", "", "400", "Cannot send to the reserved path '/help'. (e.g. '/mypath123')"),
         ("PUT /", "", "400", "Cannot send to the reserved path '/'. (e.g. '/mypath123')"),
+        (
+            "PUT /healthz",
+            "",
+            "400",
+            "Cannot send to the reserved path '/healthz'. (e.g. '/mypath123')",
+        ),
         ("PUT /%68elp", "", "400", "Cannot send to the reserved path '/help'. (e.g. '/mypath123')"),
         (
             "PUT /k",
@@ -45,12 +51,6 @@ fn what_piping_server_refuses_is_refused_in_its_words() {
     }
 }
 
-#[test]
-fn a_head_request_is_answered_without_a_body() {
-    for path in ["/", "/help", "/version", "/noscript", "/key"] {
-        let head = reply(&format!("HEAD {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
-        assert!(head.ends_with("\r\n\r\n"), "{head}");
-        assert!(!head.contains("Content-Length: 0\r\n"), "{head}");
 /// The status of the answer to a GET with the field, or 200 if it is taken.
 fn status_of_get(field: &str) -> u16 {
     match action(&format!("GET /k HTTP/1.1\r\nHost: h\r\n{field}\r\n")) {
@@ -146,6 +146,12 @@ fn a_part_is_not_served_as_the_whole() {
     assert!(reply(page).starts_with("HTTP/1.1 200 "));
 }
 
+#[test]
+fn a_head_request_is_answered_without_a_body() {
+    for path in ["/", "/help", "/version", "/noscript", "/key"] {
+        let head = reply(&format!("HEAD {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert!(head.ends_with("\r\n\r\n"), "{head}");
+        assert!(!head.contains("Content-Length: 0\r\n"), "{head}");
     }
     let response = reply("HEAD /key HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(response.starts_with("HTTP/1.1 405 "), "{response}");
@@ -209,6 +215,22 @@ fn reserved_paths_have_their_pages() {
 }
 
 #[test]
+fn the_health_says_whether_newcomers_are_served() {
+    for method in ["GET", "HEAD"] {
+        let input = format!("{method} /healthz?x HTTP/1.1\r\nHost: h\r\n\r\n");
+        let Action::Health(to) = action(&input) else { panic!("{input} asks for the health") };
+        for (draining, status, word) in [(false, 200, "ok\n"), (true, 503, "draining\n")] {
+            let (told, fields, body) = taken_apart(&health(to, draining));
+            assert_eq!(told, status);
+            assert_eq!(text(&body), if method == "GET" { word } else { "" });
+            let field = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+            assert!(fields.contains(&field("content-length", &word.len().to_string())));
+            assert_eq!(fields.contains(&field("retry-after", "1")), draining);
+        }
+    }
+}
+
+#[test]
 fn the_help_repeats_no_host_that_a_shell_could_act_upon() {
     for host in ["a;reboot", "$(x)", "`x`", "a b", "-o", "a'b", "a/b", "", "\u{e4}"] {
         let help = reply(&format!("GET /help HTTP/1.1\r\nHost: {host}\r\n\r\n"));
@@ -219,11 +241,20 @@ fn the_help_repeats_no_host_that_a_shell_could_act_upon() {
 #[test]
 fn the_form_without_scripts_sends_to_the_chosen_key_only() {
     let get = |query: &str| reply(&format!("GET /noscript{query} HTTP/1.1\r\nHost: h\r\n\r\n"));
-    assert!(get("?path=my%20key%22%3E").contains(" action=\"/my%20key%22%3E\""));
+    assert!(get("?path=my%20key%22%3E").contains(" action=\"my%20key%22%3E\""));
     assert!(get("?path=my%20key%22%3E").contains(" value=\"my key&quot;&gt;\""));
-    assert!(get("?path=/k").contains(" action=\"/k\""));
-    assert!(get("?path=//host/k").contains(" action=\"/%2Fhost/k\""));
-    for none in ["", "?path=", "?path=help", "?path=%zz", &format!("?path={}", "k".repeat(300))] {
+    assert!(get("?path=mypath").contains(" action=\"mypath\""), "as piping-server has it");
+    assert!(get("?path=/k").contains(" action=\"k\""));
+    assert!(get("?path=//host/k").contains(" action=\"%2Fhost/k\""));
+    assert!(get("?path=javascript:x/y").contains(" action=\"javascript%3Ax/y\""));
+    for none in [
+        "",
+        "?path=",
+        "?path=help",
+        "?path=healthz",
+        "?path=%zz",
+        &format!("?path={}", "k".repeat(300)),
+    ] {
         assert!(get(none).contains(" action=\"\""), "{none}");
     }
 }
@@ -248,6 +279,7 @@ fn the_downloader_is_told_what_the_uploader_said() {
          X-Piping: 2\r\n\
          Access-Control-Allow-Origin: *\r\n\
          Access-Control-Expose-Headers: X-Piping\r\n\
+         Accept-Ranges: none\r\n\
          X-Robots-Tag: none\r\n\
          X-Content-Type-Options: nosniff\r\n\
          Content-Security-Policy: sandbox; default-src 'none'\r\n\
@@ -279,7 +311,6 @@ fn a_new_uploader_is_told_line_by_line() {
     let begin = text(&begin);
     assert!(begin.starts_with(
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
-         Accept-Ranges: none\r\n\
     ));
     assert!(begin.ends_with("\r\nTransfer-Encoding: chunked\r\n\r\n"), "{begin}");
     for (notice, line) in [
@@ -327,6 +358,8 @@ fn a_failed_upload_is_never_answered_as_a_success() {
         let response = text(&answer.failed(failure));
         assert!(response.starts_with(&format!("HTTP/1.0 {status} ")), "{response}");
         assert!(response.contains("\r\n\r\n[ERROR] "), "{response}");
+        let returns = response.contains("\r\nRetry-After: 1\r\n");
+        assert_eq!(returns, failure == Failure::Draining, "{response}");
 
         let (answer, _) = UploadAnswer::begin(ReplyTo::CLOSING, false);
         let end = text(&answer.failed(failure));
@@ -337,22 +370,23 @@ fn a_failed_upload_is_never_answered_as_a_success() {
 #[test]
 fn refused_offers_say_why_and_when_to_return() {
     let key = Key::parse(b"a b").expect("a key");
-    for (refusal, status, words) in [
-        (Refusal::SecondUpload, "400", "Another sender has been connected on '/a%20b'."),
-        (Refusal::SecondDownload, "400", "The number of receivers has reached limits."),
-        (Refusal::Running, "400", "Connection on '/a%20b' has been established already."),
-        (Refusal::Failed, "409", "send it anew."),
-        (Refusal::Busy, "503", "try again later."),
-        (Refusal::TooMany, "429", "try again later."),
-        (Refusal::Draining, "503", "try again later."),
-        (Refusal::TimedOut, "504", "try again."),
-        (Refusal::UploaderLost, "502", "ask for another try."),
+    for (refusal, status, after, words) in [
+        (Refusal::SecondUpload, "400", None, "Another sender has been connected on '/a%20b'."),
+        (Refusal::SecondDownload, "400", None, "The number of receivers has reached limits."),
+        (Refusal::Running, "400", None, "Connection on '/a%20b' has been established already."),
+        (Refusal::Failed, "409", None, "send it anew."),
+        (Refusal::Busy, "503", Some(30), "try again later."),
+        (Refusal::TooMany, "429", Some(30), "try again later."),
+        (Refusal::Draining, "503", Some(1), "try again later."),
+        (Refusal::TimedOut, "504", None, "try again."),
+        (Refusal::UploaderLost, "502", None, "ask for another try."),
     ] {
         let response = text(&refusal.reply(ReplyTo::CLOSING, &key));
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
         assert!(response.ends_with(&format!("{words}\n")), "{response}");
-        let returns = matches!(status, "429" | "503");
-        assert_eq!(response.contains("\r\nRetry-After: 30\r\n"), returns, "{response}");
+        let later = after.map(|secs: u64| format!("\r\nRetry-After: {secs}\r\n"));
+        assert_eq!(response.contains("\r\nRetry-After: "), later.is_some(), "{response}");
+        assert!(later.is_none_or(|later| response.contains(&later)), "{response}");
     }
 }
 
@@ -375,6 +409,7 @@ proptest! {
             "transfer-encoding", "content-type", "content-disposition", "x-piping",
             "access-control-allow-origin", "access-control-expose-headers", "x-robots-tag",
             "x-content-type-options", "content-security-policy", "cache-control", "connection",
+            "accept-ranges",
         ];
         for (name, _) in &fields {
             prop_assert!(allowed.contains(&name.as_str()), "{}", name);
@@ -409,7 +444,6 @@ proptest! {
             if method != "HEAD" && let Some((_, length)) = length {
                 prop_assert_eq!(body.len().to_string(), text(length));
             }
-            "accept-ranges",
         }
     }
 }
