@@ -14,7 +14,8 @@ use crate::log::{Format, Level};
 /// File exchange server: pairs an upload and a download of the same key and pipes the bytes between them, storing nothing.
 ///
 /// The bound addresses go to stdout, one a line; logs go to stderr. SIGTERM or SIGINT drains: who waits is told and closed, exchanges that
-/// run finish, then the server exits with status 0. A second signal cuts them: status 1.
+/// run finish, then the server exits with status 0. A second signal cuts them: status 1. A log that cannot be written, and addresses
+/// that cannot be told, harm nobody: lines are dropped, and their number is logged once that works again.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {

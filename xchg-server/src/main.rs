@@ -3,31 +3,32 @@
 mod cli;
 mod log;
 mod manual;
+mod signals;
+mod vital;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use xchg_server::{Listen, Server, ServerHandle};
+use xchg_server::{Listen, Server};
 
 use cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
+    vital::main(|| match run(cli) {
         Ok(code) => code,
         Err(error) => {
             complain(&*error);
             ExitCode::from(2)
         }
-    }
+    })
 }
 
-/// Runs the server to its end. Exit status 1 means that exchanges were cut.
-fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+/// Runs the server to its end. Exit status 1 means that exchanges were cut, [`vital::PANICKED`]
+/// that a thread panicked.
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     if let Some(shell) = cli.completions {
         manual::completions(shell)?;
         return Ok(ExitCode::SUCCESS);
@@ -42,25 +43,29 @@ fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         say(&["the configuration is fine".to_owned()])?;
         return Ok(ExitCode::SUCCESS);
     }
-    log::start(cli.log_level, cli.log_format);
+    log::start(cli.log_level, cli.log_format)?;
     raise_descriptor_limit();
     // Before the address is told: whoever reads it may send a signal at once.
-    let signals = Signals::new([SIGINT, SIGTERM])?;
+    let signals = signals::take()?;
     let server = Server::bind(config)?;
     let addresses: Vec<String> = server.addresses().iter().map(Listen::to_string).collect();
     let handle = server.start()?;
-    on_signals(signals, handle.clone());
-    if let Some(path) = &cli.port_file {
-        write_whole(path, &(addresses.join("\n") + "\n"))
-            .map_err(|error| format!("cannot write the port file {}: {error}", path.display()))?;
-    }
+    signals::obey(signals, handle.clone())?;
     tracing::info!(
         addresses = addresses.join(" "),
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    say(&addresses)?;
+    // Not here: a pipe that nobody reads, or a file system that is away, would keep the server from
+    // ending.
+    vital::spawn("xchg-announce", move || announce(&addresses, cli.port_file.as_deref()))?;
     let ending = handle.join();
+    if ending.has_panicked {
+        complain(&*Box::<dyn std::error::Error>::from(
+            "a thread panicked, which is a mistake in the server; the log says where",
+        ));
+        return Ok(ExitCode::from(vital::PANICKED));
+    }
     if ending.cut > 0 {
         complain(&*Box::<dyn std::error::Error>::from(format!(
             "{} exchanges were cut; they had not finished in time",
@@ -71,17 +76,16 @@ fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The first signal drains, the second cuts.
-fn on_signals(mut signals: Signals, handle: ServerHandle) {
-    std::thread::spawn(move || {
-        let mut received = signals.forever();
-        if received.next().is_some() {
-            handle.drain();
-        }
-        if received.next().is_some() {
-            handle.cut();
-        }
-    });
+/// Tells the addresses. The server serves on if it cannot: they may be known anyway.
+fn announce(addresses: &[String], port_file: Option<&Path>) {
+    if let Some(path) = port_file
+        && let Err(error) = write_whole(path, &(addresses.join("\n") + "\n"))
+    {
+        tracing::error!(path = %path.display(), %error, "cannot write the port file");
+    }
+    if let Err(error) = say(addresses) {
+        tracing::warn!(%error, "cannot write the addresses to standard output");
+    }
 }
 
 /// Each connection takes a descriptor, and the soft limit is often 1,024 only.
@@ -113,6 +117,5 @@ fn say(lines: &[String]) -> io::Result<()> {
 fn complain(error: &dyn std::error::Error) {
     let causes = std::iter::successors(error.source(), |error| error.source());
     let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    // Without a stderr there is nobody to tell.
-    writeln!(io::stderr(), "xchg-server: {text}").ok();
+    log::say(&format!("xchg-server: {text}"));
 }

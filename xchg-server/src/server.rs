@@ -1,19 +1,18 @@
 //! From a configuration to a running server, and to its end.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use mio::Poll;
 use parking_lot::{Condvar, Mutex};
-use xchg_core::{Broker, Counts, Drained, Event, ExchangeHandle};
+use xchg_core::{Counts, Drained, Event, ExchangeHandle};
 
-use crate::failed_uploads::FailedUploads;
 use crate::listener::{self, Listener};
-use crate::shared::{Counters, Inbox, Message, Shared, Stats};
+use crate::shared::{Inbox, Message, Shared, Stats};
 use crate::worker::{WAKER, Worker};
 use crate::{Config, Error, Listen};
 
@@ -54,8 +53,14 @@ impl Server {
     /// Starts the workers.
     ///
     /// # Errors
-    /// [`Error::System`] if the operating system refuses a poll or a thread.
+    /// [`Error::System`] if the operating system refuses a poll or a thread; nothing runs then, and
+    /// nothing listens any more.
     pub fn start(self) -> Result<ServerHandle, Error> {
+        self.start_under(see_through)
+    }
+
+    /// Starts the workers, under a supervisor that does `work`.
+    fn start_under(self, work: fn(Crew, &Receiver<()>)) -> Result<ServerHandle, Error> {
         let failed = |doing| move |source| Error::System { doing, source };
         let polls = (0..self.config.workers)
             .map(|_| Poll::new())
@@ -66,48 +71,68 @@ impl Server {
             .map(|poll| mio::Waker::new(poll.registry(), WAKER).map(Inbox::new))
             .collect::<Result<_, _>>()
             .map_err(failed("making a waker"))?;
-        let (drain, drains) = crossbeam_channel::bounded(1);
-        let shared = Arc::new(Shared {
-            broker: Broker::new(self.config.limits),
-            config: self.config,
-            inboxes,
-            counters: Counters::default(),
-            failed_uploads: FailedUploads::default(),
-            started: Instant::now(),
-            drain,
-            cuts: AtomicBool::new(false),
-        });
-        let mut threads = Vec::new();
-        for (index, (poll, listeners)) in polls.into_iter().zip(self.listeners).enumerate() {
-            let index = u16::try_from(index).expect("the configuration allows few workers");
-            let worker = Worker::new(index, poll, listeners, shared.clone())
-                .map_err(failed("watching the listeners"))?;
-            let thread = thread::Builder::new().name(format!("xchg-worker-{index}"));
-            let shared = shared.clone();
-            let run = move || {
-                // Unwind safe: what the panic may have broken is the worker's, and goes with it.
-                if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
-                    outlive(&shared, index);
-                }
-            };
-            threads.push(thread.spawn(run).map_err(failed("starting a thread"))?);
+        let (shared, drains) = Shared::new(self.config, inboxes);
+        let shared = Arc::new(shared);
+        let workers = polls
+            .into_iter()
+            .zip(self.listeners)
+            .zip(0..)
+            .map(|((poll, listeners), index)| Worker::new(index, poll, listeners, shared.clone()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed("watching the listeners"))?;
+        let mut crew = Crew { shared: shared.clone(), threads: Vec::new() };
+        for worker in workers {
+            crew.add(worker).map_err(failed("starting a thread"))?;
         }
         let ended = Arc::new(Ended::default());
-        let supervisor =
-            Supervisor { shared: shared.clone(), drains, threads, ended: ended.clone() };
+        let told = ended.clone();
         thread::Builder::new()
             .name("xchg-supervisor".to_owned())
-            .spawn(|| supervisor.run())
+            .spawn(move || supervise(crew, &told, |crew| work(crew, &drains)))
             .map_err(failed("starting a thread"))?;
         Ok(ServerHandle { shared, ended, addresses: self.addresses.into() })
     }
 }
 
+/// The workers' threads. Dropped, they are stopped: whoever cannot start all of them has none.
+struct Crew {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Crew {
+    fn add(&mut self, worker: Worker) -> io::Result<()> {
+        let index = self.threads.len();
+        let shared = self.shared.clone();
+        let run = move || {
+            // Unwind safe: what the panic may have broken is the worker's, and goes with it.
+            if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
+                outlive(&shared, index);
+            }
+        };
+        self.threads.push(thread::Builder::new().name(format!("xchg-worker-{index}")).spawn(run)?);
+        Ok(())
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.shared.broadcast(|| Message::CloseDoors);
+        self.shared.broadcast(|| Message::Stop);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                self.shared.note_panic();
+            }
+        }
+    }
+}
+
 /// Takes a panicked worker's place until the server has drained: whoever is sent there is closed, so that nobody hangs.
-fn outlive(shared: &Shared, worker: u16) {
-    tracing::error!(worker, "a worker panicked; the server drains");
+fn outlive(shared: &Shared, worker: usize) {
+    shared.note_panic();
     shared.drain();
-    shared.inboxes[usize::from(worker)].discard_until_stopped();
+    tracing::error!(worker, "a worker panicked; the server drains");
+    shared.inboxes[worker].discard_until_stopped();
 }
 
 /// A running server. Clone it freely; dropping it stops nothing.
@@ -124,6 +149,9 @@ pub struct ServerHandle {
 pub struct Ending {
     /// Exchanges that were cut because the drain took too long, or because of [`ServerHandle::cut`].
     pub cut: usize,
+    /// Whether a thread of the server panicked, which is a mistake in it. The server then drains by
+    /// itself, within a minute.
+    pub has_panicked: bool,
 }
 
 impl ServerHandle {
@@ -143,7 +171,8 @@ impl ServerHandle {
         self.shared.cut();
     }
 
-    /// Blocks until the server has ended. It does so only after a [drain](Self::drain).
+    /// Blocks until the server has ended. It does so only after a [drain](Self::drain), or after a
+    /// panic of its own.
     pub fn join(&self) -> Ending {
         let mut ending = self.ended.ending.lock();
         loop {
@@ -181,51 +210,49 @@ struct Ended {
     changed: Condvar,
 }
 
-/// Sees a drain through.
-struct Supervisor {
-    shared: Arc<Shared>,
-    drains: Receiver<()>,
-    threads: Vec<JoinHandle<()>>,
-    ended: Arc<Ended>,
+/// How long the workers have to end exchanges that are cut.
+const CUTTING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Has `work` see the drain through, and says how the server ended, whatever comes of that: nobody
+/// shall wait for it for ever.
+fn supervise(crew: Crew, ended: &Ended, work: impl FnOnce(Crew)) {
+    let shared = crew.shared.clone();
+    // Unwind safe: the crew is gone with the panic, and stopped.
+    if catch_unwind(AssertUnwindSafe(|| work(crew))).is_err() {
+        shared.note_panic();
+    }
+    let ending = Ending { cut: shared.counters.cut(), has_panicked: shared.has_panicked() };
+    *ended.ending.lock() = Some(ending);
+    ended.changed.notify_all();
 }
 
-impl Supervisor {
-    fn run(self) {
-        // An error would be that no sender is left; the shared state, which is held here, has one.
-        self.drains.recv().ok();
-        let started = Instant::now();
-        let shared = &self.shared;
-        shared.broadcast(|| Message::CloseDoors);
-        let (released, drained) = shared.broker.drain();
-        tracing::info!(
-            waiting = released.len(),
-            exchanging = shared.broker.counts().exchanging,
-            "draining"
-        );
-        for address in released {
-            shared.inboxes[usize::from(address.worker)].send(Message::Release(address.slot));
-        }
-        let deadline = shared.config.drain_timeout.map(|timeout| started + timeout);
-        if wait_for(&drained, deadline) > 0 {
-            shared.cut();
-            drained.wait_until(None);
-        }
-        shared.broadcast(|| Message::Stop);
-        for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a worker had panicked");
-            }
-        }
-        let cut = shared.counters.cut();
-        tracing::info!(cut, seconds = started.elapsed().as_secs_f64(), "drained");
-        *self.ended.ending.lock() = Some(Ending { cut });
-        self.ended.changed.notify_all();
+/// Waits for the word to drain, and for the last exchange; ends those that take too long, and the
+/// workers.
+fn see_through(crew: Crew, drains: &Receiver<()>) {
+    // An error would be that no sender is left; the shared state, which is held here, has one.
+    drains.recv().ok();
+    let started = Instant::now();
+    let shared = crew.shared.clone();
+    shared.broadcast(|| Message::CloseDoors);
+    let (released, drained) = shared.broker.drain();
+    for address in &released {
+        shared.inboxes[usize::from(address.worker)].send(Message::Release(address.slot));
     }
+    let exchanging = shared.broker.counts().exchanging;
+    tracing::info!(waiting = released.len(), exchanging, "draining");
+    if wait_for(&drained, || shared.drain_timeout().map(|timeout| started + timeout)) > 0 {
+        shared.cut();
+        drained.wait_until(Some(Instant::now() + CUTTING_TIMEOUT));
+    }
+    drop(crew);
+    let seconds = started.elapsed().as_secs_f64();
+    tracing::info!(cut = shared.counters.cut(), seconds, "drained");
 }
 
 /// Waits for the last exchange, and says once a second how many still run. Gives how many do at the deadline.
-fn wait_for(drained: &Drained, deadline: Option<Instant>) -> usize {
+fn wait_for(drained: &Drained, deadline: impl Fn() -> Option<Instant>) -> usize {
     loop {
+        let deadline = deadline();
         let tick = Instant::now() + Duration::from_secs(1);
         let exchanging =
             drained.wait_until(Some(deadline.map_or(tick, |deadline| deadline.min(tick))));
@@ -233,5 +260,23 @@ fn wait_for(drained: &Drained, deadline: Option<Instant>) -> usize {
             return exchanging;
         }
         tracing::info!(exchanging, "draining");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> Server {
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        Server::bind(Config { listen, workers: 2, ..Config::default() }).unwrap()
+    }
+
+    #[test]
+    fn the_end_is_told_also_when_the_supervisor_panics() {
+        let started = server().start_under(|_, _| panic!("on purpose")).unwrap();
+        assert_eq!(started.join(), Ending { cut: 0, has_panicked: true });
+        let workers = Arc::strong_count(&started.shared) - 1;
+        assert_eq!(workers, 0, "the workers are stopped, and hold nothing");
     }
 }

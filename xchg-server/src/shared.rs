@@ -1,7 +1,7 @@
 //! What the workers and the handle share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use xchg_core::wire::{RefusalCode, StatusReport};
@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) drain: Sender<()>,
     /// Whether exchanges are cut: also those that start while the message is on its way.
     pub(crate) cuts: AtomicBool,
+    /// Whether a worker or the supervisor has panicked.
+    pub(crate) has_panicked: AtomicBool,
 }
 
 /// What is asked of a worker.
@@ -71,6 +73,9 @@ impl Inbox {
         if !self.is_woken.swap(true, Ordering::AcqRel)
             && let Err(error) = self.waker.wake()
         {
+            // Whoever sends the next message tries again, and the worker looks in whenever a peer
+            // gives it something to do.
+            self.is_woken.store(false, Ordering::Release);
             tracing::error!(%error, "cannot wake a worker");
         }
     }
@@ -170,6 +175,23 @@ pub struct Stats {
 }
 
 impl Shared {
+    /// The state of a server whose workers have `inboxes`, and where the word to drain comes out.
+    pub(crate) fn new(config: Config, inboxes: Vec<Inbox>) -> (Shared, Receiver<()>) {
+        let (drain, drains) = crossbeam_channel::bounded(1);
+        let shared = Shared {
+            broker: Broker::new(config.limits),
+            config,
+            inboxes,
+            counters: Counters::default(),
+            failed_uploads: FailedUploads::default(),
+            started: Instant::now(),
+            drain,
+            cuts: AtomicBool::new(false),
+            has_panicked: AtomicBool::new(false),
+        };
+        (shared, drains)
+    }
+
     /// Begins the drain; further calls change nothing.
     pub(crate) fn drain(&self) {
         // Refused only when one is asked for already, or is over.
@@ -180,6 +202,23 @@ impl Shared {
     pub(crate) fn cut(&self) {
         self.cuts.store(true, Ordering::Release);
         self.broadcast(|| Message::Cut);
+    }
+
+    /// Notes that a thread of the server has panicked.
+    pub(crate) fn note_panic(&self) {
+        self.has_panicked.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.has_panicked.load(Ordering::Acquire)
+    }
+
+    /// How long exchanges may still take once the server drains.
+    pub(crate) fn drain_timeout(&self) -> Option<Duration> {
+        /// With a worker gone the server is alive by half: a new process shall soon take over.
+        const PANICKED: Duration = Duration::from_secs(60);
+        let panicked = self.has_panicked().then_some(PANICKED);
+        [self.config.drain_timeout, panicked].into_iter().flatten().min()
     }
 
     pub(crate) fn is_cutting(&self) -> bool {

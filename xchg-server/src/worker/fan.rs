@@ -268,6 +268,11 @@ impl Worker {
         self.end_fan(index, Outcome::Cancelled { bytes });
     }
 
+    /// The uploaders of all exchanges with several receivers.
+    pub(super) fn fan_uploads(&self) -> impl Iterator<Item = u32> {
+        self.fans.iter().map(|(_, fan)| fan.upload)
+    }
+
     pub(super) fn cut_fan(&mut self, index: u32) {
         self.shared.counters.cut_exchange();
         self.abandon_fan(index);

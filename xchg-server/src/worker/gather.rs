@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use xchg_core::{Exchange, ExchangeId, Pair};
+use xchg_core::{Exchange, ExchangeId, Outcome, Pair};
 
 use super::Worker;
 use crate::connection::{Address, Brought, Connection, State};
@@ -57,19 +57,21 @@ impl Worker {
 
     /// Sends a peer that waited here to the worker where its exchange is to run.
     pub(super) fn summon(&mut self, slot: u32, to: u16, exchange: ExchangeId) {
-        let mut connection = self.take(slot);
-        let brought = match std::mem::replace(&mut connection.state, State::Greeting(Vec::new())) {
-            State::Waiting(waiting) => waiting.brought,
-            _ => unreachable!("a peer that has been paired waits until it is sent for"),
+        let State::Waiting(waiting) = &mut self.connections[slot as usize].state else {
+            unreachable!("a peer that has been paired waits until it is sent for")
         };
+        let brought = waiting.brought.take();
+        let connection = self.take(slot);
         let arrived = Box::new(Arrived { connection, brought });
         self.shared.inboxes[usize::from(to)].send(Message::Arrive { exchange, arrived });
     }
 
     /// Starts the exchange once everybody is here.
     pub(super) fn arrive(&mut self, exchange: ExchangeId, arrived: Arrived) {
-        let gathering = self.gatherings.get_mut(&exchange);
-        let gathering = gathering.expect("it was announced before anybody was sent for");
+        let Some(gathering) = self.gatherings.get_mut(&exchange) else {
+            // It was cut while this one was on its way.
+            return self.turn_back(arrived);
+        };
         match arrived.connection.http.as_deref() {
             Some(Peer::Upload { .. }) => gathering.upload = Some(arrived),
             _ => gathering.downloads.push(arrived),
@@ -78,7 +80,25 @@ impl Worker {
         if gathering.missing == 0
             && let Some(gathering) = self.gatherings.remove(&exchange)
         {
-            self.start_fan(gathering);
+            self.guard_all([], |worker| worker.start_fan(gathering));
         }
+    }
+
+    /// Ends the exchanges whose peers are still on their way.
+    pub(super) fn cut_gatherings(&mut self) {
+        for (_, gathering) in std::mem::take(&mut self.gatherings) {
+            self.shared.counters.cut_exchange();
+            let outcome = Outcome::Cancelled { bytes: 0 };
+            self.log_end(&gathering.exchange, outcome);
+            gathering.exchange.finish(outcome);
+            for arrived in gathering.upload.into_iter().chain(gathering.downloads) {
+                self.turn_back(arrived);
+            }
+        }
+    }
+
+    fn turn_back(&self, arrived: Arrived) {
+        self.shared.counters.close_connection();
+        arrived.connection.reset();
     }
 }

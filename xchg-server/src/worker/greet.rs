@@ -113,7 +113,10 @@ impl Worker {
             Brokered::Waiting { place, elsewhere, gathered } => {
                 let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
                 let expires = wait.map_or(Tick::NEVER, |wait| self.timers.now().after(wait));
+                let has_early = brought.is_some();
+                // Before anything else: whatever goes wrong from now on, its place is given back.
                 let waiting = Waiting { place, expires, brought, leaves_by_ending };
+                self.connections[slot as usize].state = State::Waiting(waiting);
                 if gathered > 0 && side == Some(Side::Download) {
                     self.shared.broker.tell_uploader_with(place, |upload, place| {
                         let inbox = &self.shared.inboxes[usize::from(upload.worker)];
@@ -122,7 +125,8 @@ impl Worker {
                 }
                 // Only now that it waits itself: of two who come at once, one sees the other.
                 let elsewhere = elsewhere.or_else(|| self.awaits_twin(twin?));
-                self.wait(slot, dialect, waiting, elsewhere, gathered);
+                let impatient = dialect.impatient().filter(|_| has_early);
+                self.wait(slot, expires, impatient, (elsewhere, gathered));
             }
             Brokered::Paired(pair) => {
                 for &spare in &pair.spares {
@@ -152,25 +156,24 @@ impl Worker {
         self.shared.broker.is_awaited(other, &twin, &role).then_some(other)
     }
 
+    /// Tells a peer that it has to wait, and for whom; unless it has been `impatient`, and is told
+    /// that.
     fn wait(
         &mut self,
         slot: u32,
-        dialect: Dialect,
-        waiting: Waiting,
-        elsewhere: Option<Realm>,
-        gathered: u16,
+        expires: Tick,
+        impatient: Option<&[u8]>,
+        (elsewhere, gathered): (Option<Realm>, u16),
     ) {
         let connection = &mut self.connections[slot as usize];
         let words = connection.waiting(elsewhere, gathered);
         let beat = connection.heartbeat(&self.shared.config);
         let beat = beat.map_or(Tick::NEVER, |(_, interval)| self.timers.now().after(interval));
-        connection.deadline = waiting.expires.min(beat);
-        let has_early = waiting.brought.is_some();
-        connection.state = State::Waiting(waiting);
+        connection.deadline = expires.min(beat);
         if connection.say(&words).is_err() {
             return self.withdraw(slot);
         }
-        if has_early && let Some(words) = dialect.impatient() {
+        if let Some(words) = impatient {
             return self.rebuke(slot, words);
         }
         if self.register(slot) {
@@ -200,7 +203,7 @@ impl Worker {
         exchange: xchg_core::Exchange,
     ) {
         if other.worker == self.index {
-            return self.start(exchange, (slot, brought), (side, other.slot));
+            return self.bring_together(exchange, (slot, brought), (side, other.slot));
         }
         let connection = self.take(slot);
         let join = Join { connection, brought, waits: (side, other.slot), exchange };

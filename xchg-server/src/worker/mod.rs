@@ -10,25 +10,25 @@ mod accept;
 mod fan;
 mod gather;
 mod greet;
+mod guard;
 mod http;
+mod messages;
 mod relay;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use xchg_core::wire::RefusalCode;
-use xchg_core::{Exchange, Side};
 
-use crate::connection::{Brought, Connection, Leaving, State, Waiting};
+use crate::connection::{Connection, Leaving, State, Waiting};
 use crate::dialect::Dialect;
 use crate::listener::Listener;
-use crate::shared::{Message, Shared};
+use crate::shared::Shared;
 use crate::timers::{Tick, Timers};
 
 use accept::Door;
@@ -41,8 +41,16 @@ use xchg_core::relay::Resources;
 pub(crate) const WAKER: Token = Token(usize::MAX);
 const FIRST_DOOR: usize = usize::MAX - 1;
 
+/// Serials of connections: 31 bits.
+const SERIALS: u32 = 0x7fff_ffff;
+
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 1024;
+
+/// How often in a row polling may fail, and how long the worker rests each time: the kernel may be
+/// out of memory for a moment.
+const MAX_POLL_FAILURES: u32 = 100;
+const POLL_REST: Duration = Duration::from_millis(10);
 
 /// How long a peer that is leaving may take to hear its last word.
 const LEAVING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -133,16 +141,21 @@ impl Worker {
     /// Runs until it is stopped and its last connection is gone.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
+        let mut failures = 0;
         loop {
             let timeout = self.timeout();
             if timeout != Some(Duration::ZERO) && events.iter().count() >= CROWD {
                 std::thread::sleep(GATHERING);
             }
-            if let Err(error) = self.poll.poll(&mut events, timeout)
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                // Neither memory nor a valid descriptor: without its poll a worker can do nothing at all.
-                panic!("polling failed: {error}");
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => failures = 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    failures += 1;
+                    // Without its poll a worker can do nothing at all.
+                    assert!(failures < MAX_POLL_FAILURES, "polling fails: {error}");
+                    std::thread::sleep(POLL_REST);
+                }
             }
             self.timers.advance(Instant::now());
             for event in &events {
@@ -182,17 +195,6 @@ impl Worker {
             token => {
                 let id = Id::of(token);
                 self.guard(id, |worker| worker.on_ready(id, event));
-            }
-        }
-    }
-
-    /// Does `work` for a connection; a panic in it ends that connection only.
-    fn guard(&mut self, id: Id, work: impl FnOnce(&mut Worker)) {
-        // Unwind safe: what the panic may have left half done is the connection's and its exchange's, and both are discarded.
-        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            tracing::error!(worker = self.index, "a connection's handling panicked; it is closed");
-            if self.connection(id).is_some() {
-                self.discard(id.slot);
             }
         }
     }
@@ -264,43 +266,6 @@ impl Worker {
         if self.shared.broker.withdraw(waiting.place).is_some() {
             self.shared.counters.refused(RefusalCode::Malformed);
             self.leave(slot, words.to_vec());
-        }
-    }
-
-    fn receive(&mut self) {
-        let shared = self.shared.clone();
-        for message in shared.inboxes[usize::from(self.index)].drain() {
-            match message {
-                Message::Join(join) => {
-                    let join = *join;
-                    let slot = self.insert(join.connection);
-                    self.start(join.exchange, (slot, join.brought), join.waits);
-                }
-                Message::Release(slot) => {
-                    self.refuse(
-                        slot,
-                        RefusalCode::Draining,
-                        "the server is shutting down; try again later, or elsewhere",
-                    );
-                }
-                Message::Spare(slot) => drop(self.remove(slot)),
-                Message::ReceiverCame { slot, place } => self.tell_of_receiver(slot, place),
-                Message::Gather(gathering) => {
-                    self.gatherings.insert(gathering.id(), *gathering);
-                }
-                Message::Summon { slot, to, exchange } => self.summon(slot, to, exchange),
-                Message::Arrive { exchange, arrived } => self.arrive(exchange, *arrived),
-                Message::Cancelled(id) => {
-                    self.guard(id, |worker| match worker.connection(id).map(|one| &one.state) {
-                        Some(&State::Exchanging { exchange }) => worker.drive(exchange),
-                        Some(&State::Fanning { fan }) => worker.drive_fan(fan),
-                        _ => {}
-                    })
-                }
-                Message::CloseDoors => self.doors.clear(),
-                Message::Cut => self.cut_all(),
-                Message::Stop => self.stops = Some(self.timers.now().after(STOPPING_TIMEOUT)),
-            }
         }
     }
 
@@ -457,7 +422,7 @@ impl Worker {
     }
 
     fn insert(&mut self, mut connection: Connection) -> u32 {
-        self.serial = self.serial.wrapping_add(1) & 0x7fff_ffff;
+        self.serial = self.serial.wrapping_add(1) & SERIALS;
         connection.serial = self.serial;
         let slot = self.connections.insert(connection);
         u32::try_from(slot).expect("descriptors run out long before 2^32 connections")
@@ -492,26 +457,7 @@ impl Worker {
         }
         connection
     }
-
-    /// Closes a connection in whatever state, with what depends on it.
-    fn discard(&mut self, slot: u32) {
-        match self.connections[slot as usize].state {
-            State::Exchanging { exchange } => self.abandon(exchange),
-            State::Fanning { fan } => self.abandon_fan(fan),
-            State::Waiting(_) => self.withdraw(slot),
-            _ => drop(self.remove(slot)),
-        }
-    }
 }
 
 pub(crate) use gather::{Arrived, Gathering};
-
-/// A connection on its way to the worker whose connection it is paired with.
-#[derive(Debug)]
-pub(crate) struct Join {
-    pub(crate) connection: Connection,
-    pub(crate) brought: Brought,
-    /// The slot of the peer that waits.
-    pub(crate) waits: (Side, u32),
-    pub(crate) exchange: Exchange,
-}
+pub(crate) use messages::Join;

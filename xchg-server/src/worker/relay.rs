@@ -235,14 +235,16 @@ impl Worker {
 
     /// Ends all exchanges at once: the drain's time is over.
     pub(super) fn cut_all(&mut self) {
-        let running: Vec<_> = self.exchanges.iter().map(|(index, _)| index).collect();
-        for index in running {
-            self.cut(u32::try_from(index).expect("made from a u32"));
+        let uploads = self.exchanges.iter().map(|(_, running)| running.slots.upload);
+        let ids: Vec<_> = uploads.chain(self.fan_uploads()).map(|slot| self.id(slot)).collect();
+        for id in ids {
+            self.guard(id, |worker| match worker.connection(id).map(|one| &one.state) {
+                Some(&State::Exchanging { exchange }) => worker.cut(exchange),
+                Some(&State::Fanning { fan }) => worker.cut_fan(fan),
+                _ => {}
+            });
         }
-        let fans: Vec<_> = self.fans.iter().map(|(index, _)| index).collect();
-        for index in fans {
-            self.cut_fan(u32::try_from(index).expect("made from a u32"));
-        }
+        self.cut_gatherings();
     }
 
     fn cut(&mut self, index: u32) {

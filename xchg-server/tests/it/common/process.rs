@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::DEADLINE;
+use super::{DEADLINE, eventually};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_xchg-server");
 
@@ -40,7 +40,12 @@ impl Process {
 
     /// Runs `command`, which is to serve an address.
     pub(crate) fn serve(command: Command) -> (Process, SocketAddr) {
-        let mut process = Process::spawn(command);
+        Process::spawn(command).address()
+    }
+
+    /// Waits until it has told the address that it serves.
+    pub(crate) fn address(self) -> (Process, SocketAddr) {
+        let mut process = self;
         let line = process.line();
         let address = line.parse().unwrap_or_else(|_| panic!("{line:?} is no address"));
         (process, address)
@@ -60,10 +65,16 @@ impl Process {
         command
     }
 
-    pub(crate) fn spawn(mut command: Command) -> Process {
+    pub(crate) fn spawn(command: Command) -> Process {
+        Process::spawn_with(command, None)
+    }
+
+    /// Runs `command` with a standard error of its own; else it is a file, for nobody reads a pipe
+    /// in time.
+    pub(crate) fn spawn_with(mut command: Command, stderr: Option<Stdio>) -> Process {
         let folder = tempfile::tempdir().unwrap();
-        // A file, for nobody reads a pipe in time, and a full one would stop the server.
-        let stderr = std::fs::File::create(folder.path().join("stderr")).unwrap();
+        let file = std::fs::File::create(folder.path().join("stderr")).unwrap();
+        let stderr = stderr.unwrap_or_else(|| file.into());
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let (sender, stdout) = crossbeam_channel::unbounded();
@@ -116,7 +127,12 @@ impl Process {
                 Err(RecvTimeoutError::Timeout) => panic!("it runs on; it said {:?}", self.stderr()),
             }
         }
-        Exit { status: self.child.wait().unwrap(), stdout, stderr: self.stderr() }
+        let mut status = None;
+        eventually("it ends, whose standard output has", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        Exit { status: status.unwrap(), stdout, stderr: self.stderr() }
     }
 }
 

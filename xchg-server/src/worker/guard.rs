@@ -1,0 +1,221 @@
+//! A panic while a connection is handled ends that connection, and its exchange, and nothing else.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{Id, SERIALS, Worker};
+use crate::connection::State;
+
+impl Worker {
+    /// Does `work` for a connection; a panic in it ends that connection only.
+    pub(super) fn guard(&mut self, id: Id, work: impl FnOnce(&mut Worker)) {
+        self.guard_all([id], work);
+    }
+
+    /// Does `work` for several connections; a panic in it ends them only, and those that it has
+    /// brought here.
+    pub(super) fn guard_all<const N: usize>(
+        &mut self,
+        ids: [Id; N],
+        work: impl FnOnce(&mut Worker),
+    ) {
+        let newest = self.serial;
+        // Unwind safe: what the panic may have left half done is the connections' and their
+        // exchange's, and all are discarded.
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
+            return;
+        }
+        for id in ids {
+            if self.connection(id).is_some() {
+                self.discard(id.slot);
+            }
+        }
+        let count = self.serial.wrapping_sub(newest) & SERIALS;
+        let is_new = |serial: u32| (1..=count).contains(&(serial.wrapping_sub(newest) & SERIALS));
+        let brought = self.connections.iter().filter(|(_, one)| is_new(one.serial));
+        let brought: Vec<_> = brought.map(|(slot, one)| (slot, one.serial)).collect();
+        for (slot, serial) in brought {
+            let slot = u32::try_from(slot).expect("made from a u32");
+            // The end of one may have been the end of the next.
+            if self.connection(Id { slot, serial }).is_some() {
+                self.discard(slot);
+            }
+        }
+        tracing::error!(worker = self.index, "a connection's handling panicked; it is closed");
+    }
+
+    /// The connection in `slot`, or nobody's if it is empty.
+    pub(super) fn id(&self, slot: u32) -> Id {
+        let connection = self.connections.get(slot as usize);
+        Id { slot, serial: connection.map_or(u32::MAX, |connection| connection.serial) }
+    }
+
+    /// Closes a connection in whatever state, with what depends on it.
+    pub(super) fn discard(&mut self, slot: u32) {
+        match self.connections[slot as usize].state {
+            // Unless it is the exchange's end that went wrong.
+            State::Exchanging { exchange } if self.exchanges.contains(exchange as usize) => {
+                self.abandon(exchange);
+            }
+            State::Fanning { fan } if self.fans.contains(fan as usize) => self.abandon_fan(fan),
+            State::Waiting(_) => self.withdraw(slot),
+            _ => drop(self.remove(slot)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use mio::Poll;
+    use xchg_core::{Brokered, Exchange, ExchangeHandle, Key, Offer, Outcome, Realm, Side};
+
+    use crate::Config;
+    use crate::connection::{Address, Connection};
+    use crate::listener::Accepted;
+    use crate::origin::Origin;
+    use crate::shared::{Inbox, Message, Shared};
+    use crate::worker::{Arrived, Join, WAKER, Worker};
+
+    fn worker() -> Worker {
+        let poll = Poll::new().unwrap();
+        let inbox = Inbox::new(mio::Waker::new(poll.registry(), WAKER).unwrap());
+        let (shared, _) = Shared::new(Config::default(), vec![inbox]);
+        Worker::new(0, poll, Vec::new(), Arc::new(shared)).unwrap()
+    }
+
+    /// A connection that is counted, and its peer, who has said `greeting`.
+    fn connection(worker: &Worker, greeting: &[u8]) -> (Connection, UnixStream) {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        peer.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        peer.write_all(greeting).unwrap();
+        worker.shared.counters.open_connection();
+        (Connection::new(Accepted { socket: ours.into(), origin: Origin::UNIX }, 0), peer)
+    }
+
+    fn connect(worker: &mut Worker, greeting: &[u8]) -> (u32, UnixStream) {
+        let (connection, peer) = connection(worker, greeting);
+        let slot = worker.insert(connection);
+        worker.greet(slot);
+        (slot, peer)
+    }
+
+    /// An exchange of nobody.
+    fn exchange(worker: &Worker) -> (Exchange, ExchangeHandle) {
+        let offer = |side| {
+            let conn = Address { worker: 0, slot: 99 };
+            Offer::new(Realm::Plain, Key::parse(b"theirs").unwrap(), side, conn)
+        };
+        let broker = &worker.shared.broker;
+        let first = broker.offer(offer(Side::Upload), Instant::now());
+        assert!(matches!(first, Brokered::Waiting { .. }));
+        match broker.offer(offer(Side::Download), Instant::now()) {
+            Brokered::Paired(pair) => {
+                let handle = pair.exchange.handle();
+                (pair.exchange, handle)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn is_closed(mut peer: UnixStream) {
+        let mut bytes = Vec::new();
+        // By a reset where the peer was in an exchange.
+        peer.read_to_end(&mut bytes).ok();
+        assert_eq!(bytes, b"");
+    }
+
+    /// Has `work` go wrong beside others, and sees that they are as well as before.
+    fn beside_others(worker: &mut Worker, work: impl FnOnce(&mut Worker)) {
+        let (_, mut waits) = connect(worker, b"Gothers\0\0");
+        let connections = worker.connections.len();
+        work(worker);
+        assert_eq!(worker.connections.len(), connections);
+        assert_eq!(worker.shared.counters.connections(), connections);
+        let (_, uploader) = connect(worker, b"Pothers\0\0whole");
+        drop(uploader);
+        let running: Vec<_> = worker.exchanges.iter().map(|(index, _)| index).collect();
+        running.into_iter().for_each(|index| worker.drive(u32::try_from(index).unwrap()));
+        let mut whole = [0; 5];
+        waits.read_exact(&mut whole).unwrap();
+        assert_eq!(&whole, b"whole");
+    }
+
+    #[test]
+    fn a_meeting_that_goes_wrong_ends_both_peers_and_nobody_else() {
+        // One that does not wait, as the newcomer's worker believes; and one that is gone.
+        for is_there in [true, false] {
+            let mut worker = worker();
+            beside_others(&mut worker, |worker| {
+                let (silent, silent_peer) = connect(worker, b"");
+                let slot = if is_there { silent } else { 1000 };
+                let (newcomer, newcomer_peer) = connection(worker, b"");
+                let (exchange, handle) = exchange(worker);
+                worker.on_message(Message::Join(Box::new(Join {
+                    connection: newcomer,
+                    brought: None,
+                    waits: (Side::Upload, slot),
+                    exchange,
+                })));
+                assert_eq!(handle.outcome(), Some(Outcome::Cancelled { bytes: 0 }));
+                is_closed(newcomer_peer);
+                if !is_there {
+                    worker.remove(silent);
+                }
+                is_closed(silent_peer);
+            });
+        }
+    }
+
+    #[test]
+    fn a_message_for_somebody_who_is_not_there_harms_nobody() {
+        let mut worker = worker();
+        beside_others(&mut worker, |worker| {
+            let (exchange, _) = exchange(worker);
+            let exchange = exchange.id();
+            for message in [
+                Message::Release(1000),
+                Message::Spare(1000),
+                Message::Summon { slot: 1000, to: 0, exchange },
+            ] {
+                worker.on_message(message);
+            }
+            let (late, late_peer) = connection(worker, b"");
+            let arrived = Box::new(Arrived { connection: late, brought: None });
+            worker.on_message(Message::Arrive { exchange, arrived });
+            is_closed(late_peer);
+        });
+    }
+
+    #[test]
+    fn one_who_is_sent_for_and_does_not_wait_is_closed() {
+        let mut worker = worker();
+        beside_others(&mut worker, |worker| {
+            let (exchange, _) = exchange(worker);
+            let (slot, peer) = connect(worker, b"");
+            worker.on_message(Message::Summon { slot, to: 0, exchange: exchange.id() });
+            is_closed(peer);
+        });
+    }
+
+    #[test]
+    fn whoever_was_brought_by_what_went_wrong_is_closed() {
+        let mut worker = worker();
+        // Serials start again after 2^31 connections.
+        worker.serial = super::SERIALS - 2;
+        beside_others(&mut worker, |worker| {
+            let peers = std::cell::RefCell::new(Vec::new());
+            worker.guard_all([], |worker| {
+                for _ in 0..3 {
+                    peers.borrow_mut().push(connect(worker, b"").1);
+                }
+                panic!("on purpose");
+            });
+            peers.into_inner().into_iter().for_each(is_closed);
+        });
+    }
+}
