@@ -45,6 +45,8 @@ pub(crate) struct Connection {
 pub(crate) enum State {
     /// What has been heard so far.
     Greeting(Vec<u8>),
+    /// Heard, and understood only if nothing follows for a moment. Boxed, for it is rare and short.
+    Undecided(Box<Undecided>),
     Waiting(Waiting),
     /// Half of an exchange.
     Exchanging {
@@ -58,6 +60,16 @@ pub(crate) enum State {
     Leaving(Box<Leaving>),
     /// Being answered, with another request to come.
     Replying(Box<Reply>),
+}
+
+/// What a peer has said that may be a whole greeting or the beginning of something else.
+#[derive(Debug)]
+pub(crate) struct Undecided {
+    pub(crate) heard: Vec<u8>,
+    /// What it speaks if it has said all.
+    pub(crate) dialect: Dialect,
+    /// When the greeting must have been made, if it goes on.
+    pub(crate) greeting_by: Tick,
 }
 
 /// A peer that waits for its counterpart.

@@ -5,12 +5,16 @@ use xchg_core::{Key, Realm, Side};
 
 use super::{Arrival, Ask, Heard, offer};
 
-const GREETING_LEN: usize = 9;
+pub(super) const GREETING_LEN: usize = 9;
 
 pub(super) fn hear(bytes: &[u8]) -> Heard {
-    let Some(greeting) = bytes.get(..GREETING_LEN) else {
+    let Some((greeting, behind)) = bytes.split_at_checked(GREETING_LEN) else {
         return Heard::Partial;
     };
+    if greeting[0] != b'P' && !behind.is_empty() {
+        // Another protocol's, most likely: whoever downloads or terminates has nothing else to say.
+        return malformed(format!("{} bytes too many", behind.len()));
+    }
     let side = match greeting[0] {
         b'P' => Side::Upload,
         b'G' => Side::Download,
@@ -20,8 +24,12 @@ pub(super) fn hear(bytes: &[u8]) -> Heard {
     let key_len = padded.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     match Key::parse(&padded[..key_len]) {
         Ok(key) => offer(Arrival::new(Realm::Plain, key, side), GREETING_LEN),
-        Err(error) => Heard::Malformed { code: RefusalCode::Malformed, text: error.to_string() },
+        Err(error) => malformed(error.to_string()),
     }
+}
+
+fn malformed(text: String) -> Heard {
+    Heard::Malformed { code: RefusalCode::Malformed, text }
 }
 
 #[cfg(test)]
@@ -60,5 +68,17 @@ mod tests {
             hear(b"F\0\0\0\0\0\0\0\0"),
             Heard::Ask { ask: Ask::Terminate { .. }, .. }
         ));
+    }
+
+    #[test]
+    fn only_an_uploader_has_more_to_say() {
+        assert!(arrival(b"Pabcdefgh more").is_some());
+        for greeting in [&b"Gabc\0\0\0\0\0"[..], b"Fabc\0\0\0\0\0"] {
+            assert!(!matches!(hear(greeting), Heard::Malformed { .. }));
+            for behind in [&b"\0"[..], b"\n", b" / HTTP/1.1\r\n"] {
+                let heard = hear(&[greeting, behind].concat());
+                assert!(matches!(heard, Heard::Malformed { .. }), "{heard:?}");
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use xchg_core::wire::{Greeting, RefusalCode, StatusReport, Token, Wait};
 use xchg_core::{Key, Realm, Role, Side};
 
-pub(crate) use detect::{Detected, MAX_GREETING_LEN, detect, what_we_speak};
+pub(crate) use detect::{Agreement, Detected, MAX_GREETING_LEN, SILENCE, detect, what_we_speak};
 
 /// A wire protocol that peers may speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Deserialize)]

@@ -9,7 +9,7 @@ use xchg_core::{Brokered, Key, Offer, Place, Realm, Role, Side};
 
 use super::{Join, Worker};
 use crate::config::Terminate;
-use crate::connection::{Address, Brought, Luggage, State, Waiting};
+use crate::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
 use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
 use crate::shared::Message;
 use crate::timers::Tick;
@@ -20,19 +20,14 @@ impl Worker {
         // No more than a greeting at a time: what is behind it can wait in the kernel.
         let mut bytes = [0; MAX_GREETING_LEN];
         while let Some(connection) = self.connections.get_mut(slot as usize)
-            && let State::Greeting(heard) = &mut connection.state
+            && matches!(connection.state, State::Greeting(_) | State::Undecided(_))
         {
             let read = connection.socket.read(&mut bytes);
             // Until a read says otherwise: the bytes may have come behind the poll's back, and their event then speaks of none.
             connection.is_readable = read.is_ok();
             match read {
-                Ok(0) => drop(self.remove(slot)),
-                Ok(n) if heard.is_empty() => self.hear(slot, &bytes[..n]),
-                Ok(n) => {
-                    let mut heard = std::mem::take(heard);
-                    heard.extend_from_slice(&bytes[..n]);
-                    self.hear(slot, &heard);
-                }
+                Ok(0) => self.hear_end(slot),
+                Ok(n) => self.hear_more(slot, &bytes[..n]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.register(slot) {
                         self.arm(slot);
@@ -44,30 +39,76 @@ impl Worker {
         }
     }
 
-    fn hear(&mut self, slot: u32, bytes: &[u8]) {
+    fn hear_more(&mut self, slot: u32, bytes: &[u8]) {
         let connection = &mut self.connections[slot as usize];
-        let spoken = &self.shared.config.dialects;
-        let dialect = match connection.dialect {
-            Some(dialect) => dialect,
-            None => match dialect::detect(bytes, spoken) {
-                Detected::Partial => {
-                    connection.state = State::Greeting(bytes.to_vec());
-                    return;
-                }
-                Detected::Dialect(dialect) => dialect,
-                Detected::Unknown => {
-                    self.shared.counters.refused(RefusalCode::Malformed);
-                    let words = dialect::what_we_speak(spoken);
-                    return self.leave(slot, words);
-                }
-            },
+        let (mut heard, by) = match &mut connection.state {
+            State::Greeting(heard) => (std::mem::take(heard), connection.deadline),
+            State::Undecided(undecided) => {
+                (std::mem::take(&mut undecided.heard), undecided.greeting_by)
+            }
+            _ => unreachable!("callers have seen it greet"),
         };
+        connection.deadline = by;
+        if heard.is_empty() {
+            return self.hear(slot, bytes, 0);
+        }
+        let earlier = heard.len();
+        heard.extend_from_slice(bytes);
+        self.hear(slot, &heard, earlier);
+    }
+
+    /// The peer has ended its stream: there is nothing behind what it has said.
+    fn hear_end(&mut self, slot: u32) {
+        match self.connections[slot as usize].state {
+            State::Undecided(_) => self.decide(slot),
+            _ => drop(self.remove(slot)),
+        }
+    }
+
+    /// Takes what a peer has said for all that it wants to say.
+    pub(super) fn decide(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        let greeting = State::Greeting(Vec::new());
+        let State::Undecided(said) = std::mem::replace(&mut connection.state, greeting) else {
+            unreachable!("callers have seen it undecided")
+        };
+        connection.deadline = said.greeting_by;
+        self.hear_in(said.dialect, slot, &said.heard);
+    }
+
+    /// Hears `bytes`, of which `earlier` had been heard before the others came.
+    fn hear(&mut self, slot: u32, bytes: &[u8], earlier: usize) {
+        let connection = &mut self.connections[slot as usize];
+        if let Some(dialect) = connection.dialect {
+            return self.hear_in(dialect, slot, bytes);
+        }
+        let spoken = &self.shared.config.dialects;
+        match dialect::detect(bytes, earlier, spoken) {
+            Detected::Partial => connection.state = State::Greeting(bytes.to_vec()),
+            Detected::Dialect(dialect) => self.hear_in(dialect, slot, bytes),
+            Detected::InSilence(dialect) => {
+                let greeting_by = connection.deadline;
+                let undecided = Undecided { heard: bytes.to_vec(), dialect, greeting_by };
+                connection.state = State::Undecided(Box::new(undecided));
+                connection.deadline = self.timers.now().after(dialect::SILENCE);
+            }
+            Detected::Unknown => {
+                self.shared.counters.refused(RefusalCode::Malformed);
+                let words = dialect::what_we_speak(spoken);
+                self.leave(slot, words);
+            }
+        }
+    }
+
+    fn hear_in(&mut self, dialect: Dialect, slot: u32, bytes: &[u8]) {
+        let connection = &mut self.connections[slot as usize];
         connection.dialect = Some(dialect);
         if dialect == Dialect::Http {
             return self.hear_requests(slot, bytes);
         }
         match dialect.hear(bytes) {
             Heard::Partial => connection.state = State::Greeting(bytes.to_vec()),
+            Heard::Malformed { .. } if dialect == Dialect::Classic => self.spurn(slot),
             Heard::Malformed { code, text } => self.refuse(slot, code, &text),
             Heard::Ask { ask: Ask::Offer(arrival), len } => {
                 self.offer(slot, dialect, arrival, &bytes[len..]);

@@ -214,7 +214,7 @@ impl Worker {
             connection.on_error();
         }
         match &connection.state {
-            State::Greeting(_) => {
+            State::Greeting(_) | State::Undecided(_) => {
                 self.greet(id.slot);
                 // Its end may have come with its greeting, and is not told a second time.
                 if self.connection(id).is_some_and(|connection| connection.has_left(event)) {
@@ -222,11 +222,14 @@ impl Worker {
                 }
             }
             State::Waiting(_) if connection.has_left(event) => self.withdraw(id.slot),
-            State::Waiting(_) => {
-                if let Some(words) = connection.dialect.and_then(Dialect::impatient)
-                    && event.is_readable()
-                {
+            State::Waiting(_) if !event.is_readable() => {}
+            State::Waiting(waiting) => {
+                let dialect = connection.dialect.expect("who waits has said what for");
+                if let Some(words) = dialect.impatient() {
                     self.rebuke(id.slot, words);
+                } else if dialect == Dialect::Classic && waiting.leaves_by_ending {
+                    // A downloader, and so none: it has more to say.
+                    self.spurn(id.slot);
                 }
             }
             State::Exchanging { exchange } => {
@@ -269,6 +272,17 @@ impl Worker {
         }
     }
 
+    /// Resets a classic peer that says what none would, unless its counterpart is on its way here: there is no word for it.
+    fn spurn(&mut self, slot: u32) {
+        if let State::Waiting(waiting) = &self.connections[slot as usize].state
+            && self.shared.broker.withdraw(waiting.place).is_none()
+        {
+            return;
+        }
+        self.shared.counters.refused(RefusalCode::Malformed);
+        self.remove(slot).reset();
+    }
+
     fn on_timer(&mut self, id: Id) {
         let now = self.timers.now();
         let Some(connection) = self.connection(id) else { return };
@@ -284,6 +298,7 @@ impl Worker {
                 }
                 self.remove(id.slot);
             }
+            State::Undecided(_) => self.decide(id.slot),
             State::Leaving(_) | State::Replying(_) => drop(self.remove(id.slot)),
             State::Exchanging { exchange } => {
                 let exchange = *exchange;

@@ -167,13 +167,27 @@ fn a_waiting_downloader_that_closes_has_left() {
     exchange_is_fine(&server, "free");
 }
 
+/// Nothing is expected of it: what it says may be anything else, but no downloader's.
 #[test]
-fn stray_bytes_of_a_downloader_harm_nothing() {
+fn a_downloader_that_says_more_than_its_greeting_is_reset() {
+    let server = InProcess::default();
+    let greeting = classic_greeting(b'G', "stray");
+    assert_lost(Peer::saying(server.address(), &[&greeting[..], b"\n"].concat()).rest());
+    let mut downloader = download(server.address(), "stray");
+    server.await_waiting(1);
+    downloader.send(b"\n");
+    assert_lost(downloader.rest());
+    assert_eq!(server.counts().waiting, 0);
+    assert_eq!(server.stats().refused, 2);
+    exchange_is_fine(&server, "stray");
+}
+
+#[test]
+fn what_a_downloader_says_in_its_exchange_harms_nothing() {
     let server = InProcess::default();
     let file = payload(8, 5_000_000);
     let stray = payload(9, 300_000);
     let mut downloader = download(server.address(), "stray");
-    downloader.send(&stray);
     server.await_waiting(1);
     thread::scope(|scope| {
         scope.spawn(|| upload(server.address(), "stray").send_all(&file));
@@ -240,10 +254,10 @@ fn keys_that_differ_by_a_byte_do_not_meet() {
 }
 
 #[test]
-fn an_empty_key_is_refused_by_closing() {
+fn an_empty_key_is_refused_by_a_reset() {
     let server = InProcess::default();
     for command in [b'P', b'G'] {
-        assert_eq!(Peer::classic(server.address(), command, "").rest().unwrap(), b"");
+        assert_lost(Peer::classic(server.address(), command, "").rest());
     }
     assert_eq!(server.counts().waiting, 0);
     assert_eq!(server.stats().refused, 2);

@@ -140,7 +140,7 @@ fn a_peer_that_does_not_say_what_it_wants_in_time_is_closed() {
 fn unknown_bytes_are_told_what_is_spoken_here() {
     let server = InProcess::default();
     for bytes in
-        [&b"hello\r\n"[..], b"\0", b"xchm", b"please?", b"SSH-2.0-OpenSSH_9.9\r\n", b"pabc"]
+        [&b"hello\r\n"[..], b"\0", b"xchm\x01", b"please?", b"SSH-2.0-OpenSSH_9.9\r\n", b"pabc\0"]
     {
         let said = Peer::saying(server.address(), bytes).whole();
         let said = String::from_utf8(said).unwrap();
@@ -210,7 +210,7 @@ fn garbage_without_end_is_cut_off_early() {
     let server = InProcess::default();
     let garbage = vec![b'a'; 1 << 20];
     for begins in [
-        &b"aaaa"[..],
+        &b"aa:aa"[..],
         b"xchg\x01\x01\xff\xff",
         b"xchg\x01\x09\x00\x00",
         b"xchg\x07",

@@ -1,6 +1,6 @@
 //! Requests and replies: keep-alive, pipelines, pages, refusals, and what must never be read as a request.
 
-use crate::common::{InProcess, Peer, config, payload};
+use crate::common::{InProcess, Peer, classic_greeting, config, payload};
 use crate::web::{Client, get, head, post_form, put, put_chunked};
 use xchg_server::{Config, Dialect};
 
@@ -280,9 +280,9 @@ fn first_bytes_may_come_one_at_a_time_in_every_dialect() {
     for (upload, download) in [
         (put("key", b"x"), get("key")),
         (put_chunked("key", b"x", 1), b"GET /key HTTP/1.0\r\n\r\n".to_vec()),
-        (post_form("key", b"x"), crate::common::classic_greeting(b'G', "key").to_vec()),
+        (post_form("key", b"x"), classic_greeting(b'G', "key").to_vec()),
         (put("key", b"x"), native(xchg_core::Side::Download)),
-        ([&crate::common::classic_greeting(b'P', "key")[..], b"x"].concat(), get("key")),
+        ([&classic_greeting(b'P', "key")[..], b"x"].concat(), get("key")),
         // Keys that begin as methods do.
         (b"PUT\0\0\0\0\0\0x".to_vec(), b"GUT\0\0\0\0\0\0".to_vec()),
         (b"POST card".to_vec(), b"GOST card".to_vec()),
@@ -309,17 +309,21 @@ fn dialects_can_be_switched_off() {
     let only =
         |dialects: &[Dialect]| InProcess::start(Config { dialects: dialects.to_vec(), ..config() });
     let server = only(&[Dialect::Native, Dialect::Classic]);
-    // Without http, that is a classic download of a key that nobody uses.
-    let waits = Client::saying(server.address(), b"GET /key HTTP/1.1\r\nHost: h\r\n\r\n");
-    server.await_waiting(1);
-    drop(waits);
-    let mut stranger = Client::saying(server.address(), b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
-    let words = String::from_utf8(stranger.rest().unwrap()).unwrap();
-    assert!(words.contains("It speaks: native, classic.") && !words.contains("curl"), "{words}");
+    for method in ["GET", "PUT", "HEAD", "FOO"] {
+        let request = format!("{method} /key HTTP/1.1\r\nHost: h\r\n\r\n");
+        let mut stranger = Client::saying(server.address(), request.as_bytes());
+        let words = String::from_utf8(stranger.rest().unwrap()).unwrap();
+        let is_told = words.contains("It speaks: native, classic.") && !words.contains("curl");
+        assert!(is_told, "{method}: {words}");
+    }
 
     let server = only(&[Dialect::Http]);
     assert_eq!(Client::saying(server.address(), &version()).text().0.status, 200);
-    for stranger in [&b"xchg\x01"[..], b"please relay ", b"Pabcdefgh", b"Gabcdefgh", b"Fabcdefgh"] {
+    let classic = [b'P', b'G', b'F'].map(|command| classic_greeting(command, "abc"));
+    for stranger in [&b"xchg\x01"[..], b"please relay 0"]
+        .into_iter()
+        .chain(classic.iter().map(|greeting| &greeting[..]))
+    {
         let words = Client::saying(server.address(), stranger).rest().unwrap();
         let words = String::from_utf8(words).unwrap();
         assert!(words.contains("It speaks: http.") && words.contains("curl -T "), "{words}");

@@ -29,6 +29,7 @@ mod outside_proxies;
 mod outside_resume;
 mod outside_transit;
 mod readme;
+mod shapes;
 mod signals;
 mod transit;
 mod wait;

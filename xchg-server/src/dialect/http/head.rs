@@ -175,7 +175,10 @@ fn read(
     headers: &[Header<'_>],
 ) -> Result<Request, Refused> {
     let method = Method::of(method);
-    let target = target::parse(path.as_bytes(), method == Method::Options)?;
+    let target = target::parse(path.as_bytes(), method == Method::Options).map_err(|refused| {
+        // Other methods have other targets, too: that of CONNECT is no path.
+        if let Method::Other(_) = method { method.unsupported() } else { refused }
+    })?;
     let body = body_length(&method, version, headers)?;
     Ok(Request {
         reply_to: ReplyTo {
@@ -231,6 +234,12 @@ impl Method {
             Self::Options => "OPTIONS",
             Self::Other(name) => name,
         }
+    }
+
+    pub(super) fn unsupported(&self) -> Refused {
+        // Nobody needs a long name repeated.
+        let name: String = self.name().chars().take(32).collect();
+        Refused::new(Status::MethodNotAllowed, format!("Unsupported method: {name}."))
     }
 }
 

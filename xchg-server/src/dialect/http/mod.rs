@@ -27,6 +27,7 @@ mod body;
 mod encode;
 mod fields;
 mod head;
+mod line;
 mod media;
 mod multipart;
 mod peer;
@@ -42,6 +43,7 @@ pub(crate) use encode::ChunkedEncoder;
 #[cfg(any(test, fuzzing))]
 pub(crate) use head::MAX_HEAD_BYTES;
 pub(crate) use head::{Head, Request, parse};
+pub(crate) use line::request_line;
 pub(crate) use media::Description;
 pub(crate) use multipart::MultipartBody;
 pub(crate) use peer::{Farewell, Peer};
@@ -143,7 +145,7 @@ impl Request {
             }
             Method::Put | Method::Post => self.upload(),
             Method::Get => self.download(),
-            Method::Head | Method::Other(_) => Err(self.unsupported()),
+            Method::Head | Method::Other(_) => Err(self.method.unsupported()),
         };
         action.unwrap_or_else(|refused| reply(refused.reply(reply_to)))
     }
@@ -213,12 +215,6 @@ impl Request {
         }
         let receivers = target::receivers(&self.query, "Invalid query parameter \"n\"")?;
         Ok(Action::Download(Download { key: key(&self.key)?, reply_to: self.reply_to, receivers }))
-    }
-
-    fn unsupported(&self) -> Refused {
-        // Nobody needs a long name repeated.
-        let name: String = self.method.name().chars().take(32).collect();
-        Refused::new(Status::MethodNotAllowed, format!("Unsupported method: {name}."))
     }
 }
 

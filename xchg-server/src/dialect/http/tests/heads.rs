@@ -84,7 +84,7 @@ fn requests_that_can_be_read_in_two_ways_are_refused() {
         ("GET * HTTP/1.1", "A: b", "400"),
         ("GET /%zz HTTP/1.1", "A: b", "400"),
         ("GET /a#b HTTP/1.1", "A: b", "400"),
-        ("CONNECT host:80 HTTP/1.1", "A: b", "400"),
+        ("CONNECT host:80 HTTP/1.1", "A: b", "405"),
     ] {
         let head = format!("{start}\r\nHost: h\r\n{fields}\r\n\r\n");
         assert_eq!(refusal(&head), status, "{head:?}");
