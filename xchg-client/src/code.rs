@@ -29,10 +29,10 @@ use crate::Error;
 use crate::session::Secret;
 use crate::terminal::escape;
 pub use qr::Paper;
-pub use words::complete;
+pub use words::completions;
 
 /// How many words a code has.
-pub(crate) const WORD_COUNT: usize = 3;
+const WORD_COUNT: usize = 3;
 
 /// Shows people what a code looks like.
 const EXAMPLE: &str = "12342-fabric-lemon-orbit";
@@ -147,7 +147,7 @@ impl fmt::Debug for Code {
 }
 
 /// Whether `c` stands between the parts of a code. Some keyboards and messengers make longer dashes of short ones.
-pub(crate) fn is_separator(c: char) -> bool {
+fn is_separator(c: char) -> bool {
     c.is_whitespace() || c == '-' || ('\u{2010}'..='\u{2015}').contains(&c)
 }
 

@@ -164,7 +164,7 @@ pub enum Error {
         /// What to do instead.
         otherwise: &'static str,
     },
-    /// Somebody used the [`Cancel`](crate::Cancel) token, or pressed Ctrl-C at a [`prompt`](crate::prompt).
+    /// Somebody used the [`Cancel`](crate::Cancel) token, or left a question unanswered.
     #[error("interrupted")]
     Cancelled,
     /// This process ran out of something.

@@ -23,8 +23,7 @@
 //! in realm plain, where the counterpart may be curl, a browser or a classic client.
 //!
 //! Calls block. An [`Observer`], or [`SealedObserver`], hears what goes on meanwhile, and a [`Cancel`] token ends it from another thread. Nothing is
-//! printed, unless a [`prompt`] is asked for, and no signal is handled: that is the business of the program `xchg-client`, a
-//! thin layer around this.
+//! printed, and no signal is handled: that is the business of the program `xchg-client`, a thin layer around this.
 
 mod address;
 mod cancel;
@@ -40,7 +39,6 @@ mod handshake;
 mod meter;
 mod observer;
 mod plain;
-pub mod prompt;
 mod sealed;
 pub mod session;
 mod source;

@@ -6,6 +6,7 @@ mod exit;
 mod manual;
 mod name;
 mod progress;
+mod prompt;
 mod questions;
 mod report;
 mod signals;
@@ -44,27 +45,27 @@ fn main() -> process::ExitCode {
 
 fn run(common: Common, command: Command, tone: Tone) -> Result<(), Error> {
     match command {
-        // What must be asked for is asked while Ctrl-C still has its usual effect.
         Command::Upload(upload) => {
-            let prepared = uploading::prepare(upload, &common.server, tone)?;
-            uploading::run(client(common)?, prepared, tone)
+            let server = common.server.clone();
+            let client = client(common, tone)?;
+            uploading::run(client, uploading::prepare(upload, &server, tone)?, tone)
         }
         Command::Download(download) => {
-            let prepared = downloading::prepare(download)?;
-            downloading::run(client(common)?, prepared, tone)
+            let client = client(common, tone)?;
+            downloading::run(client, downloading::prepare(download)?, tone)
         }
-        Command::Status => report::status(&client(common)?.status()?, tone),
-        Command::Terminate => report::terminate(&client(common)?.terminate()?, tone),
+        Command::Status => report::status(&client(common, tone)?.status()?, tone),
+        Command::Terminate => report::terminate(&client(common, tone)?.terminate()?, tone),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),
     }
 }
 
 /// A client that signals stop.
-fn client(common: Common) -> Result<Client, Error> {
+fn client(common: Common, tone: Tone) -> Result<Client, Error> {
     let local = |source| Error::Local { what: "the handling of signals", source };
     let cancel = Cancel::new().map_err(local)?;
-    signals::cancel_on_signals(&cancel).map_err(local)?;
+    signals::cancel_on_signals(&cancel, tone).map_err(local)?;
     let client = Client::new(common.server).connect_timeout(common.connect_timeout).cancel(cancel);
     Ok(match common.token {
         Some(token) => client.token(token),

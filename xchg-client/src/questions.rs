@@ -1,11 +1,11 @@
 //! What the person is asked.
 
-use xchg_client::prompt::Question;
 use xchg_client::session::Secret;
 use xchg_client::{Code, Error, Key};
 
 use crate::cli::{Transfer, usage_error};
 use crate::name::Name;
+use crate::prompt::Question;
 
 const SECRET: Question = Question {
     text: "Secret: ",
@@ -63,7 +63,7 @@ pub(crate) fn can_ask() -> bool {
 /// # Errors
 /// [`Error::Cancelled`] if the person wants no more, which is a no too.
 pub(crate) fn accept() -> Result<bool, Error> {
-    let answer = ACCEPT.ask(|line| match line.trim().to_lowercase().as_str() {
+    let answer = ACCEPT.choose(|line| match line.trim().to_lowercase().as_str() {
         "" | "y" | "yes" => Ok(true),
         "n" | "no" => Ok(false),
         _ => Err("answer y or n"),

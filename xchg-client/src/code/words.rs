@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use super::{WORD_COUNT, is_separator};
+
 /// Origin and licence are at the begin of the file.
 static WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
     include_str!("words.txt").lines().filter(|line| !line.starts_with('#')).collect()
@@ -25,10 +27,25 @@ pub(super) fn all() -> &'static [&'static str] {
 }
 
 /// The words that begin with `prefix`, in upper or lower case, in ascending order. All of them if it is empty.
-pub fn complete(prefix: &str) -> &'static [&'static str] {
+fn complete(prefix: &str) -> &'static [&'static str] {
     let prefix = prefix.to_ascii_lowercase();
     let words = &all()[all().partition_point(|word| **word < *prefix)..];
     &words[..words.partition_point(|word| word.starts_with(&prefix))]
+}
+
+/// Where the word at the end of `line` begins, and what it can become, with the dash that follows it. There is nothing to complete
+/// before the number, after the last word, and where nothing of a word has been typed.
+pub fn completions(line: &str) -> (usize, Vec<String>) {
+    let start = line
+        .rfind(is_separator)
+        .map_or(0, |at| at + line[at..].chars().next().map_or(0, char::len_utf8));
+    let (before, word) = line.split_at(start);
+    let parts = before.split(is_separator).filter(|part| !part.is_empty()).count();
+    if word.is_empty() || !(1..=WORD_COUNT).contains(&parts) {
+        return (start, Vec::new());
+    }
+    let dash = if parts < WORD_COUNT { "-" } else { "" };
+    (start, complete(word).iter().map(|word| format!("{word}{dash}")).collect())
 }
 
 /// The word that `text` is, or of which it is the begin, in upper or lower case; four letters are enough.
@@ -184,5 +201,25 @@ mod tests {
         // Of a word of n letters: n without one, 25n with a wrong one, 25(n + 1) + 1 with one more, n - 1 with two swapped,
         // and the word itself.
         assert_eq!(distinct.len(), 3 + 75 + 101 + 2 + 1);
+    }
+
+    #[test]
+    fn words_are_completed_behind_the_number() {
+        for (line, start, expected) in [
+            ("12342-fab", 6, &["fabric-"][..]),
+            ("12342 FABR", 6, &["fabric-"]),
+            ("12342 – fabr", 10, &["fabric-"]),
+            ("12342-fabric-lemo", 13, &["lemon-"]),
+            ("12342-fabric-lemon-orb", 19, &["orbit"]),
+            ("12342-clo", 6, &["clock-", "clog-", "close-", "cloth-", "cloud-", "clown-"]),
+            ("12342-", 6, &[]),
+            ("12342-zzz", 6, &[]),
+            ("12342-fabric-lemon-orbit-zo", 25, &[]),
+            ("fab", 0, &[]),
+            ("", 0, &[]),
+        ] {
+            let expected = expected.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(completions(line), (start, expected), "{line}");
+        }
     }
 }

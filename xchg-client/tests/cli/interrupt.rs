@@ -8,7 +8,7 @@ use tempfile::tempdir;
 use xchg_core::wire::CounterpartDialect;
 
 use crate::server::{Server, framed};
-use crate::support::{Client, DEADLINE, names};
+use crate::support::{Client, DEADLINE, command, names};
 
 #[test]
 fn a_waiting_peer_withdraws() {
@@ -28,6 +28,32 @@ fn a_waiting_peer_withdraws() {
         server.finish();
         assert_eq!(names(folder.path()), [""; 0]);
     }
+}
+
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let (signalled, go_on) = std::sync::mpsc::channel();
+    let server = Server::run(move |mut peer| {
+        peer.wait();
+        go_on.recv_timeout(DEADLINE).unwrap();
+        peer.match_native();
+        peer.send_payload(b"seven");
+        peer.read(9);
+    });
+    // As a shell does with what it starts in the background.
+    let program = command(
+        Path::new("."),
+        &["download", "--plain", "k", "-o", "-", "--server", &server.address],
+    );
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' INT; exec \"$@\"", "sh"]).arg(program.get_program());
+    shell.args(program.get_args());
+    let mut client = Client::spawn(shell);
+    client.wait_for("waiting");
+    client.signal(Signal::INT);
+    signalled.send(()).unwrap();
+    client.finish().expect(0, "done");
+    server.finish();
 }
 
 #[test]

@@ -13,7 +13,6 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use tempfile::tempdir;
-use xchg_client::prompt::Question;
 
 use crate::server::{Server, nowhere, receipt};
 use crate::support::{DEADLINE, command};
@@ -82,6 +81,13 @@ impl Terminal {
         }
     }
 
+    /// The one process that the shell at the terminal has started.
+    fn child_of_shell(&self) -> rustix::process::Pid {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        rustix::process::Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+    }
+
     fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
@@ -131,26 +137,6 @@ fn a_download_without_a_key_asks_for_it() {
 }
 
 #[test]
-fn leaving_a_question_is_an_interruption() {
-    for key in ["\x03", "\x04"] {
-        let arguments = ["download", "--plain", "--server", &nowhere()];
-        let mut terminal = Terminal::run(&command(Path::new("."), &arguments));
-        terminal.wait_for("key: ");
-        terminal.press(key);
-        let (code, shown) = terminal.finish();
-        assert_eq!(code, Some(130), "{shown}");
-    }
-}
-
-#[test]
-fn a_terminal_that_cannot_edit_is_none_for_a_key() {
-    let mut program = command(Path::new("."), &["download", "--plain", "--server", &nowhere()]);
-    let (code, shown) = Terminal::run(program.env("TERM", "dumb")).finish();
-    assert_eq!(code, Some(2), "{shown}");
-    assert!(shown.contains("no terminal to ask at; name it"), "{shown}");
-}
-
-#[test]
 fn an_offer_is_shown_and_may_be_declined() {
     use crate::rendezvous::Rendezvous;
     for (answer, code) in [("maybe", 5), ("y", 0), ("", 0)] {
@@ -166,8 +152,7 @@ fn an_offer_is_shown_and_may_be_declined() {
         if answer == "maybe" {
             terminal.wait_for("answer y or n");
             terminal.wait_for("Accept? [Y/n]");
-            // Ctrl-U deletes what was typed.
-            terminal.press("\x15n\r");
+            terminal.press("n\r");
         }
         assert_eq!(terminal.finish().0, Some(code));
         upload.finish().expect(code, if code == 0 { "has it" } else { "the person there said no" });
@@ -229,25 +214,134 @@ fn a_secret_is_asked_for_on_both_sides() {
     }
 }
 
-/// Says that this process is the program at the terminal, of the test with the same name.
-const ASKED: &str = "XCHG_TEST_ASKED";
-
 #[test]
 fn a_secret_is_not_shown_while_it_is_typed() {
-    if std::env::var_os(ASKED).is_some() {
-        let secret = Question { text: "Secret: ", otherwise: "" }.ask_secret().unwrap();
-        println!("it has {} bytes", secret.len());
-        return;
-    }
-    let mut program = Command::new(std::env::current_exe().unwrap());
-    let name = "prompt::a_secret_is_not_shown_while_it_is_typed";
-    program.args(["--exact", name, "--nocapture"]).env(ASKED, "1").current_dir(".");
-    let mut terminal = Terminal::run(&program);
+    let arguments = ["download", "k:", "-o", "-", "--server", &nowhere()];
+    let mut terminal = Terminal::run(&command(Path::new("."), &arguments));
     terminal.wait_for("Secret: ");
     terminal.wait_for_silence();
     terminal.press("sword\x7fdfish\r");
     let (code, shown) = terminal.finish();
-    assert_eq!(code, Some(0), "{shown}");
-    assert!(shown.contains("it has 9 bytes"), "{shown}");
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("\r\nxchg-client: cannot reach"), "{shown}");
     assert!(!shown.contains("sw"), "{shown}");
+}
+
+/// What asks, and what it asks.
+const PROMPTS: [(&[&str], &str); 3] = [
+    (&["download"], "key: "),
+    (&["download", "k:"], "Secret: "),
+    (&["download", "note"], "Accept? [Y/n]"),
+];
+
+/// Runs `shell`, a script in which `ASK` stands for a program that asks, at a terminal of its own.
+fn at_prompt(ask: &[&str], shell: &str, term: Option<&str>, test: impl FnOnce(Terminal)) {
+    use crate::rendezvous::Rendezvous;
+    let folder = tempdir().unwrap();
+    let server = Rendezvous::start();
+    let upload = server.run(folder.path(), &["upload", "--text", "hello", "--key", "note"]);
+    let asks = command(folder.path(), &[ask, &["--server", &server.address]].concat());
+    let words = [asks.get_program()].into_iter().chain(asks.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    let mut program = Command::new("bash");
+    program.args(["-c", &shell.replace("ASK", &words.join(" "))]).current_dir(folder.path());
+    match term {
+        Some(term) => program.env("TERM", term),
+        None => program.env_remove("TERM"),
+    };
+    test(Terminal::run(&program));
+    drop(upload);
+}
+
+/// Checks what `stty -a` says of a terminal that somebody can go on to work at.
+#[track_caller]
+fn assert_usual(modes: &str) {
+    assert!(modes.contains("eol = <undef>"), "{modes}");
+    let words: Vec<_> = modes.split_whitespace().collect();
+    for mode in ["isig", "icanon", "echo"] {
+        assert!(words.contains(&mode), "no {mode} in {modes}");
+    }
+}
+
+#[test]
+fn leaving_any_question_is_an_interruption() {
+    for (ask, question) in PROMPTS {
+        for term in [Some("xterm"), Some("dumb"), None] {
+            for key in ["\x03", "\x04"] {
+                at_prompt(ask, "ASK; echo ended $?; stty -a", term, |mut terminal| {
+                    terminal.wait_for(question);
+                    terminal.press(key);
+                    terminal.wait_for("\nxchg-client: interrupted");
+                    terminal.wait_for("ended 130");
+                    let (_, modes) = terminal.finish();
+                    assert_usual(&modes);
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn any_question_can_be_left_for_a_while() {
+    for (ask, question) in PROMPTS {
+        for term in [Some("xterm"), Some("dumb")] {
+            let shell = "set -m; ASK; echo stopped $?; fg >/dev/null; echo ended $?";
+            at_prompt(ask, shell, term, |mut terminal| {
+                terminal.wait_for(question);
+                terminal.press("\x1a");
+                // 128 and the number of SIGTSTP.
+                terminal.wait_for("stopped 148");
+                terminal.wait_for(question);
+                terminal.press("\x03");
+                terminal.wait_for("ended 130");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_program_that_is_told_to_end_at_a_question_leaves_the_terminal_as_it_was() {
+    for (ask, question) in PROMPTS {
+        at_prompt(ask, "ASK; stty -a", Some("xterm"), |mut terminal| {
+            terminal.wait_for(question);
+            let pid = terminal.child_of_shell();
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+            let (_, modes) = terminal.finish();
+            assert_usual(&modes);
+        });
+    }
+}
+
+#[test]
+fn a_terminal_without_a_cursor_is_one_to_ask_at() {
+    for term in ["dumb", ""] {
+        let server = Server::run(|mut peer| {
+            assert_eq!(peer.offer().key.as_bytes(), b"k");
+            peer.refuse(xchg_core::wire::RefusalCode::Busy, "full");
+        });
+        let arguments = ["download", "--plain", "--server", &server.address];
+        let mut program = command(Path::new("."), &arguments);
+        let mut terminal = Terminal::run(program.env("TERM", term));
+        terminal.wait_for("key: ");
+        terminal.press("\r");
+        terminal.wait_for("key is 0 bytes long; use 1 to 255");
+        terminal.wait_for("key: ");
+        terminal.press("jj\x7f\x7fk\r");
+        assert_eq!(terminal.finish().0, Some(3), "{term}");
+        server.finish();
+    }
+}
+
+#[test]
+fn what_was_typed_before_a_question_is_no_answer() {
+    at_prompt(&["download", "note"], "ASK; echo ended $?", Some("xterm"), |mut terminal| {
+        // Sooner than the program can ask.
+        terminal.press("n\r\r");
+        terminal.wait_for("Accept? [Y/n]");
+        terminal.press("maybe\r");
+        terminal.wait_for("answer y or n");
+        terminal.wait_for("Accept? [Y/n]");
+        terminal.press("y\r");
+        terminal.wait_for("ended 0");
+    });
 }
