@@ -14,7 +14,6 @@ use crate::connect::{Connection, Settings};
 use crate::handshake::Handshake;
 use crate::meter::Meter;
 use crate::plain::Framing;
-use crate::session::meeting_key;
 use crate::source::Input;
 use crate::target::Output;
 use crate::throttle::Throttle;
@@ -194,7 +193,6 @@ impl Client {
         transfer: impl FnOnce(Connection, &Matched, &mut Meter<'_>) -> Result<Option<PathBuf>, Error>,
     ) -> Result<Summary, Error> {
         offer.buffer_bytes = self.buffer_bytes;
-        offer.twin = Some(meeting_key(&offer.key));
         self.cancellable(|cancel| {
             let (connection, matched) = self.offer(offer, cancel, observer)?;
             let started = Instant::now();

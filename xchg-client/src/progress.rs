@@ -39,6 +39,8 @@ pub(crate) struct Reporter {
     interval: Duration,
     /// What a sealed transfer has told so far.
     sealed: Option<sealed::Story>,
+    /// What was last said of waiting, on this connection.
+    told: Option<Waiting>,
 }
 
 /// What is told as JSON. Documented in the help, and stable.
@@ -70,6 +72,7 @@ impl Reporter {
             last_event: Instant::now(),
             interval: Duration::from_secs(1),
             sealed: None,
+            told: None,
         }
     }
 
@@ -173,12 +176,17 @@ pub(crate) fn qr(tone: Tone, code: &Code) {
 
 impl Observer for Reporter {
     fn connecting(&mut self, address: &Address) {
+        self.told = None;
         if self.tone == Tone::Json {
             emit(&Event::Connecting { server: address.to_string() });
         }
     }
 
     fn waiting(&mut self, waiting: &Waiting) {
+        let told = self.told.replace(*waiting);
+        if told == Some(*waiting) {
+            return;
+        }
         let elsewhere = waiting.elsewhere.map(|realm| realm.as_str());
         match self.tone {
             Tone::Quiet => {}
@@ -188,7 +196,9 @@ impl Observer for Reporter {
                     Some(story) if story.has_secret => " with the same secret",
                     _ => "",
                 };
-                say(&format!("waiting for {counterpart} of {key}{secret}"));
+                if told.is_none() {
+                    say(&format!("waiting for {counterpart} of {key}{secret}"));
+                }
                 if waiting.elsewhere.is_some() {
                     say(&self.mismatch());
                 }

@@ -49,8 +49,6 @@ pub enum Brokered<Conn> {
     Waiting {
         /// Takes it back.
         place: Place,
-        /// Another realm, where a possible counterpart waits under the same key.
-        elsewhere: Option<Realm>,
         /// How many others wait for the same exchange (only with [several receivers](Offer::receivers)).
         gathered: u16,
     },
@@ -195,17 +193,16 @@ impl<Conn> Broker<Conn> {
     /// [frees it](Exchange::free_key).
     pub fn offer(&self, offer: Offer<Conn>, now: Instant) -> Brokered<Conn> {
         let (realm, key) = (offer.realm, offer.key.clone());
-        // By key alone, so that a shard sees the key's other realms.
         let shard = self.shard(&key);
         let mut matcher = self.inner.shards[shard].lock();
         if offer.alone && self.inner.book.runs(realm, &key) {
             return Brokered::Refused { conn: offer.conn, why: Refusal::Exchanging };
         }
         match matcher.offer(offer) {
-            Offered::Waiting { ticket, elsewhere, gathered } => {
+            Offered::Waiting { ticket, gathered } => {
                 #[expect(clippy::cast_possible_truncation, reason = "shards are few")]
                 let place = Place { shard: shard as u32, ticket };
-                Brokered::Waiting { place, elsewhere, gathered }
+                Brokered::Waiting { place, gathered }
             }
             Offered::Refused { conn, why } => Brokered::Refused { conn, why },
             Offered::Paired { upload, download, others, spares } => {
@@ -219,6 +216,13 @@ impl<Conn> Broker<Conn> {
     /// Whether somebody waits under `key` for one counterpart, and pairs with `role`.
     pub fn is_awaited(&self, realm: Realm, key: &Key, role: &Role) -> bool {
         self.inner.shards[self.shard(key)].lock().is_awaited(realm, key, role)
+    }
+
+    /// The realm, key and role of who waits at `place` for one counterpart; `None` if it does no more, or for several.
+    pub fn waiter(&self, place: Place) -> Option<(Realm, Key, Role)> {
+        let matcher = self.inner.shards[place.shard as usize].lock();
+        let (realm, key, role) = matcher.waiter(place.ticket)?;
+        Some((realm, key.clone(), role.clone()))
     }
 
     fn shard(&self, key: &Key) -> usize {

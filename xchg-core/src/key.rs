@@ -4,7 +4,12 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
+use sha2::{Digest, Sha256};
+
 use crate::Error;
+
+/// Separates the hash of a key from every other use of SHA-256 (PROTOCOL.md rule S2).
+const MEETING_KEY_LABEL: &[u8] = b"xchg v1 server key\0";
 
 /// The name that two peers share. 1 to [`MAX_LEN`](Key::MAX_LEN) bytes, any bytes; cheap to clone.
 ///
@@ -30,6 +35,16 @@ impl Key {
     /// The key's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The key under which peers meet in [`Realm::Sealed`] who named this one: a hash of it, 32 bytes (PROTOCOL.md rule S2).
+    ///
+    /// A secret does not enter it, so that two peers of whom one mistyped it, or gave none, still meet, and are told.
+    /// The hash hides the key from the server's logs; it is no protection for a key that can be guessed, and the secret does not
+    /// rest on it.
+    pub fn meeting_key(&self) -> Key {
+        let hash = Sha256::new().chain_update(MEETING_KEY_LABEL).chain_update(&self.0);
+        Key(hash.finalize().as_slice().into())
     }
 
     /// Eight hexadecimal digits that tell keys apart in a log without giving them away.
@@ -87,5 +102,13 @@ mod tests {
         assert!(!format!("{key:?}").contains("swordfish"));
         assert_eq!(key.fingerprint().len(), 8);
         assert_eq!(key.fingerprint(), Key::parse(b"swordfish").unwrap().fingerprint());
+    }
+
+    #[test]
+    fn peers_of_one_key_meet_under_one_hash() {
+        let hash = |key: &[u8]| Key::parse(key).unwrap().meeting_key();
+        assert_eq!(hash(b"holiday").as_bytes().len(), 32);
+        assert_eq!(hash(b"holiday"), hash(b"holiday"));
+        assert_ne!(hash(b"holiday"), hash(b"holidaz"));
     }
 }

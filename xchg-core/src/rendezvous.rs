@@ -95,8 +95,6 @@ pub enum Offered<Conn> {
     Waiting {
         /// Takes it back.
         ticket: Ticket,
-        /// Another realm, where a possible counterpart waits under the same key.
-        elsewhere: Option<Realm>,
         /// How many others wait for the same exchange (only with [several receivers](Offer::receivers)).
         gathered: u16,
     },
@@ -258,6 +256,13 @@ impl<Conn> Rendezvous<Conn> {
         first.is_some_and(|first| first.receivers == 1 && first.role.pairs_with(role))
     }
 
+    /// The realm, key and role of who waits with `ticket` for one counterpart; `None` if it does no more, or for several.
+    pub fn waiter(&self, ticket: Ticket) -> Option<(Realm, &Key, &Role)> {
+        let waiter = self.waiters.get(ticket.index as usize)?;
+        let is_one = waiter.serial == ticket.serial && waiter.receivers == 1;
+        is_one.then_some((waiter.realm, &waiter.key, &waiter.role))
+    }
+
     /// Takes back an offer. `None` if it is paired, expired or withdrawn already: the connection came out then.
     pub fn withdraw(&mut self, ticket: Ticket) -> Option<Conn> {
         let waiter = self.waiters.get(ticket.index as usize)?;
@@ -376,11 +381,10 @@ impl<Conn> Rendezvous<Conn> {
         if let Err(why) = room {
             return Offered::Refused { conn: offer.conn, why };
         }
-        let elsewhere = self.elsewhere(&offer);
         let gathered = if offer.gathers() { before } else { 0 };
         #[expect(clippy::cast_possible_truncation, reason = "fewer than the receivers")]
         let gathered = gathered as u16;
-        Offered::Waiting { ticket: self.insert(first, offer), elsewhere, gathered }
+        Offered::Waiting { ticket: self.insert(first, offer), gathered }
     }
 
     /// Appends to the ring that starts at `first`, or starts one.
@@ -502,18 +506,6 @@ impl<Conn> Rendezvous<Conn> {
             first.realm == realm && first.key == *key
         };
         self.index.find(hash(&self.hasher, realm, key), same).copied()
-    }
-
-    /// Where else a counterpart of `offer` waits: an uploader that forgot `--plain` should learn of its downloader.
-    fn elsewhere(&self, offer: &Offer<Conn>) -> Option<Realm> {
-        let other = match offer.realm {
-            Realm::Plain => Realm::Sealed,
-            Realm::Sealed => Realm::Plain,
-            Realm::Transit => return None,
-        };
-        let first = &self.waiters[self.first(other, &offer.key)? as usize];
-        let pairs = first.receivers == offer.receivers && first.role.pairs_with(&offer.role);
-        (pairs && !offer.gathers()).then_some(other)
     }
 }
 

@@ -25,16 +25,19 @@ fn offer() -> impl Strategy<Value = Offer> {
             .prop_map(|millis| Wait::AtMost(Duration::from_millis(millis))),
     ];
     let key = || vec(any::<u8>(), 1..=Key::MAX_LEN).prop_map(|key| Key::parse(&key).unwrap());
-    let (key, twin) = (key(), option::of(key()));
     let side = prop::sample::select(&Side::BOTH);
-    (realm(), side, key, wait, any::<Option<u64>>(), any::<Option<u32>>(), twin).prop_map(
-        |(realm, side, key, wait, length, buffer_bytes, twin)| {
+    (realm(), side, key(), wait, any::<Option<u64>>(), any::<Option<u32>>(), any::<bool>())
+        .prop_map(|(realm, side, key, wait, length, buffer_bytes, has_twin)| {
+            let (key, twin) = match (has_twin, realm) {
+                (false, _) => (key, None),
+                (true, Realm::Sealed) => (key.meeting_key(), Some(key)),
+                (true, _) => (key.clone(), Some(key.meeting_key())),
+            };
             let mut offer = Offer::new(realm, side, key);
             (offer.wait, offer.length, offer.buffer_bytes) = (wait, length, buffer_bytes);
             offer.twin = twin;
             offer
-        },
-    )
+        })
 }
 
 fn greeting() -> impl Strategy<Value = Greeting> {

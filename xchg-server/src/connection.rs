@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use xchg_core::relay::{Duplex, Socket};
-use xchg_core::{Place, Realm};
+use xchg_core::{Key, Place, Realm, Side};
 
 use crate::Config;
 use crate::dialect::{Dialect, http};
@@ -90,6 +90,8 @@ pub(crate) struct Luggage {
     pub(crate) early: Vec<u8>,
     /// The payload's length in bytes, where the peer said it.
     pub(crate) length: Option<u64>,
+    /// The key under which a counterpart would be in the other realm, where the peer said it.
+    pub(crate) twin: Option<Key>,
 }
 
 /// A peer that is told a last word: then a half-close, and what it still sends is read so that the word is not destroyed by a reset.
@@ -169,7 +171,7 @@ impl Connection {
     /// for the same exchange.
     pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>, gathered: u16) -> Vec<u8> {
         match (&mut self.http, self.dialect) {
-            (Some(peer), _) => peer.waiting(gathered),
+            (Some(peer), _) => peer.waiting(elsewhere, gathered),
             (None, Some(dialect)) => dialect.waiting(elsewhere),
             (None, None) => Vec::new(),
         }
@@ -184,16 +186,31 @@ impl Connection {
         }
     }
 
-    /// What it is told, while it waits, as often as `config` says; `None` if there is no word for it.
-    pub(crate) fn heartbeat(&mut self, config: &Config) -> Option<(Vec<u8>, Duration)> {
+    /// How often it is told something while it waits; `None` if its dialect has no word for it, or `config` wants none.
+    pub(crate) fn heartbeat_interval(&self, config: &Config) -> Option<Duration> {
+        match (&self.http, self.dialect) {
+            (Some(peer), _) if peer.hears_while_waiting() => {
+                Some(config.processing_interval).filter(|interval| !interval.is_zero())
+            }
+            (None, Some(Dialect::Native)) => Some(config.heartbeat),
+            _ => None,
+        }
+    }
+
+    /// What it is told then; `elsewhere` as with [`waiting`](Self::waiting).
+    pub(crate) fn heartbeat(&mut self, elsewhere: Option<Realm>) -> Vec<u8> {
         match (&mut self.http, self.dialect) {
-            (Some(_), _) if config.processing_interval.is_zero() => None,
-            (Some(peer), _) => {
-                peer.still_waiting().map(|words| (words, config.processing_interval))
-            }
-            (None, dialect) => {
-                dialect.and_then(Dialect::heartbeat).map(|words| (words, config.heartbeat))
-            }
+            (Some(peer), _) => peer.still_waiting(elsewhere),
+            (None, Some(dialect)) => dialect.heartbeat(elsewhere),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Whether it can be told of a possible counterpart in another realm.
+    pub(crate) fn hears_of_elsewhere(&self) -> bool {
+        match &self.http {
+            Some(peer) => peer.side() == Side::Upload,
+            None => self.dialect == Some(Dialect::Native),
         }
     }
 
@@ -289,9 +306,9 @@ impl Reply {
 
 impl Luggage {
     /// Boxes what there is.
-    pub(crate) fn pack(early: &[u8], length: Option<u64>) -> Brought {
-        (!early.is_empty() || length.is_some())
-            .then(|| Box::new(Luggage { early: early.to_vec(), length }))
+    pub(crate) fn pack(early: &[u8], length: Option<u64>, twin: Option<Key>) -> Brought {
+        (!early.is_empty() || length.is_some() || twin.is_some())
+            .then(|| Box::new(Luggage { early: early.to_vec(), length, twin }))
     }
 }
 

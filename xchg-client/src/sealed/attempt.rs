@@ -14,7 +14,7 @@ use xchg_core::{Key, Realm, Side};
 use super::SealedObserver;
 use super::half::Half;
 use crate::connect::Connection;
-use crate::session::{self, Secret, Session, meeting_key};
+use crate::session::{self, Secret, Session};
 use crate::throttle::Throttle;
 use crate::{Cancel, Client, Error};
 
@@ -58,7 +58,7 @@ impl<'a> Attempt<'a> {
             &Cancel,
         ) -> Result<T, session::Error>,
     ) -> Result<T, Error> {
-        let mut offer = Offer::new(Realm::Sealed, self.side, meeting_key(self.key));
+        let mut offer = Offer::new(Realm::Sealed, self.side, self.key.meeting_key());
         offer.wait = self.wait;
         // With a secret, the server shall not know the key.
         offer.twin = self.secret.is_none().then(|| self.key.clone());

@@ -31,7 +31,7 @@ use std::io::{Read, Write};
 
 pub use error::Error;
 pub use record::MAX_PLAINTEXT;
-pub use secret::{Secret, meeting_key};
+pub use secret::Secret;
 pub use transfer::{Decision, Observer, Received, Sent, receive, send};
 
 use record::{RecordReader, RecordWriter};
@@ -49,7 +49,7 @@ impl<R: Read, W: Write> Session<R, W> {
     /// Agrees with the other peer on keys; `reader` and `writer` are the two halves of one stream, at its
     /// very begin.
     ///
-    /// `key` is the one that the person named, not [`meeting_key`]'s. The stream must hold the first 68 bytes
+    /// `key` is the one that the person named, not its [meeting key](Key::meeting_key). The stream must hold the first 68 bytes
     /// of each direction without being read, as every socket and pipe does: both peers speak at once.
     ///
     /// # Errors

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::keys::Schedule;
 use super::message::{self, Message};
 use super::record::{RECORDS_PER_KEY, Record, RecordReader, RecordWriter};
-use super::secret::meeting_key;
 use crate::files::{Entry, Kind, Modified};
 use crate::{Key, Side};
 
@@ -41,7 +40,7 @@ fn schedule() -> Schedule {
 
 #[test]
 fn the_server_key() {
-    let key = meeting_key(&Key::parse(b"holiday").unwrap());
+    let key = Key::parse(b"holiday").unwrap().meeting_key();
     check("server key of \"holiday\"", key.as_bytes());
 }
 

@@ -112,6 +112,26 @@ fn a_counterpart_in_another_realm_is_mentioned() {
 }
 
 #[test]
+fn a_counterpart_that_comes_to_another_realm_later_is_mentioned_once() {
+    let server = Server::run(|mut peer| {
+        let mut waiting = Waiting::default();
+        peer.answer(&Answer::Waiting(waiting));
+        peer.answer(&Answer::Heartbeat);
+        waiting.elsewhere = Some(Realm::Sealed);
+        for _ in 0..3 {
+            peer.answer(&Answer::Waiting(waiting));
+        }
+        peer.refuse(RefusalCode::TimedOut, "nobody came");
+    });
+    let args = ["download", "--plain", "k", "-o", "-", "--server", &server.address];
+    let part = "an uploader of k waits for a sealed transfer, without --plain";
+    let finished = Client::start(Path::new("."), &args).finish().expect(3, part);
+    let times = |part: &str| finished.stderr.iter().filter(|line| line.contains(part)).count();
+    assert_eq!((times("waiting for"), times(part)), (1, 1), "{finished:?}");
+    server.finish();
+}
+
+#[test]
 fn a_server_lost_while_waiting_is_an_error() {
     let server = Server::run(|mut peer| {
         peer.wait();

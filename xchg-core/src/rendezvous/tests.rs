@@ -79,7 +79,7 @@ struct Model {
 
 #[derive(Debug, PartialEq)]
 enum Expected {
-    Waiting { elsewhere: Option<Realm>, gathered: u16 },
+    Waiting { gathered: u16 },
     Paired { upload: usize, download: usize, others: Vec<usize>, spares: Vec<usize> },
     Refused(Refusal),
 }
@@ -159,20 +159,9 @@ impl Model {
         } else if self.waiting().count() == LIMITS.waiting {
             return Expected::Refused(Refusal::Full);
         }
-        let other = match realm {
-            Realm::Plain => Some(Realm::Sealed),
-            Realm::Sealed => Some(Realm::Plain),
-            _ => None,
-        };
-        let elsewhere = other.filter(|&realm| {
-            let is_one = |queue: &VecDeque<(usize, Arrival)>| queue[0].1.receivers == 1;
-            !gathers
-                && self.queues.get(&(realm, key)).is_some_and(is_one)
-                && self.first_that_pairs(realm, key, role).is_some()
-        });
         self.queues.entry((realm, key)).or_default().push_back((id, arrival.clone()));
         let gathered = if gathers { u16::try_from(before).unwrap() } else { 0 };
-        Expected::Waiting { elsewhere, gathered }
+        Expected::Waiting { gathered }
     }
 
     /// The uploader in whose gathering an arrival waits.
@@ -277,11 +266,14 @@ impl Bench {
             conn: Conn(id),
         });
         let got = match offered {
-            Offered::Waiting { ticket, elsewhere, gathered } => {
+            Offered::Waiting { ticket, gathered } => {
                 self.tickets.push((ticket, id));
                 let uploader = self.matcher.uploader_with(ticket).map(|(conn, _)| conn.0);
                 assert_eq!(uploader, self.model.uploader_with(arrival), "{arrival:?}");
-                Expected::Waiting { elsewhere, gathered }
+                let waiter = (arrival.realm, &Key::parse(&[arrival.key]).unwrap(), &arrival.role);
+                let is_one = arrival.receivers == 1;
+                assert_eq!(self.matcher.waiter(ticket), is_one.then_some(waiter), "{arrival:?}");
+                Expected::Waiting { gathered }
             }
             Offered::Paired { upload, download, others, spares } => {
                 let (up, down) = (upload.0, download.0);

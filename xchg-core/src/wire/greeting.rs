@@ -77,8 +77,8 @@ pub struct Offer {
     pub length: Option<u64>,
     /// The size in bytes that the server should give the buffers of the peer's socket.
     pub buffer_bytes: Option<u32>,
-    /// The key under which a counterpart would be in the other realm, so that the peer can be told of it, if that is not
-    /// [`key`](Offer::key).
+    /// The key under which a counterpart would be in the other realm, so that the peer can be told of it: in
+    /// [`Realm::Plain`] the key's [meeting key](Key::meeting_key), in [`Realm::Sealed`] the key whose meeting key this one is.
     pub twin: Option<Key>,
 }
 
@@ -87,6 +87,15 @@ impl Offer {
     pub fn new(realm: Realm, side: Side, key: Key) -> Offer {
         let (length, buffer_bytes, twin) = (None, None, None);
         Offer { realm, side, key, wait: Wait::Forever, length, buffer_bytes, twin }
+    }
+
+    /// Whether its twin, if it has one, belongs to its key: nobody can ask who waits under other keys.
+    fn has_own_twin(&self) -> bool {
+        match (self.realm, &self.twin) {
+            (Realm::Plain, Some(twin)) => *twin == self.key.meeting_key(),
+            (Realm::Sealed, Some(twin)) => self.key == twin.meeting_key(),
+            _ => true,
+        }
     }
 }
 
@@ -215,7 +224,12 @@ fn decode_body(command: u8, body: &[u8]) -> Result<Greeting, Error> {
         }
         Ok(())
     })?;
-    Ok(Greeting { command, token })
+    match &command {
+        Command::Offer(offer) if !offer.has_own_twin() => {
+            Err(Error::Malformed { what: "the twin is another key's (PROTOCOL.md rule S2)" })
+        }
+        _ => Ok(Greeting { command, token }),
+    }
 }
 
 /// Reads the fixed part of an offer, and gives what follows it.

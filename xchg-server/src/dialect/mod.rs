@@ -114,11 +114,12 @@ impl Dialect {
         }
     }
 
-    /// To a peer that still waits, every so often; `None` if the dialect has no word for it.
-    pub(crate) fn heartbeat(self) -> Option<Vec<u8>> {
-        match self {
-            Dialect::Native => Some(native::heartbeat()),
-            _ => None,
+    /// To a peer that still waits, every so often; `elsewhere` is another realm, where a possible counterpart waits.
+    pub(crate) fn heartbeat(self, elsewhere: Option<Realm>) -> Vec<u8> {
+        match (self, elsewhere) {
+            (Dialect::Native, None) => native::heartbeat(),
+            (Dialect::Native, elsewhere) => native::waiting(elsewhere),
+            _ => Vec::new(),
         }
     }
 

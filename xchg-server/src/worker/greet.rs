@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use xchg_core::relay::Duplex;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
-use xchg_core::{Brokered, Key, Offer, Place, Realm, Role, Side};
+use xchg_core::{Brokered, Offer, Place, Realm, Role, Side};
 
 use super::{Join, Worker};
 use crate::config::Terminate;
@@ -148,10 +148,11 @@ impl Worker {
             receivers: arrival.receivers,
             conn: Address { worker: self.index, slot },
         };
-        let brought = Luggage::pack(early, arrival.length);
-        let twin = arrival.twin.map(|key| (arrival.realm, key, offer.role.clone()));
+        // In the other direction it need not be said: anybody can hash a key.
+        let twin = arrival.twin.filter(|_| arrival.realm == Realm::Sealed);
+        let brought = Luggage::pack(early, arrival.length, twin);
         match self.shared.broker.offer(offer, Instant::now()) {
-            Brokered::Waiting { place, elsewhere, gathered } => {
+            Brokered::Waiting { place, gathered } => {
                 let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
                 let expires = wait.map_or(Tick::NEVER, |wait| self.timers.now().after(wait));
                 let has_early = brought.is_some();
@@ -164,10 +165,8 @@ impl Worker {
                         inbox.send(Message::ReceiverCame { slot: upload.slot, place });
                     });
                 }
-                // Only now that it waits itself: of two who come at once, one sees the other.
-                let elsewhere = elsewhere.or_else(|| self.awaits_twin(twin?));
                 let impatient = dialect.impatient().filter(|_| has_early);
-                self.wait(slot, expires, impatient, (elsewhere, gathered));
+                self.wait(slot, expires, impatient, gathered);
             }
             Brokered::Paired(pair) => {
                 for &spare in &pair.spares {
@@ -187,11 +186,19 @@ impl Worker {
         }
     }
 
-    /// The other realm, if a possible counterpart waits there under the key that is the same name's.
-    fn awaits_twin(&self, (realm, twin, role): (Realm, Key, Role)) -> Option<Realm> {
-        let other = match realm {
-            Realm::Plain => Realm::Sealed,
-            Realm::Sealed => Realm::Plain,
+    /// The other realm, if a possible counterpart of one who waits, and can be told, has come there: one of the two has made a
+    /// mistake. Of two who come at once, one sees the other, because each waits already when it is looked for.
+    pub(super) fn elsewhere(&self, slot: u32) -> Option<Realm> {
+        let connection = &self.connections[slot as usize];
+        let waiting = match &connection.state {
+            State::Waiting(waiting) if connection.hears_of_elsewhere() => waiting,
+            _ => return None,
+        };
+        let (realm, key, role) = self.shared.broker.waiter(waiting.place)?;
+        let twin = waiting.brought.as_ref().and_then(|luggage| luggage.twin.clone());
+        let (other, twin) = match realm {
+            Realm::Plain => (Realm::Sealed, key.meeting_key()),
+            Realm::Sealed => (Realm::Plain, twin?),
             _ => return None,
         };
         self.shared.broker.is_awaited(other, &twin, &role).then_some(other)
@@ -199,17 +206,12 @@ impl Worker {
 
     /// Tells a peer that it has to wait, and for whom; unless it has been `impatient`, and is told
     /// that.
-    fn wait(
-        &mut self,
-        slot: u32,
-        expires: Tick,
-        impatient: Option<&[u8]>,
-        (elsewhere, gathered): (Option<Realm>, u16),
-    ) {
+    fn wait(&mut self, slot: u32, expires: Tick, impatient: Option<&[u8]>, gathered: u16) {
+        let elsewhere = self.elsewhere(slot);
         let connection = &mut self.connections[slot as usize];
         let words = connection.waiting(elsewhere, gathered);
-        let beat = connection.heartbeat(&self.shared.config);
-        let beat = beat.map_or(Tick::NEVER, |(_, interval)| self.timers.now().after(interval));
+        let beat = connection.heartbeat_interval(&self.shared.config);
+        let beat = beat.map_or(Tick::NEVER, |interval| self.timers.now().after(interval));
         connection.deadline = expires.min(beat);
         if connection.say(&words).is_err() {
             return self.withdraw(slot);

@@ -25,7 +25,7 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 use xchg_core::wire::RefusalCode;
 
-use crate::connection::{Connection, Leaving, State, Waiting};
+use crate::connection::{Connection, Leaving, State};
 use crate::dialect::Dialect;
 use crate::listener::Listener;
 use crate::shared::Shared;
@@ -325,11 +325,14 @@ impl Worker {
 
     /// Tells a waiting peer that it still has its place.
     fn beat(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
-        let State::Waiting(Waiting { expires, .. }) = connection.state else {
+        let connection = &self.connections[slot as usize];
+        let State::Waiting(waiting) = &connection.state else {
             unreachable!("callers have seen it wait")
         };
-        let Some((words, interval)) = connection.heartbeat(&self.shared.config) else { return };
+        let Some(interval) = connection.heartbeat_interval(&self.shared.config) else { return };
+        let (expires, elsewhere) = (waiting.expires, self.elsewhere(slot));
+        let connection = &mut self.connections[slot as usize];
+        let words = connection.heartbeat(elsewhere);
         connection.deadline = expires.min(self.timers.now().after(interval));
         match connection.say(&words) {
             Ok(()) => self.arm(slot),

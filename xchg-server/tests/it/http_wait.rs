@@ -274,3 +274,29 @@ fn a_waiting_peer_of_another_dialect_is_in_the_way_of_a_second_http_peer_only() 
     drop((upload, download));
     assert!(matches!(server.next_outcome(), Outcome::Completed { bytes: 0 }));
 }
+
+#[test]
+fn an_uploader_hears_of_a_receiver_that_waits_for_an_encrypted_transfer() {
+    let processing_interval = Duration::from_millis(20);
+    let server = InProcess::start(Config { processing_interval, ..config() });
+    let mut upload = Client::waiting(server.address(), &put("key", b"x"));
+    let waiting = "[INFO] Waiting for 1 receiver(s)...";
+    upload.hears(waiting);
+    let mut offer = crate::common::offer(Side::Download, "key");
+    (offer.realm, offer.key) = (xchg_core::Realm::Sealed, offer.key.meeting_key());
+    let receiver = Peer::offering(server.address(), offer.clone()).waits();
+    let line = "[INFO] A receiver waits here for an encrypted transfer; it has to take --plain.\n";
+    loop {
+        let chunk = upload.chunk().unwrap().expect("the answer goes on");
+        match std::str::from_utf8(&chunk).unwrap() {
+            told if told == line => break,
+            told => assert_eq!(told.trim_end(), waiting),
+        }
+    }
+    // Who comes later is told at once.
+    drop(upload);
+    server.await_waiting(1);
+    let mut upload = Client::waiting(server.address(), &put("key", b"x"));
+    upload.hears(line.trim_end());
+    drop(receiver);
+}

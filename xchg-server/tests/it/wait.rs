@@ -114,55 +114,89 @@ fn classic_peers_hear_no_heartbeats() {
     assert_eq!(downloader.whole(), b"file");
 }
 
-#[test]
-fn a_peer_hears_of_a_counterpart_in_another_realm() {
-    let server = InProcess::default();
-    let in_realm = |realm, side| {
-        let mut offer = offer(side, "key");
-        offer.realm = realm;
-        let mut peer = Peer::offering(server.address(), offer);
-        match peer.answer() {
-            Answer::Waiting(waiting) => (peer, waiting.elsewhere),
-            answer => panic!("{answer:?} instead of Waiting"),
-        }
-    };
-    let (_sealed, none) = in_realm(Realm::Sealed, Side::Upload);
-    assert_eq!(none, None);
-    let (_same_side, none) = in_realm(Realm::Plain, Side::Upload);
-    assert_eq!(none, None, "an uploader does not help an uploader");
-    let (sealed, elsewhere) = in_realm(Realm::Sealed, Side::Upload);
-    assert_eq!(elsewhere, None);
-    drop((sealed, _same_side));
-    server.await_waiting(1);
-    let (_plain, elsewhere) = in_realm(Realm::Plain, Side::Download);
-    assert_eq!(elsewhere, Some(Realm::Sealed));
+/// An offer of who names `name` in one of two realms; without a secret it says which name that is.
+fn naming(realm: Realm, side: Side, name: &str, has_secret: bool) -> xchg_core::wire::Offer {
+    let mut offer = offer(side, name);
+    if realm == Realm::Sealed {
+        let key =
+            std::mem::replace(&mut offer.key, Key::parse(name.as_bytes()).unwrap().meeting_key());
+        (offer.realm, offer.twin) = (realm, (!has_secret).then_some(key));
+    }
+    offer
+}
+
+/// The peer that makes `offer`, and in which other realm it hears of a counterpart.
+fn coming(server: &InProcess, offer: xchg_core::wire::Offer) -> (Peer, Option<Realm>) {
+    let mut peer = Peer::offering(server.address(), offer);
+    match peer.answer() {
+        Answer::Waiting(waiting) => (peer, waiting.elsewhere),
+        answer => panic!("{answer:?} instead of Waiting"),
+    }
 }
 
 #[test]
-fn a_peer_hears_of_a_counterpart_under_the_key_that_is_its_twin() {
+fn a_peer_hears_of_a_counterpart_in_the_other_realm() {
     let server = InProcess::default();
-    let come = |realm, side, key: &str, twin: Option<&str>| {
-        let mut offer = offer(side, key);
-        offer.realm = realm;
-        offer.twin = twin.map(|twin| Key::parse(twin.as_bytes()).unwrap());
-        let mut peer = Peer::offering(server.address(), offer);
-        match peer.answer() {
-            Answer::Waiting(waiting) => (peer, waiting.elsewhere),
-            answer => panic!("{answer:?} instead of Waiting"),
-        }
-    };
-    let (plain, none) = come(Realm::Plain, Side::Upload, "name", Some("hash"));
+    let come = |realm, side, name: &str| coming(&server, naming(realm, side, name, false));
+    let (plain, none) = come(Realm::Plain, Side::Upload, "name");
     assert_eq!(none, None);
-    let (_told, found) = come(Realm::Sealed, Side::Download, "hash", Some("name"));
+    let (_told, found) = come(Realm::Sealed, Side::Download, "name");
     assert_eq!(found, Some(Realm::Plain));
-    let (_untold, none) = come(Realm::Sealed, Side::Download, "hash", None);
-    assert_eq!(none, None, "who does not say its twin is not told");
-    let (_uploader, none) = come(Realm::Sealed, Side::Upload, "other", Some("name"));
+    let (_untold, none) = coming(&server, naming(Realm::Sealed, Side::Download, "name", true));
+    assert_eq!(none, None, "who keeps its name a secret is not told");
+    let (_uploader, none) = come(Realm::Sealed, Side::Upload, "other");
+    assert_eq!(none, None, "another name");
+    let (_same_side, none) = come(Realm::Plain, Side::Upload, "other");
     assert_eq!(none, None, "an uploader does not help an uploader");
     drop(plain);
-    server.await_waiting(3);
-    let (_plain, found) = come(Realm::Plain, Side::Upload, "name", Some("hash"));
+    server.await_waiting(4);
+    let (_plain, found) = come(Realm::Plain, Side::Upload, "name");
     assert_eq!(found, Some(Realm::Sealed));
+}
+
+#[test]
+fn who_waits_is_told_when_a_counterpart_comes_to_the_other_realm() {
+    let heartbeat = Duration::from_millis(20);
+    let server = InProcess::start(Config { heartbeat, ..config() });
+    for (realm, other) in [(Realm::Plain, Realm::Sealed), (Realm::Sealed, Realm::Plain)] {
+        let (mut waits, none) = coming(&server, naming(realm, Side::Upload, "name", false));
+        assert_eq!(none, None);
+        assert_eq!(waits.answer(), Answer::Heartbeat);
+        let (comes, found) = coming(&server, naming(other, Side::Download, "name", false));
+        assert_eq!(found, Some(realm));
+        let mut told = xchg_core::wire::Waiting::default();
+        told.elsewhere = Some(other);
+        // One may be under way from before.
+        while waits.answer() == Answer::Heartbeat {}
+        assert_eq!(waits.answer(), Answer::Waiting(told));
+        drop(comes);
+        server.await_waiting(1);
+        while waits.answer() != Answer::Heartbeat {}
+        assert_eq!(waits.answer(), Answer::Heartbeat, "it has left");
+        drop(waits);
+        server.await_waiting(0);
+    }
+}
+
+#[test]
+fn nobody_may_ask_who_waits_under_a_key_that_is_not_its_own() {
+    let server = InProcess::default();
+    let hash = |name: &str| Key::parse(name.as_bytes()).unwrap().meeting_key();
+    let _uploader = Peer::native(server.address(), Side::Upload, "name").waits();
+    for (realm, key, twin) in [
+        (Realm::Sealed, Key::parse(b"k").unwrap(), Key::parse(b"name").unwrap()),
+        (Realm::Sealed, hash("k"), Key::parse(b"name").unwrap()),
+        (Realm::Sealed, Key::parse(b"name").unwrap(), hash("name")),
+        (Realm::Plain, Key::parse(b"k").unwrap(), Key::parse(b"name").unwrap()),
+        (Realm::Plain, Key::parse(b"k").unwrap(), hash("name")),
+        (Realm::Plain, hash("name"), Key::parse(b"name").unwrap()),
+    ] {
+        let mut offer = offer(Side::Download, "k");
+        (offer.realm, offer.key, offer.twin) = (realm, key, Some(twin));
+        let peer = Peer::offering(server.address(), offer);
+        assert_eq!(peer.refused(), RefusalCode::Malformed);
+    }
+    server.await_waiting(1);
 }
 
 #[test]

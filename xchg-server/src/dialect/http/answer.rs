@@ -18,6 +18,8 @@ pub(crate) enum Notice {
         /// The number that it asked for.
         receivers: u16,
     },
+    /// A receiver waits under the same name for an encrypted transfer.
+    ReceiverSealed,
     /// A receiver came while it waited.
     ReceiverCame,
     /// So many receivers were there before it.
@@ -42,6 +44,9 @@ impl Notice {
             Self::Waiting { receivers } => {
                 format!("[INFO] Waiting for {receivers} receiver(s)...\n")
             }
+            Self::ReceiverSealed => "[INFO] A receiver waits here for an encrypted transfer; \
+                 it has to take --plain.\n"
+                .to_owned(),
             Self::ReceiverCame => "[INFO] A receiver was connected.\n".to_owned(),
             Self::ReceiversThere { receivers } => {
                 format!("[INFO] {receivers} receiver(s) has/have been connected.\n")

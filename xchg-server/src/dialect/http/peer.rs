@@ -1,7 +1,7 @@
 //! An http peer from its request to the end of its answer: what it is told at each turn of events.
 
 use xchg_core::wire::RefusalCode;
-use xchg_core::{Key, Outcome, Side};
+use xchg_core::{Key, Outcome, Realm, Side};
 
 use super::answer::{Failure, Notice, UploadAnswer};
 use super::body::BodyError;
@@ -83,11 +83,14 @@ impl Peer {
     /// To one that has to wait, where `gathered` of several receivers are there already. A downloader's response begins only when it knows
     /// what comes.
     #[must_use]
-    pub(crate) fn waiting(&mut self, gathered: u16) -> Vec<u8> {
+    pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>, gathered: u16) -> Vec<u8> {
         let Peer::Upload { upload, answer, .. } = self else { return Vec::new() };
         let mut words = begin(upload, answer);
-        if let (Some(answer), 1..) = (answer, gathered) {
+        if let (Some(answer), 1..) = (answer.as_mut(), gathered) {
             words.extend(answer.notice(Notice::ReceiversThere { receivers: gathered }));
+        }
+        if let (Some(answer), Some(Realm::Sealed)) = (answer, elsewhere) {
+            words.extend(answer.notice(Notice::ReceiverSealed));
         }
         words
     }
@@ -113,21 +116,32 @@ impl Peer {
         }
     }
 
-    /// To one that still waits, every so often; `None` if HTTP/1.0 has no word for it.
+    /// Whether there is a word for one that still waits: HTTP/1.0 has none.
+    #[must_use]
+    pub(crate) fn hears_while_waiting(&self) -> bool {
+        match self {
+            Peer::Upload { answer, .. } => answer.as_ref().is_some_and(UploadAnswer::is_running),
+            Peer::Download(download) => download.reply_to.version == Version::Http11,
+        }
+    }
+
+    /// To one that still waits, every so often.
     ///
     /// An uploader is told once more what it was told first. Beside keeping proxies on the way awake, that finds out whether it is there:
     /// if it has left in the middle of a body that is not being read, its end is stuck behind that, and only bytes sent to it
     /// draw the reset of a connection that nobody holds.
     #[must_use]
-    pub(crate) fn still_waiting(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn still_waiting(&mut self, elsewhere: Option<Realm>) -> Vec<u8> {
         match self {
-            Peer::Upload { upload, answer: Some(answer), .. } if answer.is_running() => {
-                Some(answer.notice(Notice::Waiting { receivers: upload.receivers }))
+            Peer::Upload { upload, answer: Some(answer), .. } => {
+                let mut words = answer.notice(Notice::Waiting { receivers: upload.receivers });
+                if elsewhere == Some(Realm::Sealed) {
+                    words.extend(answer.notice(Notice::ReceiverSealed));
+                }
+                words
             }
-            Peer::Download(download) if download.reply_to.version == Version::Http11 => {
-                Some(PROCESSING.to_vec())
-            }
-            _ => None,
+            Peer::Upload { answer: None, .. } => Vec::new(),
+            Peer::Download(_) => PROCESSING.to_vec(),
         }
     }
 
