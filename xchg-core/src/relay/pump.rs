@@ -5,7 +5,7 @@ use std::io;
 use super::{Duplex, Flow, Want};
 
 #[cfg(target_os = "linux")]
-use super::splice::{Pipe, Pipes};
+use super::splice::{Pipe, Pipes, Stopped, Tee};
 
 /// What the pumps of one thread share: they hold bytes of their own only while a sink is blocked.
 #[derive(Debug)]
@@ -25,6 +25,24 @@ impl Resources {
             #[cfg(target_os = "linux")]
             pipes: Pipes::new(pipe_bytes, IDLE_PIPES),
         }
+    }
+
+    /// Has no more than `most` pipes made at a time, each of which is two descriptors. What finds
+    /// none is copied.
+    pub fn limit_pipes(&mut self, most: usize) {
+        #[cfg(target_os = "linux")]
+        self.pipes.limit(most);
+        #[cfg(not(target_os = "linux"))]
+        let _ = most;
+    }
+
+    /// One sink's share of a block, empty, with room for about `capacity` bytes.
+    ///
+    /// # Errors
+    /// If there are no descriptors or no memory left for it, or as many pipes as there may be.
+    #[cfg(target_os = "linux")]
+    pub fn tee(&self, capacity: usize) -> io::Result<Tee> {
+        Ok(Tee::new(self.pipes.open(capacity)?))
     }
 
     /// The buffer that reads go through, for callers' own reads between turns.
@@ -346,10 +364,15 @@ impl Pump {
             }
             #[cfg(target_os = "linux")]
             Held::Pipe(pipe) => {
-                let sink =
+                let socket =
                     sink.splice_sink().expect("a pipe is filled only for a sink that splices");
                 let len = usize::try_from(self.flow.held()).unwrap_or(usize::MAX);
-                pipe.empty(sink, len).map_err(io::Error::from)
+                match pipe.empty(socket, len) {
+                    Ok(n) => Ok(n),
+                    Err(Stopped::Blocked) => Err(io::ErrorKind::WouldBlock.into()),
+                    Err(Stopped::Lost(error)) => Err(error.into()),
+                    Err(Stopped::Refused) => return self.hold_as_bytes(resources),
+                }
             }
             Held::Nothing => unreachable!("whatever the flow holds is somewhere"),
         };
@@ -389,14 +412,12 @@ impl Pump {
         len: usize,
         resources: &mut Resources,
     ) -> Result<usize, Turn> {
-        use rustix::io::Errno;
-
         let Ok(pipe) = resources.pipes.take() else {
             // No descriptors or pages left for pipes: copying is slower and just as right.
             self.mode = Mode::CopyOnly;
             return Ok(0);
         };
-        // The pipe is empty, so that `AGAIN` speaks of the source.
+        // The pipe is empty, so that a block is the source's.
         match pipe.fill(source, len) {
             Ok(0) => {
                 resources.pipes.give_back(pipe);
@@ -407,18 +428,33 @@ impl Pump {
                 self.held = Held::Pipe(pipe);
                 Ok(n)
             }
-            Err(error) => {
+            Err(stopped) => {
                 resources.pipes.give_back(pipe);
-                match error {
-                    Errno::AGAIN => Err(Turn::SourceBlocked),
-                    Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
+                match stopped {
+                    Stopped::Blocked => Err(Turn::SourceBlocked),
+                    Stopped::Lost(error) => Err(Turn::SourceFailed(error.into())),
+                    Stopped::Refused => {
                         self.mode = Mode::CopyOnly;
                         Ok(0)
                     }
-                    error => Err(Turn::SourceFailed(error.into())),
                 }
             }
         }
+    }
+
+    /// Takes out of its pipe what the kernel refuses to splice to the sink: it is copied from here
+    /// on.
+    #[cfg(target_os = "linux")]
+    fn hold_as_bytes(&mut self, resources: &mut Resources) -> Result<(), Turn> {
+        self.mode = Mode::CopyOnly;
+        let Held::Pipe(pipe) = std::mem::replace(&mut self.held, Held::Nothing) else {
+            unreachable!("what was to be spliced is in a pipe")
+        };
+        let len = usize::try_from(self.flow.held()).unwrap_or(usize::MAX);
+        let bytes = pipe.take(len).map_err(Turn::SourceFailed)?;
+        resources.pipes.give_back(pipe);
+        self.held = Held::Bytes { bytes, from: 0 };
+        Ok(())
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, tee};
+
+use super::Duplex;
 
 /// A kernel buffer between two sockets.
 #[derive(Debug)]
@@ -12,35 +16,37 @@ pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
     capacity: usize,
+    /// Counted as long as it lives.
+    _count: Count,
 }
 
 impl Pipe {
-    fn new(capacity: usize) -> Result<Pipe, Errno> {
+    fn new(capacity: usize, count: Count) -> Result<Pipe, Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Refused above /proc/sys/fs/pipe-max-size, or when the user's pages are used up (pipe(7)): a smaller pipe
         // is slower and just as right.
         let capacity = fcntl_setpipe_size(&write, capacity)
             .or_else(|_| rustix::pipe::fcntl_getpipe_size(&write))?;
-        Ok(Pipe { read, write, capacity })
+        Ok(Pipe { read, write, capacity, _count: count })
     }
 
     /// Moves what there is from `source` into the pipe, at most `len` bytes; 0 is the source's end.
-    pub(super) fn fill(&self, source: BorrowedFd<'_>, len: usize) -> Result<usize, Errno> {
+    pub(super) fn fill(&self, source: BorrowedFd<'_>, len: usize) -> Result<usize, Stopped> {
         let (len, flags) = (len.min(self.capacity), SpliceFlags::MOVE | SpliceFlags::NONBLOCK);
-        retry_on_intr(|| splice(source, None, &self.write, None, len, flags))
+        retry_on_intr(|| splice(source, None, &self.write, None, len, flags)).map_err(Stopped::by)
     }
 
     /// Moves up to `len` bytes of the pipe to `sink`.
     ///
     /// To a sink whose peer has left it raises SIGPIPE, which splice(2) has no flag to suppress. Rust programs ignore that signal
     /// unless they ask for it; they must not while they relay.
-    pub(super) fn empty(&self, sink: BorrowedFd<'_>, len: usize) -> Result<usize, Errno> {
+    pub(super) fn empty(&self, sink: BorrowedFd<'_>, len: usize) -> Result<usize, Stopped> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        retry_on_intr(|| splice(&self.read, None, sink, None, len, flags))
+        retry_on_intr(|| splice(&self.read, None, sink, None, len, flags)).map_err(Stopped::by)
     }
 
     /// Takes out the next `len` bytes, which must be there.
-    fn take(&self, len: usize) -> io::Result<Vec<u8>> {
+    pub(super) fn take(&self, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len];
         let mut from = 0;
         while from < len {
@@ -53,51 +59,115 @@ impl Pipe {
     }
 }
 
+/// Why nothing was spliced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// The connection has nothing, or takes nothing, now.
+    Blocked,
+    /// The connection is lost.
+    Lost(Errno),
+    /// The kernel does not splice here, for whatever reason: copying may go on.
+    Refused,
+}
+
+impl Stopped {
+    /// What an error of splice(2) means. A connection's own error is told but once: a read after it
+    /// would find a proper end. All that TCP (tcp(7), icmp(7)) and unix sockets have is here;
+    /// whatever else there may be, such as a filter's verdict, is about the call.
+    fn by(error: Errno) -> Stopped {
+        match error {
+            Errno::AGAIN => Stopped::Blocked,
+            Errno::PIPE
+            | Errno::CONNRESET
+            | Errno::CONNABORTED
+            | Errno::CONNREFUSED
+            | Errno::TIMEDOUT
+            | Errno::NOTCONN
+            | Errno::SHUTDOWN
+            | Errno::NETDOWN
+            | Errno::NETRESET
+            | Errno::NETUNREACH
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::NONET
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::MSGSIZE => Stopped::Lost(error),
+            _ => Stopped::Refused,
+        }
+    }
+}
+
 /// A block of a source's bytes for several sinks, none of which copies it: each has a pipe, and `tee(2)` puts the same pages into all.
 #[derive(Debug)]
-pub struct Tee(Pipe);
+pub struct Tee {
+    pipe: Pipe,
+    /// The rest of the share, once the kernel has refused to splice it.
+    copied: Vec<u8>,
+    refuses: bool,
+}
 
 impl Tee {
-    /// One sink's share of a block, empty, with room for about `capacity` bytes.
-    ///
-    /// # Errors
-    /// If there are no descriptors or no memory left for it.
-    pub fn new(capacity: usize) -> io::Result<Tee> {
-        Ok(Tee(Pipe::new(capacity)?))
+    pub(super) fn new(pipe: Pipe) -> Tee {
+        Tee { pipe, copied: Vec::new(), refuses: false }
     }
 
     /// Moves what there is from `source` into all of `tees`, at most `len` bytes, and says how many. They must be empty. 0 is the end of the
-    /// source; or else it cannot be spliced, which a read tells.
+    /// source, or of what can be spliced of it, which a read tells.
     ///
     /// # Errors
     /// [`Failed`](TeeError::Failed) if the source failed or has nothing now; [`Short`](TeeError::Short), with the bytes, if not all tees
-    /// could hold them: what is in the tees is then of no use.
+    /// could hold them, or the kernel refuses: what is in the tees is then of no use, and copying
+    /// may go on.
     pub fn fill(tees: &[&Tee], source: BorrowedFd<'_>, len: usize) -> Result<usize, TeeError> {
         let Some((first, others)) = tees.split_first() else { return Ok(0) };
-        let n = match first.0.fill(source, len) {
+        let n = match first.pipe.fill(source, len) {
             Ok(n) => n,
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => 0,
-            Err(error) => return Err(TeeError::Failed(error.into())),
+            Err(Stopped::Blocked) => {
+                return Err(TeeError::Failed(io::ErrorKind::WouldBlock.into()));
+            }
+            Err(Stopped::Lost(error)) => return Err(TeeError::Failed(error.into())),
+            Err(Stopped::Refused) => return Err(TeeError::Short(Vec::new())),
         };
         for other in others.iter().filter(|_| n > 0) {
             let flags = SpliceFlags::NONBLOCK;
             // A pipe counts pages, not bytes: a smaller one may have no room for what is here.
-            if retry_on_intr(|| tee(&first.0.read, &other.0.write, n, flags)) != Ok(n) {
-                return Err(TeeError::Short(first.0.take(n)?));
+            if retry_on_intr(|| tee(&first.pipe.read, &other.pipe.write, n, flags)) != Ok(n) {
+                return Err(TeeError::Short(first.pipe.take(n)?));
             }
         }
         Ok(n)
     }
 
-    /// Moves up to `len` bytes of the share to `sink`, which its peer's leaving makes raise SIGPIPE; see [`Pump`](super::Pump).
+    /// Moves of the share, of which `len` bytes are left, what `sink` takes; its peer's leaving
+    /// raises SIGPIPE, see [`Pump`](super::Pump).
     ///
     /// # Errors
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the sink takes nothing now; any other is the loss of it.
-    pub fn empty(&self, sink: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
-        match self.0.empty(sink, len)? {
-            0 => Err(io::ErrorKind::WriteZero.into()),
-            n => Ok(n),
+    pub fn empty(&mut self, sink: &impl Duplex, len: usize) -> io::Result<usize> {
+        if self.copied.is_empty() {
+            let spliced = match sink.splice_sink() {
+                Some(socket) => self.pipe.empty(socket, len),
+                None => Err(Stopped::Refused),
+            };
+            match spliced {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => return Ok(n),
+                Err(Stopped::Blocked) => return Err(io::ErrorKind::WouldBlock.into()),
+                Err(Stopped::Lost(error)) => return Err(error.into()),
+                Err(Stopped::Refused) => self.copied = self.pipe.take(len)?,
+            }
+            self.refuses = true;
         }
+        let n = sink.write(&self.copied)?;
+        self.copied.drain(..n);
+        Ok(n)
+    }
+
+    /// Whether the kernel has refused to splice to its sink: it is better copied to from the next
+    /// block on.
+    pub fn refuses(&self) -> bool {
+        self.refuses
     }
 }
 
@@ -108,8 +178,8 @@ pub enum TeeError {
     /// The source failed, or has nothing now.
     #[error(transparent)]
     Failed(#[from] io::Error),
-    /// Not all tees could hold the bytes, which are these.
-    #[error("a pipe has no room for {} bytes", .0.len())]
+    /// Not all tees could hold the bytes, which are these; none, if the kernel has moved none.
+    #[error("{} bytes have not gone into all pipes", .0.len())]
     Short(Vec<u8>),
 }
 
@@ -119,11 +189,28 @@ pub(super) struct Pipes {
     idle: Vec<Pipe>,
     capacity: usize,
     keep: usize,
+    /// How many there are, with those in use, and how many there may be.
+    open: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// One of the pipes that there are.
+#[derive(Debug)]
+struct Count(Arc<AtomicUsize>);
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Pipes {
     pub(super) fn new(capacity: usize, keep: usize) -> Pipes {
-        Pipes { idle: Vec::new(), capacity, keep }
+        Pipes { idle: Vec::new(), capacity, keep, open: Arc::default(), most: usize::MAX }
+    }
+
+    pub(super) fn limit(&mut self, most: usize) {
+        self.most = most;
     }
 
     /// Whether there is any use in taking one: a capacity of 0 switches pipes off.
@@ -134,8 +221,16 @@ impl Pipes {
     pub(super) fn take(&mut self) -> Result<Pipe, Errno> {
         match self.idle.pop() {
             Some(pipe) => Ok(pipe),
-            None => Pipe::new(self.capacity),
+            None => self.open(self.capacity),
         }
+    }
+
+    /// Makes one of another capacity.
+    pub(super) fn open(&self, capacity: usize) -> Result<Pipe, Errno> {
+        // Relaxed: the count guards no other memory.
+        let open = self.open.fetch_add(1, Ordering::Relaxed);
+        let count = Count(self.open.clone());
+        if open >= self.most { Err(Errno::MFILE) } else { Pipe::new(capacity, count) }
     }
 
     /// Takes back a pipe, which must be empty: what is left in it would reach another exchange.
@@ -159,22 +254,56 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
+    use super::super::Socket;
     use super::*;
+
+    fn tees<const N: usize>(capacities: [usize; N]) -> [Tee; N] {
+        let pipes = Pipes::new(0, 0);
+        capacities.map(|capacity| Tee::new(pipes.open(capacity).unwrap()))
+    }
+
+    /// A connection to which the kernel does not splice.
+    struct Unspliceable(UnixStream, OwnedFd);
+
+    impl Duplex for Unspliceable {
+        fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+            Socket(&self.0).read(buf)
+        }
+
+        fn write(&self, buf: &[u8]) -> io::Result<usize> {
+            Socket(&self.0).write(buf)
+        }
+
+        fn half_close(&self) -> io::Result<()> {
+            Socket(&self.0).half_close()
+        }
+
+        fn abort(&self) {}
+
+        fn splice_sink(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.1.as_fd())
+        }
+    }
+
+    fn unspliceable(sink: UnixStream) -> Unspliceable {
+        // Open for reading only: EBADF.
+        Unspliceable(sink, std::fs::File::open("/dev/null").unwrap().into())
+    }
 
     #[test]
     fn every_sink_gets_what_the_source_had() {
         let (mut from, source) = UnixStream::pair().unwrap();
-        let tees = [(); 3].map(|()| Tee::new(1 << 16).unwrap());
-        let all: Vec<_> = tees.iter().collect();
+        let mut tees = tees([1 << 16; 3]);
         for round in 0..3 {
+            let all: Vec<_> = tees.iter().collect();
             let bytes = [round; 20_000];
             from.write_all(&bytes).unwrap();
             let n = Tee::fill(&all, source.as_fd(), 15_000).unwrap();
-            for tee in &tees {
+            for tee in &mut tees {
                 let (sink, mut to) = UnixStream::pair().unwrap();
                 let mut moved = 0;
                 while moved < n {
-                    moved += tee.empty(sink.as_fd(), n - moved).unwrap();
+                    moved += tee.empty(&Socket(&sink), n - moved).unwrap();
                 }
                 drop(sink);
                 let mut got = Vec::new();
@@ -189,7 +318,7 @@ mod tests {
     #[test]
     fn what_one_pipe_has_no_room_for_comes_back() {
         let (mut from, source) = UnixStream::pair().unwrap();
-        let (large, small) = (Tee::new(1 << 20).unwrap(), Tee::new(4096).unwrap());
+        let [large, small] = tees([1 << 20, 4096]);
         let bytes: Vec<u8> = (0..60_000).map(|i| (i % 251) as u8).collect();
         from.write_all(&bytes).unwrap();
         match Tee::fill(&[&large, &small], source.as_fd(), bytes.len()) {
@@ -202,12 +331,72 @@ mod tests {
     fn a_source_with_nothing_blocks_and_one_that_has_ended_says_so() {
         let (from, source) = UnixStream::pair().unwrap();
         source.set_nonblocking(true).unwrap();
-        let tee = Tee::new(4096).unwrap();
+        let [tee] = tees([4096]);
         match Tee::fill(&[&tee], source.as_fd(), 100) {
             Err(TeeError::Failed(error)) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             other => panic!("{other:?}"),
         }
         drop(from);
         assert_eq!(Tee::fill(&[&tee], source.as_fd(), 100).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_share_that_cannot_be_spliced_is_copied() {
+        let (mut from, source) = UnixStream::pair().unwrap();
+        let [mut one, mut other] = tees([1 << 16; 2]);
+        from.write_all(&[7; 20_000]).unwrap();
+        let n = Tee::fill(&[&one, &other], source.as_fd(), 20_000).unwrap();
+        let ((sink, mut to), (odd, mut odd_to)) =
+            (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let (sink, odd) = (Socket(sink), unspliceable(odd));
+        let (mut left, mut odd_left) = (n, n);
+        while left > 0 {
+            left -= one.empty(&sink, left).unwrap();
+        }
+        while odd_left > 0 {
+            odd_left -= other.empty(&odd, odd_left).unwrap();
+        }
+        assert!(other.refuses() && !one.refuses());
+        drop((sink, odd));
+        for to in [&mut to, &mut odd_to] {
+            let mut got = Vec::new();
+            to.read_to_end(&mut got).unwrap();
+            assert_eq!(got, [7; 20_000][..n]);
+        }
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_spliced_gives_nothing_and_may_be_copied() {
+        let [tee] = tees([4096]);
+        let source = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+        match Tee::fill(&[&tee], source.as_fd(), 100) {
+            Err(TeeError::Short(bytes)) => assert_eq!(bytes, b""),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_a_connections_own_errors_are_its_loss() {
+        for error in
+            [Errno::PERM, Errno::NOSYS, Errno::IO, Errno::NOSPC, Errno::MFILE, Errno::NOMEM]
+        {
+            assert_eq!(Stopped::by(error), Stopped::Refused, "{error}");
+        }
+        for error in [Errno::CONNRESET, Errno::PIPE, Errno::TIMEDOUT, Errno::HOSTUNREACH] {
+            assert_eq!(Stopped::by(error), Stopped::Lost(error));
+        }
+    }
+
+    #[test]
+    fn no_more_pipes_are_made_than_allowed() {
+        let mut pipes = Pipes::new(4096, 1);
+        pipes.limit(2);
+        let (one, other) = (pipes.take().unwrap(), pipes.open(8192).unwrap());
+        assert_eq!(pipes.take().err(), Some(Errno::MFILE));
+        drop(other);
+        let third = pipes.take().unwrap();
+        pipes.give_back(one);
+        pipes.give_back(third);
+        assert_eq!(pipes.open.load(Ordering::Relaxed), 1, "one is kept");
     }
 }

@@ -7,7 +7,7 @@
 use std::io;
 
 use slab::Slab;
-use xchg_core::relay::Duplex;
+use xchg_core::relay::{Duplex, Resources};
 #[cfg(target_os = "linux")]
 use xchg_core::relay::{Tee, TeeError};
 use xchg_core::{Exchange, Outcome, Side};
@@ -222,8 +222,7 @@ impl Worker {
         if fan.exchange.is_cancelled() {
             return self.abandon_fan(index);
         }
-        let scratch = self.resources.scratch();
-        let turned = fan.turn(&mut self.connections, scratch, &self.shared.config);
+        let turned = fan.turn(&mut self.connections, &mut self.resources, &self.shared.config);
         self.round_left = self.round_left.saturating_sub(turned.moved);
         if turned.moved > 0 {
             fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
@@ -317,11 +316,11 @@ impl Fan {
     fn turn(
         &mut self,
         connections: &mut Slab<Connection>,
-        scratch: &mut [u8],
+        resources: &mut Resources,
         config: &Config,
     ) -> Turned {
         let mut turned = Turned { then: Then::Wait, moved: 0, parted: Vec::new() };
-        turned.then = match self.relay(connections, scratch, config, &mut turned) {
+        turned.then = match self.relay(connections, resources, config, &mut turned) {
             Ok(then) => then,
             Err(error) => {
                 let (exchange, bytes) = (self.exchange.id(), self.exchange.bytes());
@@ -336,7 +335,7 @@ impl Fan {
     fn relay(
         &mut self,
         connections: &mut Slab<Connection>,
-        scratch: &mut [u8],
+        resources: &mut Resources,
         config: &Config,
         turned: &mut Turned,
     ) -> io::Result<Then> {
@@ -348,9 +347,10 @@ impl Fan {
             }
             #[cfg(target_os = "linux")]
             if self.mode == Mode::Tee && self.held() == 0 && !self.has_ended {
-                self.fill_tees(connections, config, &mut budget)?;
+                self.fill_tees(connections, resources, config, &mut budget)?;
             }
             let upload = &mut connections[self.upload as usize];
+            let scratch = resources.scratch();
             let (read, mut goes_on) = match self.held() == 0 && !self.has_ended {
                 true => self.read(upload, scratch, &mut budget)?,
                 false => (0, false),
@@ -396,6 +396,7 @@ impl Fan {
     fn fill_tees(
         &mut self,
         connections: &mut Slab<Connection>,
+        resources: &Resources,
         config: &Config,
         budget: &mut usize,
     ) -> io::Result<()> {
@@ -411,10 +412,10 @@ impl Fan {
         for receiver in &mut self.receivers {
             let splices = receiver.endpoint(connections, &self.source).splice_sink().is_some();
             if receiver.tee.is_none() && splices && config.pipe_size > 0 {
-                receiver.tee = Tee::new(share.min(config.pipe_size)).ok();
+                receiver.tee = resources.tee(share.min(config.pipe_size)).ok();
             }
-            if receiver.tee.is_none() {
-                self.mode = Mode::CopyOnly;
+            if receiver.tee.as_ref().is_none_or(Tee::refuses) {
+                self.copy_from_now_on(Vec::new());
                 return Ok(());
             }
         }
@@ -428,15 +429,21 @@ impl Fan {
             }
             Err(TeeError::Short(bytes)) => {
                 source.on_spliced(bytes.len());
-                self.block = bytes;
-                self.mode = Mode::CopyOnly;
-                self.receivers.iter_mut().for_each(|receiver| receiver.tee = None);
+                self.copy_from_now_on(bytes);
                 Ok(())
             }
             // A read tells the same, and has it noted.
             Err(TeeError::Failed(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(TeeError::Failed(error)) => Err(error),
         }
+    }
+
+    /// Gives up pipes for good; the next block begins with `bytes`.
+    #[cfg(target_os = "linux")]
+    fn copy_from_now_on(&mut self, bytes: Vec<u8>) {
+        self.block = bytes;
+        self.mode = Mode::CopyOnly;
+        self.receivers.iter_mut().for_each(|receiver| receiver.tee = None);
     }
 
     /// Reads of the payload what there is, up to a buffer full. Gives the bytes read, and whether there is more for a later turn.
@@ -636,7 +643,13 @@ impl Receiver {
         while self.taken < block.len() {
             self.taken += match block {
                 Block::Bytes(bytes) => end.write(&bytes[self.taken..])?,
-                Block::Piped(len) => self.splice(&end, len - self.taken)?,
+                #[cfg(target_os = "linux")]
+                Block::Piped(len) => {
+                    let tee = self.tee.as_mut().expect("it was filled for this block");
+                    tee.empty(&end, len - self.taken)?
+                }
+                #[cfg(not(target_os = "linux"))]
+                Block::Piped(_) => unreachable!("nothing is piped here"),
             };
         }
         if self.framing.is_untouched() {
@@ -648,16 +661,5 @@ impl Receiver {
             self.is_told = true;
         }
         Ok(())
-    }
-    /// Moves bytes out of its pipe.
-    #[cfg(target_os = "linux")]
-    fn splice(&self, end: &Endpoint<'_>, len: usize) -> io::Result<usize> {
-        let (tee, sink) = self.tee.as_ref().zip(end.splice_sink()).expect("it was filled for it");
-        tee.empty(sink, len)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn splice(&self, _: &Endpoint<'_>, _: usize) -> io::Result<usize> {
-        unreachable!("nothing is piped here")
     }
 }
