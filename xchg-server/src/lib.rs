@@ -46,6 +46,7 @@
 
 mod config;
 mod connection;
+mod descriptors;
 mod dialect;
 mod endpoint;
 mod error;

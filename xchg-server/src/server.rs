@@ -11,6 +11,7 @@ use mio::Poll;
 use parking_lot::{Condvar, Mutex};
 use xchg_core::{Counts, Drained, Event, ExchangeHandle};
 
+use crate::descriptors::Descriptors;
 use crate::listener::{self, Listener};
 use crate::shared::{Inbox, Message, Shared, Stats};
 use crate::worker::{WAKER, Worker};
@@ -71,7 +72,9 @@ impl Server {
             .map(|poll| mio::Waker::new(poll.registry(), WAKER).map(Inbox::new))
             .collect::<Result<_, _>>()
             .map_err(failed("making a waker"))?;
-        let (shared, drains) = Shared::new(self.config, inboxes);
+        let listeners = self.listeners.iter().map(Vec::len).sum();
+        let descriptors = Descriptors::here(self.config.workers, listeners);
+        let (shared, drains) = Shared::new(self.config, descriptors, inboxes);
         let shared = Arc::new(shared);
         let workers = polls
             .into_iter()

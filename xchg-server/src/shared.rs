@@ -9,11 +9,14 @@ use xchg_core::{Broker, ExchangeId, Key, Place};
 
 use crate::Config;
 use crate::connection::Address;
+use crate::descriptors::Descriptors;
 use crate::failed_uploads::FailedUploads;
 use crate::worker::{Arrived, Gathering, Id, Join};
 
 pub(crate) struct Shared {
+    /// As it was given, with no more connections than there are descriptors for.
     pub(crate) config: Config,
+    pub(crate) descriptors: Descriptors,
     pub(crate) broker: Broker<Address>,
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) counters: Counters,
@@ -176,11 +179,17 @@ pub struct Stats {
 
 impl Shared {
     /// The state of a server whose workers have `inboxes`, and where the word to drain comes out.
-    pub(crate) fn new(config: Config, inboxes: Vec<Inbox>) -> (Shared, Receiver<()>) {
+    pub(crate) fn new(
+        mut config: Config,
+        descriptors: Descriptors,
+        inboxes: Vec<Inbox>,
+    ) -> (Shared, Receiver<()>) {
+        descriptors.bound(&mut config);
         let (drain, drains) = crossbeam_channel::bounded(1);
         let shared = Shared {
             broker: Broker::new(config.limits),
             config,
+            descriptors,
             inboxes,
             counters: Counters::default(),
             failed_uploads: FailedUploads::default(),

@@ -8,14 +8,12 @@ use mio::{Interest, Registry, Token};
 
 use super::{FIRST_DOOR, Id, Worker};
 use crate::connection::Connection;
+use crate::descriptors::RESERVE;
 use crate::listener::Listener;
 use crate::timers::Tick;
 
 /// Connections accepted at a time, so that running exchanges are not kept waiting by a flood.
 const BATCH: usize = 64;
-
-/// Connections over the limit that are heard, to be told in their dialect that the server is full. More stay in the backlog.
-const SURPLUS: usize = 256;
 
 /// How long accepting rests when descriptors or memory have run out.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -54,7 +52,9 @@ impl Worker {
     }
 
     fn has_room(&self) -> bool {
-        self.shared.counters.connections() < self.shared.config.max_connections + SURPLUS
+        // Those over the limit are heard, to be told in their dialect that the server is full.
+        let most = self.shared.config.max_connections.saturating_add(RESERVE);
+        self.shared.counters.connections() < most.min(self.shared.descriptors.connections)
     }
 
     pub(super) fn accept_all(&mut self) {

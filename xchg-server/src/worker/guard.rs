@@ -75,6 +75,7 @@ mod tests {
 
     use crate::Config;
     use crate::connection::{Address, Connection};
+    use crate::descriptors::Descriptors;
     use crate::listener::Accepted;
     use crate::origin::Origin;
     use crate::shared::{Inbox, Message, Shared};
@@ -83,7 +84,7 @@ mod tests {
     fn worker() -> Worker {
         let poll = Poll::new().unwrap();
         let inbox = Inbox::new(mio::Waker::new(poll.registry(), WAKER).unwrap());
-        let (shared, _) = Shared::new(Config::default(), vec![inbox]);
+        let (shared, _) = Shared::new(Config::default(), Descriptors::here(1, 0), vec![inbox]);
         Worker::new(0, poll, Vec::new(), Arc::new(shared)).unwrap()
     }
 

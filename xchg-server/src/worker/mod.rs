@@ -119,6 +119,8 @@ impl Worker {
         shared: Arc<Shared>,
     ) -> io::Result<Worker> {
         let doors = Door::open_all(listeners, poll.registry())?;
+        let mut resources = Resources::new(SCRATCH_BYTES, shared.config.pipe_size);
+        resources.limit_pipes(shared.descriptors.pipes);
         Ok(Worker {
             index,
             poll,
@@ -131,7 +133,7 @@ impl Worker {
             round_left: 0,
             kept: VecDeque::new(),
             timers: Timers::new(Instant::now()),
-            resources: Resources::new(SCRATCH_BYTES, shared.config.pipe_size),
+            resources,
             shared,
             serial: 0,
             stops: None,
