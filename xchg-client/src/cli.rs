@@ -192,13 +192,16 @@ pub(crate) struct Download {
     /// Give what arrives another name if a file exists, such as `a (1).txt`
     #[arg(long, conflicts_with_all = ["overwrite", "plain"])]
     pub(crate) rename: bool,
+    /// Add to folders that exist also where nobody is asked: what an earlier attempt left needs no leave
+    #[arg(long, conflicts_with = "plain")]
+    pub(crate) merge: bool,
     /// Begin anew, rather than go on from what an earlier attempt left
     #[arg(long, conflicts_with = "plain")]
     pub(crate) no_resume: bool,
     /// Replace what is not safe in a name by `_`, rather than refuse it
     #[arg(long, conflicts_with = "plain")]
     pub(crate) fix_names: bool,
-    /// Accept what is offered without asking; without a terminal to ask at, and with --json, every offer is accepted
+    /// Accept what is offered without asking; without a terminal to ask at, and with --json, every offer is accepted that adds nothing to folders that exist
     #[arg(short, long, conflicts_with = "plain")]
     pub(crate) yes: bool,
     #[command(flatten)]

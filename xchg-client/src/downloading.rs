@@ -37,7 +37,7 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
         true => plain(&client, download, name, reporter),
         false => {
             let asks = !download.yes && tone != Tone::Json;
-            let reporter = reporter.sealed(!name.secret.is_none(), asks);
+            let reporter = reporter.sealed(!name.secret.is_none(), asks).merging(download.merge);
             sealed(&client, download, name, reporter)
         }
     }
@@ -90,9 +90,8 @@ fn sealed(
     options.retry = download.transfer.retries().then(Retry::default);
     options.guesses = download.transfer.guesses;
     options.rate_limit = download.transfer.limit_rate;
-    let received = client
-        .receive(options, &mut reporter)
-        .map_err(|error| if reporter.is_left() { Error::Cancelled } else { error })?;
+    let received =
+        client.receive(options, &mut reporter).map_err(|error| reporter.explain(error))?;
     let path = writer.is_none().then_some(output.as_path());
     reporter.received(&received, path);
     show_text(&received)

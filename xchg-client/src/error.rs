@@ -140,6 +140,14 @@ pub enum Error {
         /// The name.
         path: PathBuf,
     },
+    /// What is offered would be added to a folder that exists, and nobody was asked.
+    #[error("`{}` exists, and {names} new {} there; use --merge, or another folder with -o", escape(folder), if *names == 1 { "name would be" } else { "names would be" })]
+    WouldMerge {
+        /// Within the destination; the first, if there are several.
+        folder: String,
+        /// How many new names there would be in folders that exist.
+        names: usize,
+    },
     /// The payload cannot be written.
     #[error("cannot write {}", target_name(path.as_deref()))]
     Target {

@@ -32,7 +32,9 @@ impl ExitCode {
         use session::Error::{Cancelled, Declined, DeclinedHere};
         match error {
             Error::Session(error) if error.is_guess() => ExitCode::WrongSecret,
-            Error::Session(Declined { .. } | DeclinedHere) => ExitCode::Declined,
+            Error::Session(Declined { .. } | DeclinedHere) | Error::WouldMerge { .. } => {
+                ExitCode::Declined
+            }
             error if error.is_cut_short() => ExitCode::CutShort,
             Error::Session(Cancelled) => ExitCode::Interrupted,
             Error::Cancelled => ExitCode::Interrupted,

@@ -5,6 +5,7 @@ mod downloading;
 mod exit;
 mod manual;
 mod name;
+mod offer;
 mod progress;
 mod prompt;
 mod questions;

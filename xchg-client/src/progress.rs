@@ -301,7 +301,7 @@ fn emit(event: &Event<'_>) {
 }
 
 /// Writes a line to stderr. That nobody reads it is no reason to fail.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     drop(io::stderr().lock().write_all(format!("{line}\n").as_bytes()));
 }
 

@@ -105,7 +105,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Something has the name already, and nothing may be overwritten.
-    #[error("`{}` exists already{}; overwrite or rename it, or choose another directory", escape(path), and_more(*more))]
+    #[error("`{}` exists already{}; use --overwrite or --rename, or another place with -o", escape(path), and_more(*more))]
     Exists {
         /// Within the destination.
         path: String,

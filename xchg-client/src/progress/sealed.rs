@@ -4,16 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::HumanBytes;
-use xchg_client::files::{Entry, Kind, Manifest, Note, Survey};
+use xchg_client::files::{Entry, Existing, Kind, Manifest, Note, Survey};
 use xchg_client::session::{self, Decision, Received, Sent};
 use xchg_client::terminal::escape;
-use xchg_client::{Error, SealedObserver, Side};
+use xchg_client::{Error, SealedObserver};
 
 use super::{Event, Reporter, Tone, chain, emit, figures, say};
-use crate::questions;
-
-/// The most names that a person is shown.
-const SHOWN_NAMES: usize = 20;
+use crate::{offer, questions};
 
 /// The most names in an event.
 const EVENT_NAMES: usize = 100;
@@ -26,6 +23,13 @@ pub(super) struct Story {
     /// What was offered last, and whether it was accepted.
     manifest: Option<Manifest>,
     is_accepted: bool,
+    is_shown: bool,
+    /// What to do with names that are taken, if the person has said so.
+    existing: Option<Existing>,
+    /// Whether what nobody is asked about may add to folders that exist.
+    merges: bool,
+    /// Why it was declined, if more can be said about it.
+    refusal: Option<Error>,
     /// Whether the person left the question rather than answer it.
     is_left: bool,
     /// Bytes of all content that are there, as far as the current entry.
@@ -41,6 +45,10 @@ impl Reporter {
             has_secret,
             manifest: None,
             is_accepted: false,
+            is_shown: false,
+            existing: None,
+            merges: false,
+            refusal: None,
             is_left: false,
             position: 0,
             began: Instant::now(),
@@ -84,31 +92,53 @@ impl Reporter {
         }
     }
 
-    /// Whether the person was asked about the offer, and left the question.
-    pub(crate) fn is_left(&self) -> bool {
-        self.sealed.as_ref().is_some_and(|story| story.is_left)
+    /// Lets what nobody is asked about add to folders that exist, or not.
+    pub(crate) fn merging(mut self, merges: bool) -> Reporter {
+        self.story().merges = merges;
+        self
+    }
+
+    /// What to say of `error`, with which a download ended: the person may have left a question, or nobody was asked.
+    pub(crate) fn explain(&mut self, error: Error) -> Error {
+        let story = self.story();
+        match story.refusal.take() {
+            _ if story.is_left => Error::Cancelled,
+            Some(refusal) => refusal,
+            None => error,
+        }
     }
 
     fn story(&mut self) -> &mut Story {
         self.sealed.as_mut().expect("only sealed transfers tell this")
     }
 
-    /// Shows what is offered to the person who may decline it.
-    fn show_offer(&self, manifest: &Manifest) {
-        let tops = manifest.entries().iter().filter(|entry| entry.depth == 0);
-        let count = manifest.entries().len();
-        say(&format!("offered: {}", summary(manifest)));
-        for entry in tops.clone().take(SHOWN_NAMES) {
-            let size = match entry.kind {
-                Kind::File { size } => format!(", {}", HumanBytes(size)),
-                Kind::Directory => "/".into(),
-                _ => String::new(),
-            };
-            say(&format!("    {}{size}", escape(&entry.name)));
+    /// Shows what is offered, once, to the person who may decline it, or as far as the `tone` lets it.
+    fn show_offer(&mut self, manifest: &Manifest, survey: &Survey, asks: bool) {
+        // Who wants to hear of nothing else must still know what the question is about.
+        let is_shown = self.tone == Tone::Human || (self.tone == Tone::Quiet && asks);
+        if !is_shown || self.story().is_shown {
+            return;
         }
-        if tops.count() > SHOWN_NAMES {
-            say(&format!("    and more, {count} entries in all"));
-        }
+        self.story().is_shown = true;
+        say(&format!("offered: {}", offer::summary(manifest)));
+        offer::outline(manifest, survey).iter().for_each(|line| say(&format!("    {line}")));
+    }
+
+    /// Whether the person is asked about what is offered.
+    fn asks(&mut self) -> bool {
+        self.story().asks && questions::can_ask()
+    }
+
+    /// What the person answered, if it was an answer.
+    fn answered<T>(&mut self, answer: Result<T, Error>) -> Option<T> {
+        answer.inspect_err(|error| self.story().is_left = matches!(error, Error::Cancelled)).ok()
+    }
+
+    /// Why an offer that nobody is asked about is not accepted, if it is not.
+    fn objection(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Error> {
+        let first = *survey.added.first().filter(|_| !self.story().merges)?;
+        let folder = manifest.parent(first)?;
+        Some(Error::WouldMerge { folder: manifest.path(folder), names: survey.added.len() })
     }
 }
 
@@ -116,14 +146,15 @@ impl session::Observer for Reporter {
     fn manifest(&mut self, manifest: &Manifest) {
         let same = self.story().manifest.as_ref() == Some(manifest);
         let story = self.story();
-        story.is_accepted &= same;
+        if !same {
+            (story.is_accepted, story.is_shown, story.existing) = (false, false, None);
+        }
         story.manifest = Some(manifest.clone());
         story.position = 0;
         let is_known = !manifest.entries().iter().any(|entry| entry.kind == Kind::Stream);
         self.length = is_known.then(|| manifest.bytes());
         match self.tone {
             Tone::Quiet => {}
-            Tone::Human if self.side == Side::Download && !same => self.show_offer(manifest),
             Tone::Human => {}
             Tone::Json => {
                 let entries = manifest.entries();
@@ -136,17 +167,45 @@ impl session::Observer for Reporter {
         }
     }
 
-    fn decide(&mut self, manifest: &Manifest, _: &Survey) -> Decision {
-        let story = self.story();
-        // What was accepted once needs no second answer after a break.
-        let asks = story.asks && !story.is_accepted && questions::can_ask();
-        // Who wants to hear of nothing else must still know what the question is about.
-        if asks && self.tone == Tone::Quiet {
-            self.show_offer(manifest);
+    fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Existing {
+        if let Some(existing) = self.story().existing {
+            return existing;
         }
-        let answer = if asks { questions::accept() } else { Ok(true) };
-        self.story().is_left = matches!(answer, Err(Error::Cancelled));
-        self.story().is_accepted = matches!(answer, Ok(true));
+        let asks = self.asks();
+        self.show_offer(manifest, survey, asks);
+        if !asks {
+            return Existing::Refuse;
+        }
+        match self.answered(questions::existing(manifest, survey)) {
+            Some(Some(existing)) => {
+                // Whoever says how to take it takes it.
+                self.story().existing = Some(existing);
+                self.story().is_accepted = true;
+                existing
+            }
+            Some(None) => {
+                self.story().refusal = Some(session::Error::DeclinedHere.into());
+                Existing::Refuse
+            }
+            None => Existing::Refuse,
+        }
+    }
+
+    fn decide(&mut self, manifest: &Manifest, survey: &Survey) -> Decision {
+        // What was accepted once needs no second answer after a break.
+        if self.story().is_accepted {
+            return Decision::Accept;
+        }
+        let asks = self.asks();
+        self.show_offer(manifest, survey, asks);
+        if !asks {
+            self.story().refusal = self.objection(manifest, survey);
+            return match self.story().refusal {
+                None => Decision::Accept,
+                Some(_) => Decision::Decline("a folder of that name is there already".into()),
+            };
+        }
+        self.story().is_accepted = self.answered(questions::accept(manifest, survey)) == Some(true);
         match self.story().is_accepted {
             true => Decision::Accept,
             false => Decision::Decline("the person there said no".into()),
@@ -209,30 +268,6 @@ impl SealedObserver for Reporter {
     }
 }
 
-/// What is offered, in one line.
-fn summary(manifest: &Manifest) -> String {
-    let count =
-        |is: fn(&Kind) -> bool| manifest.entries().iter().filter(|entry| is(&entry.kind)).count();
-    let size = HumanBytes(manifest.bytes());
-    match manifest.entries() {
-        [Entry { kind: Kind::Text { .. }, .. }] => return format!("a text, {size}"),
-        [Entry { kind: Kind::Stream, .. }] => return "a stream of unknown length".into(),
-        _ => {}
-    }
-    let mut parts = Vec::new();
-    for (number, one, many) in [
-        (count(Kind::has_content), "file", "files"),
-        (count(|kind| *kind == Kind::Directory), "folder", "folders"),
-        (count(|kind| matches!(kind, Kind::Symlink { .. })), "link", "links"),
-    ] {
-        if number > 0 {
-            parts.push(format!("{number} {}", if number == 1 { one } else { many }));
-        }
-    }
-    parts.push(format!("{size} in all"));
-    parts.join(", ")
-}
-
 /// Where what was received is: the one file or folder, or the folder that all of it went to.
 fn place_of(received: &Received, output: &Path) -> Option<PathBuf> {
     if received.text.is_some() {
@@ -265,40 +300,5 @@ fn describe(note: &Note) -> String {
             format!("note: mode or time of {} could not be set: {source}", escape(path))
         }
         _ => format!("note: {}", escape(&format!("{note:?}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use xchg_client::files::Modified;
-
-    use super::*;
-
-    fn manifest(kinds: &[(Kind, usize)]) -> Manifest {
-        let mut manifest = Manifest::new();
-        for (index, (kind, depth)) in kinds.iter().enumerate() {
-            let modified = Modified { seconds: 0, nanos: 0 };
-            let (kind, name) = (kind.clone(), index.to_string().into());
-            manifest.push(Entry { kind, depth: *depth, name, mode: 0o644, modified }).unwrap();
-        }
-        manifest
-    }
-
-    #[test]
-    fn an_offer_is_told_in_one_line() {
-        let file = |size| Kind::File { size };
-        let link = Kind::Symlink { target: "0".into() };
-        for (kinds, expected) in [
-            (&[(file(5), 0)][..], "1 file, 5 B in all"),
-            (
-                &[(Kind::Directory, 0), (file(5), 1), (link, 1)],
-                "1 file, 1 folder, 1 link, 5 B in all",
-            ),
-            (&[(file(512), 0), (file(512), 0)], "2 files, 1.00 KiB in all"),
-            (&[(Kind::Text { size: 3 }, 0)], "a text, 3 B"),
-            (&[(Kind::Stream, 0)], "a stream of unknown length"),
-        ] {
-            assert_eq!(summary(&manifest(kinds)), expected);
-        }
     }
 }

@@ -16,8 +16,8 @@ use std::io::{self, IsTerminal};
 
 use xchg_client::Error;
 
-pub(crate) use terminal::restore;
 use terminal::{Line, Shown};
+pub(crate) use terminal::{lines, restore};
 
 /// A question to the person.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rustix::process::{Signal, kill_current_process_group};
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr,
-    tcsetattr,
+    tcgetwinsize, tcsetattr,
 };
 
 /// How the terminal was before the first question.
@@ -34,6 +34,12 @@ pub(super) enum Shown {
 /// Whether the process has a terminal.
 pub(super) fn exists() -> bool {
     open().is_ok()
+}
+
+/// How many lines the terminal has, if it says so.
+pub(crate) fn lines() -> Option<usize> {
+    let size = tcgetwinsize(open().ok()?).ok()?;
+    Some(size.ws_row.into()).filter(|&lines| lines > 0)
 }
 
 /// Forgets what was typed and not read.

@@ -14,6 +14,10 @@ mod download;
 mod interrupt;
 #[cfg(target_os = "linux")]
 mod prompt;
+#[cfg(target_os = "linux")]
+mod questions;
 mod server;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod upload;
 mod waiting;

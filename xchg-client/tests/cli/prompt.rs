@@ -1,117 +1,13 @@
-//! Questions at a terminal: a pseudo-terminal, which the program gets as its own from `setsid` (util-linux).
+//! Questions at a terminal, and how they can be left.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
-use std::time::Instant;
+use std::process::Command;
 
-use rustix::fs::{Mode, OFlags, open};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
 use tempfile::tempdir;
 
 use crate::server::{Server, nowhere, receipt};
-use crate::support::{DEADLINE, command};
-
-/// A program at its own terminal.
-struct Terminal {
-    child: Child,
-    keyboard: File,
-    screen: Receiver<Vec<u8>>,
-    shown: String,
-}
-
-impl Terminal {
-    /// Runs `program` with its arguments, folder and environment.
-    fn run(program: &Command) -> Terminal {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let slave = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-        let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(program.get_program()).args(program.get_args());
-        command.env("TERM", "xterm").current_dir(program.get_current_dir().unwrap());
-        for (name, value) in program.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let stream = || slave.try_clone().unwrap();
-        let child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
-        let (sender, screen) = mpsc::channel();
-        let mut output = File::from(OwnedFd::try_clone(&master).unwrap());
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            // It fails when the program has ended.
-            while let Ok(count @ 1..) = output.read(&mut buffer) {
-                drop(sender.send(buffer[..count].to_vec()));
-            }
-        });
-        Terminal { child, keyboard: master.into(), screen, shown: String::new() }
-    }
-
-    /// Waits until `part` is on the screen, behind whatever was waited for before.
-    #[track_caller]
-    fn wait_for(&mut self, part: &str) {
-        loop {
-            if let Some(at) = self.shown.find(part) {
-                self.shown.drain(..at + part.len());
-                return;
-            }
-            let Ok(bytes) = self.screen.recv_timeout(DEADLINE) else {
-                panic!("no `{part}` in {:?}", self.shown);
-            };
-            self.shown.push_str(&String::from_utf8_lossy(&bytes));
-        }
-    }
-
-    /// Waits until the terminal does not show any more what is typed.
-    #[track_caller]
-    fn wait_for_silence(&self) {
-        let deadline = Instant::now() + DEADLINE;
-        while tcgetattr(&self.keyboard).unwrap().local_modes.contains(LocalModes::ECHO) {
-            assert!(Instant::now() < deadline, "it goes on to show what is typed");
-            thread::yield_now();
-        }
-    }
-
-    /// The one process that the shell at the terminal has started.
-    fn child_of_shell(&self) -> rustix::process::Pid {
-        let id = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
-        rustix::process::Pid::from_raw(children.trim().parse().unwrap()).unwrap()
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits for the program's end, and gives its exit code and what it has shown since `wait_for`.
-    fn finish(mut self) -> (Option<i32>, String) {
-        loop {
-            match self.screen.recv_timeout(DEADLINE) {
-                Ok(bytes) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("it does not end: {:?}", self.shown),
-            }
-        }
-        let code = self.child.wait().unwrap().code();
-        (code, std::mem::take(&mut self.shown))
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
+use crate::support::command;
+use crate::terminal::Terminal;
 
 #[test]
 fn a_download_without_a_key_asks_for_it() {
@@ -134,62 +30,6 @@ fn a_download_without_a_key_asks_for_it() {
     terminal.wait_for("it is in 12342-fabric-lemon-orbit");
     assert_eq!(terminal.finish().0, Some(0));
     server.finish();
-}
-
-#[test]
-fn an_offer_is_shown_and_may_be_declined() {
-    use crate::rendezvous::Rendezvous;
-    for (answer, code) in [("maybe", 5), ("y", 0), ("", 0)] {
-        let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
-        std::fs::write(here.path().join("stocks.txt"), "seven").unwrap();
-        let server = Rendezvous::start();
-        let upload = server.run(here.path(), &["upload", "stocks.txt"]);
-        let arguments = ["download", "stocks.txt", "--server", &server.address];
-        let mut terminal = Terminal::run(&command(there.path(), &arguments));
-        terminal.wait_for("offered: 1 file, 5 B in all");
-        terminal.wait_for("Accept? [Y/n]");
-        terminal.press(&format!("{answer}\r"));
-        if answer == "maybe" {
-            terminal.wait_for("answer y or n");
-            terminal.wait_for("Accept? [Y/n]");
-            terminal.press("n\r");
-        }
-        assert_eq!(terminal.finish().0, Some(code));
-        upload.finish().expect(code, if code == 0 { "has it" } else { "the person there said no" });
-        assert_eq!(there.path().join("stocks.txt").exists(), code == 0);
-    }
-}
-
-#[test]
-fn leaving_the_question_about_an_offer_is_an_interruption_there_and_a_no_here() {
-    use crate::rendezvous::Rendezvous;
-    let folder = tempdir().unwrap();
-    let server = Rendezvous::start();
-    let upload = server.run(folder.path(), &["upload", "--text", "hello", "--key", "note"]);
-    let arguments = ["download", "note", "--quiet", "--server", &server.address];
-    let mut terminal = Terminal::run(&command(folder.path(), &arguments));
-    // Also who wants to hear of nothing must know what the question is about.
-    terminal.wait_for("offered: a text, 5 B");
-    terminal.wait_for("Accept? [Y/n]");
-    terminal.press("\x03");
-    let (code, shown) = terminal.finish();
-    assert_eq!(code, Some(130), "{shown}");
-    upload.finish().expect(5, "the person there said no");
-}
-
-#[test]
-fn a_text_cannot_do_anything_to_the_terminal() {
-    use crate::rendezvous::Rendezvous;
-    let folder = tempdir().unwrap();
-    let server = Rendezvous::start();
-    let text = "two\nlines, \u{1b}[31mred\u{7}";
-    let upload = server.run(folder.path(), &["upload", "--text", text, "--key", "note"]);
-    let arguments = ["download", "note", "--yes", "--server", &server.address];
-    let (code, shown) = Terminal::run(&command(folder.path(), &arguments)).finish();
-    assert_eq!(code, Some(0), "{shown}");
-    assert!(shown.contains("two\r\nlines, \\u{1b}[31mred\\u{7}"), "{shown}");
-    assert!(!shown.contains("\u{1b}[31m") && !shown.contains('\u{7}'), "{shown}");
-    upload.finish().expect(0, "");
 }
 
 #[test]

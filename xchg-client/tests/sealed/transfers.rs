@@ -111,7 +111,8 @@ fn a_private_folder_that_is_there_stays_private() {
     fs::write(here.path().join("top/new"), "new").unwrap();
     fs::set_permissions(here.path().join("top"), Permissions::from_mode(0o775)).unwrap();
     fs::set_permissions(there.path().join("top"), Permissions::from_mode(0o700)).unwrap();
-    let (sent, received) = exchange(&server, here.path(), &["top"], there.path(), &["top"]);
+    let (sent, received) =
+        exchange(&server, here.path(), &["top"], there.path(), &["top", "--merge"]);
     sent.expect(0, "");
     received.expect(0, "");
     assert_eq!(fs::metadata(there.path().join("top")).unwrap().mode() & 0o7777, 0o700);

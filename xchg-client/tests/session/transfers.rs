@@ -473,6 +473,6 @@ fn all_that_is_in_the_way_is_counted() {
     let told = ended.received.unwrap_err().to_string();
     assert_eq!(
         told,
-        "`a` exists already, and 2 more; overwrite or rename it, or choose another directory"
+        "`a` exists already, and 2 more; use --overwrite or --rename, or another place with -o"
     );
 }
