@@ -21,8 +21,8 @@ pub(crate) struct FailedUploads {
 }
 
 impl FailedUploads {
-    /// Notes that the upload under a key, with the name that its client gave it, has failed.
-    pub(crate) fn add(&self, named: (&Key, &[u8])) {
+    /// Notes that the upload under a key, with a hash of the name that its client gave it, has failed.
+    pub(crate) fn add(&self, named: (&Key, u64)) {
         let mut recent = self.recent.lock();
         if recent.len() == REMEMBERED {
             recent.pop_front();
@@ -31,7 +31,7 @@ impl FailedUploads {
     }
 
     /// Whether it has failed.
-    pub(crate) fn has(&self, named: (&Key, &[u8])) -> bool {
+    pub(crate) fn has(&self, named: (&Key, u64)) -> bool {
         self.recent.lock().contains(&self.state.hash_one(named))
     }
 }
@@ -44,13 +44,12 @@ mod tests {
     fn the_latest_are_remembered() {
         let failed = FailedUploads::default();
         let (key, other) = (Key::parse(b"key").unwrap(), Key::parse(b"other").unwrap());
-        let name = |number: usize| number.to_string().into_bytes();
-        for number in 0..=REMEMBERED {
-            failed.add((&key, &name(number)));
+        for number in 0..=REMEMBERED as u64 {
+            failed.add((&key, number));
         }
-        assert!(!failed.has((&key, &name(0))));
-        assert!((1..=REMEMBERED).all(|number| failed.has((&key, &name(number)))));
-        assert!(!failed.has((&other, &name(1))));
+        assert!(!failed.has((&key, 0)));
+        assert!((1..=REMEMBERED as u64).all(|number| failed.has((&key, number))));
+        assert!(!failed.has((&other, 1)));
         assert_eq!(failed.recent.lock().len(), REMEMBERED);
     }
 }

@@ -11,7 +11,7 @@ const NOSCRIPT: &str = include_str!("noscript.html");
 
 /// What the page may do: run its own script, wear its own style, talk to this server.
 const INDEX_POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-RFLbVjLPGC+qOL3D71bvtk5mDZ6sezvikCrkhP4urRc='; \
+    script-src 'sha256-DeBUvTQ7neg3f4U71fVUF8KD6SbYtja925zUkZjVIG4='; \
     style-src 'sha256-73PQObGHa6XIaGNpt7bUEeF670dyJI8IwOrGaDzJ70M='; \
     connect-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; \
     frame-ancestors 'none'";

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::common::{
     InProcess, Peer, Process, Random, assert_lost, config, eventually, offer, payload,
 };
+use crate::web::{Client, head};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use xchg_core::wire::{Answer, CounterpartDialect, RefusalCode, Wait};
 use xchg_core::{Side, Sides};
@@ -71,6 +72,39 @@ fn ten_thousand_wait_for_little_memory() {
         let per_waiter = own_memory(&process).saturating_sub(before) / WAITERS as u64;
         assert!(per_waiter < MAX_BYTES_PER_WAITER, "{per_waiter} bytes after another crowd");
         leave(peers, address);
+    }
+}
+
+/// Those who send as much of a head as there may be do not cost much more.
+#[test]
+fn web_uploads_with_the_largest_heads_wait_for_little_memory() {
+    const UPLOADS: u64 = 1_000;
+    if !may_open(UPLOADS + 1_000) {
+        return println!("skipped: too few descriptors are allowed here; raise ulimit -Hn");
+    }
+    let large = |bytes: usize| "v".repeat(bytes);
+    let form = "Content-Type: multipart/form-data; boundary=b\r\n";
+    for (method, fields) in [
+        ("PUT", format!("Content-Type: {}\r\nX-Piping: x\r\n", large(1000))),
+        ("PUT", "X-Piping: v\r\n".repeat(30)),
+        ("POST", format!("{form}X-Piping: {}\r\n", large(1000))),
+    ] {
+        let (process, address) = Process::start(&[]);
+        let junk = format!("Idempotency-Key: {0}\r\nCookie: {0}\r\n", large(7_000));
+        let fields = format!("{fields}{junk}Content-Length: 100000\r\n");
+        let before = own_memory(&process);
+        // One at a time: what is held of a head that has not all come yet is another matter.
+        let clients: Vec<Client> = (0..UPLOADS)
+            .map(|index| {
+                let request = head(&format!("{method} /{index}"), &fields);
+                Client::waiting(address, request.as_bytes())
+            })
+            .collect();
+        let per_waiter = own_memory(&process).saturating_sub(before) / UPLOADS;
+        // Beside what is kept of the request: its connection, its place, its timers.
+        let most = 2048 + MAX_BYTES_PER_WAITER;
+        assert!(per_waiter < most, "{per_waiter} bytes for each {method} that waits");
+        drop(clients);
     }
 }
 

@@ -5,6 +5,7 @@
 //! response writer takes nothing else. That makes header injection impossible by type.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 
 use super::respond::{Refused, Status};
 
@@ -84,6 +85,13 @@ pub(super) fn one<'a>(
             format!("the header {name} appears more than once; send it once"),
         )),
     }
+}
+
+/// What tells `value` from others. Who guesses a value with the same hash could as well guess the value.
+pub(super) fn hash(value: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(value);
+    hasher.finish()
 }
 
 /// Whether the comma-separated list in the fields called `name` has `member`, in any case.

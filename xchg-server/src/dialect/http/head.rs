@@ -60,8 +60,9 @@ pub(crate) struct Request {
     /// Only a part of what is downloaded is asked for.
     pub(super) asks_for_part: bool,
     pub(super) asks_private_network: bool,
-    /// What the client names this one request by, however often it sends it (draft-ietf-httpapi-idempotency-key-header).
-    pub(super) idempotency_key: Option<Box<[u8]>>,
+    /// What the client names this one request by, however often it sends it (draft-ietf-httpapi-idempotency-key-header): a
+    /// hash of it, for names are compared and never shown.
+    pub(super) idempotency_key: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,7 +209,7 @@ fn read(
             "access-control-request-private-network",
             "true",
         ),
-        idempotency_key: fields::one(headers, "idempotency-key")?.map(Into::into),
+        idempotency_key: fields::one(headers, "idempotency-key")?.map(fields::hash),
         method,
     })
 }

@@ -13,6 +13,18 @@
 //! not on it: viewers run scripts of their own.
 
 use super::fields::{self, FieldValue};
+use super::respond::{Refused, Status};
+
+/// The longest of the values that are kept of an upload's head, in bytes.
+pub(super) const MAX_VALUE_BYTES: usize = 1024;
+
+/// How many bytes of an upload's head are kept while it waits: the key and the values, each with [`VALUE_COST`].
+///
+/// Together with what is known of any upload that makes less than 2 KiB.
+pub(super) const MAX_KEPT_BYTES: usize = 1280;
+
+/// What a value costs beside its bytes: where it is, and what an allocator rounds up.
+const VALUE_COST: usize = 32;
 
 /// The content security policy of every transferred payload.
 pub(crate) const POLICY: &str = "sandbox; default-src 'none'";
@@ -25,12 +37,36 @@ pub(crate) struct Description {
     /// The value of `Content-Disposition`.
     pub(crate) disposition: Option<FieldValue>,
     /// The values of `X-Piping`, each of them, in order.
-    pub(crate) x_piping: Vec<FieldValue>,
+    pub(crate) x_piping: Box<[FieldValue]>,
 }
 
 impl Description {
     pub(super) fn is_empty(&self) -> bool {
         self.media_type.is_none() && self.disposition.is_none() && self.x_piping.is_empty()
+    }
+
+    /// Refuses a description that is too large to be kept while the upload waits, under a key of so many bytes.
+    ///
+    /// # Errors
+    /// The header that makes it so is named.
+    pub(super) fn check_size(&self, key_len: usize) -> Result<(), Refused> {
+        let media_type = self.media_type.iter().map(|value| ("Content-Type", value));
+        let disposition = self.disposition.iter().map(|value| ("Content-Disposition", value));
+        let x_piping = self.x_piping.iter().map(|value| ("X-Piping", value));
+        let mut kept = key_len;
+        for (name, value) in media_type.chain(disposition).chain(x_piping) {
+            let len = value.as_bytes().len();
+            kept += len + VALUE_COST;
+            let why = if len > MAX_VALUE_BYTES {
+                format!("is {len} bytes long; use at most {MAX_VALUE_BYTES}")
+            } else if kept > MAX_KEPT_BYTES {
+                "is too much beside the path and the others; shorten them".to_owned()
+            } else {
+                continue;
+            };
+            return Err(Refused::new(Status::HeadTooLarge, format!("the header {name} {why}")));
+        }
+        Ok(())
     }
 }
 
@@ -143,7 +179,7 @@ mod tests {
         let served = serve(Some(&Description {
             media_type: FieldValue::parse(media_type.as_bytes()),
             disposition: FieldValue::parse(disposition.as_bytes()),
-            x_piping: Vec::new(),
+            x_piping: Box::default(),
         }));
         (text(served.media_type), text(served.disposition))
     }

@@ -91,8 +91,8 @@ pub(crate) struct Upload {
     pub(crate) receivers: u16,
     /// The payload's length in bytes, if it is known before the body has been read.
     pub(crate) length: Option<u64>,
-    /// What its client names it by, however often it sends it.
-    pub(crate) idempotency_key: Option<Box<[u8]>>,
+    /// What its client names it by, however often it sends it, hashed.
+    pub(crate) idempotency_key: Option<u64>,
     /// What the request's own header says of the payload; nothing for a form.
     pub(crate) description: Option<Box<Description>>,
     /// Where the payload is; taken by whoever reads it.
@@ -161,6 +161,7 @@ impl Request {
             return bad(format!("Content-Range is not supported for now in {method}"));
         }
         let receivers = target::receivers(&self.query, "Invalid \"n\" query parameter")?;
+        self.description.check_size(self.key.len())?;
         let (framing, length) = match self.body {
             BodyLength::Unsaid => (BodyDecoder::with_length(0), Some(0)),
             BodyLength::Known(length) => (BodyDecoder::with_length(length), Some(length)),

@@ -323,7 +323,7 @@ impl PartHead {
             described: Description {
                 media_type: media_type.and_then(FieldValue::parse),
                 disposition: disposition.and_then(FieldValue::parse),
-                x_piping: Vec::new(),
+                x_piping: Box::default(),
             },
             is_file,
         })

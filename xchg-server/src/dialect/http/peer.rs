@@ -64,10 +64,10 @@ impl Peer {
         }
     }
 
-    /// What an upload is named by, however often it is sent, if its client names it.
-    pub(crate) fn idempotency_key(&self) -> Option<(&Key, &[u8])> {
+    /// What an upload is named by, however often it is sent, if its client names it: its key, and a hash of the name.
+    pub(crate) fn idempotency_key(&self) -> Option<(&Key, u64)> {
         match self {
-            Peer::Upload { upload, .. } => Some((&upload.key, upload.idempotency_key.as_deref()?)),
+            Peer::Upload { upload, .. } => Some((&upload.key, upload.idempotency_key?)),
             Peer::Download(_) => None,
         }
     }

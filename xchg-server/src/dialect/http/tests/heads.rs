@@ -160,6 +160,60 @@ fn waiting_requests_are_small() {
     assert!(size_of::<Download>() <= 32, "{}", size_of::<Download>());
 }
 
+/// What is kept of an upload while it waits, in bytes.
+fn kept_bytes(upload: &Upload) -> usize {
+    /// What an allocator adds to a piece of memory, and a counted pointer to what it points to.
+    const PIECE: usize = 16;
+    let values = upload.description.iter().flat_map(|description| {
+        let Description { media_type, disposition, x_piping } = &**description;
+        media_type.iter().chain(disposition).chain(x_piping)
+    });
+    let values = values.map(|value| size_of::<FieldValue>() + value.as_bytes().len() + PIECE);
+    size_of::<Peer>()
+        + size_of::<Description>()
+        + upload.key.as_bytes().len()
+        + 3 * PIECE
+        + values.sum::<usize>()
+}
+
+#[test]
+fn an_upload_whose_head_is_too_much_to_keep_is_refused() {
+    let of = |len: usize| "v".repeat(len);
+    let many = "X-Piping: v\r\n".repeat(60);
+    for (key_len, fields, status) in [
+        (9, format!("X-Piping: {}\r\n", of(1024)), 200),
+        (9, format!("X-Piping: {}\r\n", of(1025)), 431),
+        (9, format!("Content-Type: {}\r\n", of(1025)), 431),
+        (9, format!("Content-Disposition: {}\r\n", of(1025)), 431),
+        (255, format!("X-Piping: {}\r\n", of(993)), 200),
+        (255, format!("X-Piping: {}\r\n", of(994)), 431),
+        (9, format!("X-Piping: {0}\r\nX-Piping: {0}\r\n", of(700)), 431),
+        (9, format!("Content-Type: {0}\r\nContent-Disposition: {0}\r\n", of(700)), 431),
+        (9, many, 431),
+        // These are not kept.
+        (9, format!("Idempotency-Key: {0}\r\nCookie: {0}\r\n", of(7000)), 200),
+    ] {
+        let key = "k".repeat(key_len);
+        for method in ["PUT", "GET"] {
+            let head = format!("{method} /{key} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            match action(&head) {
+                Action::Upload(upload) => {
+                    assert_eq!((method, status), ("PUT", 200));
+                    assert!(kept_bytes(&upload) <= 2048, "{} bytes", kept_bytes(&upload));
+                }
+                Action::Download(_) => assert_eq!(method, "GET"),
+                Action::Reply { bytes, .. } => {
+                    assert_eq!((method, taken_apart(&bytes).0), ("PUT", status));
+                    let name =
+                        fields.rsplit_once(':').and_then(|(fields, _)| fields.rsplit('\n').next());
+                    assert!(text(&bytes).contains(&format!("the header {}", name.unwrap_or(""))));
+                }
+                Action::Health(_) => panic!("{key} is none"),
+            }
+        }
+    }
+}
+
 #[test]
 fn boundaries_are_as_rfc_2046_has_them() {
     let long = "b".repeat(MAX_BOUNDARY_BYTES);
@@ -244,6 +298,22 @@ proptest! {
         let head = [b"POST /k HTTP/1.1\r\nHost: h\r\n", name.as_bytes(), b": ", &value, b"\r\n\r\n"];
         if let Head::Request { request, .. } = parse(&head.concat()) {
             prop_assert!(is_sound(&request.action()));
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_any_upload_is_bounded(
+        key_len in 1..=255usize,
+        values in proptest::collection::vec(("(Content-Type|Content-Disposition|X-Piping)", 0..1100usize), 0..80)
+    ) {
+        let mut head = format!("PUT /{} HTTP/1.1\r\nHost: h\r\n", "k".repeat(key_len));
+        for (name, len) in values {
+            head += &format!("{name}: {}\r\n", "v".repeat(len));
+        }
+        if let Head::Request { request, .. } = parse((head + "\r\n").as_bytes())
+            && let Action::Upload(upload) = request.action()
+        {
+            prop_assert!(kept_bytes(&upload) <= 2048);
         }
     }
 }
