@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use xchg_core::{Key, Limits, Offer, Offered, Realm, Rendezvous, Role, Side, Source, Ticket};
+use xchg_core::{Key, Limits, Offer, Offered, Realm, Rendezvous, Role, Side, Ticket};
 
 /// A player at a device. The matcher never looks inside.
 #[derive(Debug, PartialEq)]
@@ -64,8 +64,9 @@ fn arrive(
         realm: Realm::Transit,
         key: Key::parse(game.as_bytes())?,
         role: Role::Label(Some(Box::new(label))),
-        source: Source::default(),
+        source: None,
         deadline: Some(now + PATIENCE),
+        may_wait: true,
         alone: false,
         receivers: 1,
         conn: player,

@@ -8,12 +8,13 @@ pub struct Limits {
     pub waiting: usize,
     /// Peers waiting under one key. Default 1,000: more is a mistake or an attack, for each further one waits longer.
     pub waiting_per_key: usize,
-    /// Peers waiting from one [`Source`](crate::Source). Default: no limit, since a proxy makes everybody one source.
-    pub waiting_per_source: usize,
+    /// Peers waiting from one [`Source`](crate::Source), of those that are
+    /// [counted](crate::Offer::source). Default: no limit, since a proxy makes everybody one source.
+    pub waiting_per_source: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { waiting: 100_000, waiting_per_key: 1_000, waiting_per_source: usize::MAX }
+        Limits { waiting: 100_000, waiting_per_key: 1_000, waiting_per_source: None }
     }
 }

@@ -40,13 +40,13 @@ impl Quota {
     }
 
     /// Counts one more who waits, unless a limit forbids it.
-    pub(crate) fn take(&self, source: Source) -> Result<(), Refusal> {
-        if !self.counts_sources() {
+    pub(crate) fn take(&self, source: Option<Source>) -> Result<(), Refusal> {
+        let Some((source, most)) = source.zip(self.limits.waiting_per_source) else {
             return self.take_place();
-        }
+        };
         let mut per_source = self.per_source.lock();
         let count = per_source.get(&source).copied().unwrap_or(0);
-        if count >= self.limits.waiting_per_source {
+        if count >= most {
             return Err(Refusal::SourceFull);
         }
         self.take_place()?;
@@ -64,9 +64,9 @@ impl Quota {
     }
 
     /// Counts one fewer.
-    pub(crate) fn give_back(&self, source: Source) {
+    pub(crate) fn give_back(&self, source: Option<Source>) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        if self.counts_sources() {
+        if let (Some(source), Some(_)) = (source, self.limits.waiting_per_source) {
             let mut per_source = self.per_source.lock();
             if let Some(count) = per_source.get_mut(&source) {
                 *count -= 1;
@@ -75,9 +75,5 @@ impl Quota {
                 }
             }
         }
-    }
-
-    fn counts_sources(&self) -> bool {
-        self.limits.waiting_per_source != usize::MAX
     }
 }

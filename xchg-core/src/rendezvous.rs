@@ -29,10 +29,14 @@ pub struct Offer<Conn> {
     pub key: Key,
     /// With whom it pairs.
     pub role: Role,
-    /// Whom it is counted with.
-    pub source: Source,
+    /// Whom it is counted with in [`Limits::waiting_per_source`]; `None` is nobody.
+    pub source: Option<Source>,
     /// When it stops waiting; `None` is never.
     pub deadline: Option<Instant>,
+    /// Whether it may wait at all. One that may not is paired if its counterpart is here, and
+    /// otherwise refused as [`Full`](Refusal::Full): so a caller with no room left still serves
+    /// those who wait.
+    pub may_wait: bool,
     /// Whether it is refused, rather than queued, if others of its role wait under the key; or, by a [`Broker`](crate::Broker), if an
     /// exchange runs under it.
     pub alone: bool,
@@ -47,8 +51,17 @@ impl<Conn> Offer<Conn> {
     /// An offer of `side` to one counterpart that waits for ever, in line, from no particular source.
     pub fn new(realm: Realm, key: Key, side: Side, conn: Conn) -> Offer<Conn> {
         let role = Role::Side(side);
-        let source = Source::default();
-        Offer { realm, key, role, source, deadline: None, alone: false, receivers: 1, conn }
+        Offer {
+            realm,
+            key,
+            role,
+            source: None,
+            deadline: None,
+            may_wait: true,
+            alone: false,
+            receivers: 1,
+            conn,
+        }
     }
 
     /// Whether it is one of more than two.
@@ -122,7 +135,7 @@ pub enum Offered<Conn> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// [`Limits::waiting`] is reached.
+    /// [`Limits::waiting`] is reached, or the offer [may not wait](Offer::may_wait).
     #[error("too many peers are waiting here; try again later")]
     Full,
     /// [`Limits::waiting_per_key`] is reached.
@@ -163,7 +176,7 @@ struct Waiter<Conn> {
     conn: Conn,
     key: Key,
     role: Role,
-    source: Source,
+    source: Option<Source>,
     realm: Realm,
     receivers: u16,
     serial: u32,
@@ -373,6 +386,8 @@ impl<Conn> Rendezvous<Conn> {
     fn wait(&mut self, first: Option<u32>, before: u32, offer: Offer<Conn>) -> Offered<Conn> {
         let room = if offer.alone && before > 0 && !offer.gathers() {
             Err(Refusal::NotAlone)
+        } else if !offer.may_wait {
+            Err(Refusal::Full)
         } else if before as usize >= self.quota.limits().waiting_per_key {
             Err(Refusal::KeyFull)
         } else {

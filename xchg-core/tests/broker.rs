@@ -192,7 +192,7 @@ fn of_a_withdrawal_and_a_pairing_one_wins() {
 fn the_limits_hold_across_keys_and_threads() {
     let base = Limits::default();
     assert_most_that_wait(Limits { waiting: 50, ..base }, Refusal::Full, 50);
-    assert_most_that_wait(Limits { waiting_per_source: 30, ..base }, Refusal::SourceFull, 90);
+    assert_most_that_wait(Limits { waiting_per_source: Some(30), ..base }, Refusal::SourceFull, 90);
     assert_most_that_wait(Limits { waiting_per_key: 2, ..base }, Refusal::KeyFull, 200);
 }
 
@@ -202,7 +202,7 @@ fn assert_most_that_wait(limits: Limits, refusal: Refusal, most: usize) {
     let offer_all = |thread: usize| {
         let mut taken = Vec::new();
         for name in 0..100 {
-            let source = Source(thread as u64 % 3);
+            let source = Some(Source(thread as u64 % 3));
             let offer = Offer { source, ..offer_of(thread, name, Side::Upload) };
             match broker.offer(offer, now()) {
                 Brokered::Waiting { place, .. } => taken.push(place),

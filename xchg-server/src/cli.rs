@@ -89,17 +89,25 @@ struct Settings {
     #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_KEY")]
     max_waiting_per_key: Option<usize>,
 
-    /// Peers that may wait from one address [default: no limit]
+    /// Peers of one address that may wait [default: 128, but for peers on this machine]
     #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_SOURCE")]
     max_waiting_per_source: Option<usize>,
 
-    /// Connections open at once; further peers are told that the server is busy [default: 65536]
+    /// Connections open at once; further peers are served if their counterpart waits [default: 65536]
     #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS")]
     max_connections: Option<usize>,
+
+    /// Connections of one address [default: 256, but for peers on this machine]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS_PER_SOURCE")]
+    max_connections_per_source: Option<usize>,
 
     /// The longest that a peer may wait, whatever it asks for [default: for ever]
     #[arg(long, value_name = "SECS", env = "XCHG_WAIT_TIMEOUT")]
     wait_timeout: Option<Seconds>,
+
+    /// The longest that a classic uploader is still served after it has sent all and left [default: 3600]
+    #[arg(long, value_name = "SECS", env = "XCHG_CLOSED_WAIT")]
+    closed_wait: Option<Seconds>,
 
     /// How long an exchange may stand still [default: 900]
     #[arg(long, value_name = "SECS", env = "XCHG_IDLE_TIMEOUT")]
@@ -166,7 +174,9 @@ impl Settings {
         set(&mut config.workers, &self.workers);
         set(&mut config.limits.waiting, &self.max_waiting);
         set(&mut config.limits.waiting_per_key, &self.max_waiting_per_key);
-        set(&mut config.limits.waiting_per_source, &self.max_waiting_per_source);
+        set(&mut config.limits.waiting_per_source, &self.max_waiting_per_source.map(Some));
+        set(&mut config.max_connections_per_source, &self.max_connections_per_source.map(Some));
+        set(&mut config.closed_wait, &self.closed_wait.map(|time| time.0));
         set(&mut config.max_connections, &self.max_connections);
         set(&mut config.terminate, &self.terminate);
         set(&mut config.log_keys, &self.log_keys);

@@ -21,9 +21,16 @@ pub struct Config {
     /// Threads that move bytes. Default: one for two cores, for each keeps the kernel's network code busy beside it: on 2 cores, one worker
     /// moves as much in bulk as two and more small exchanges a second (`cargo bench -p xchg-server --bench relay`).
     pub workers: usize,
-    /// Connections held at once; newcomers over it are told that the server is busy. Default: 65,536.
+    /// Connections held at once by peers who wait or exchange. A server with that many still hears
+    /// newcomers, up to 256 at a time, and serves those whose counterpart waits; others are told that
+    /// it is busy. It thus takes up to twice as many descriptors, and 256. Default: 65,536.
     pub max_connections: usize,
-    /// How many peers may wait.
+    /// Connections of one source, which is an IPv4 address or the /64 of an IPv6 address; further
+    /// ones are told to come back. Default: 256, from which peers on this machine are exempt, for a
+    /// proxy may stand there. A number that is set is for everybody.
+    pub max_connections_per_source: Option<usize>,
+    /// How many peers may wait. `waiting_per_source` is 128 by default, from which peers on this
+    /// machine are exempt; a number that is set is for everybody.
     pub limits: Limits,
     /// Size of the sockets' receive buffers in bytes. Default: the kernel's choice, which grows with need.
     pub recv_buffer: Option<usize>,
@@ -37,6 +44,9 @@ pub struct Config {
     pub greeting_timeout: Duration,
     /// The longest that a peer may wait for its counterpart, whatever it asks for. Default: for ever.
     pub wait_timeout: Option<Duration>,
+    /// The longest that an uploader keeps its place once it has closed: a classic one may send all
+    /// and leave, and what it sent waits in its socket. Default: 1 h.
+    pub closed_wait: Duration,
     /// How long an exchange may stand still. Default: 15 min, so that a laptop may sleep through a coffee.
     pub idle_timeout: Duration,
     /// How often a waiting native peer is told that it still has its place. Default: 25 s, under the 30 s after which the
@@ -65,6 +75,7 @@ impl Default for Config {
             workers: std::thread::available_parallelism()
                 .map_or(1, |cores| cores.get().div_ceil(2)),
             max_connections: 65_536,
+            max_connections_per_source: None,
             limits: Limits::default(),
             recv_buffer: None,
             send_buffer: None,
@@ -72,6 +83,7 @@ impl Default for Config {
             congestion: None,
             greeting_timeout: Duration::from_secs(10),
             wait_timeout: None,
+            closed_wait: Duration::from_secs(60 * 60),
             idle_timeout: Duration::from_secs(15 * 60),
             heartbeat: Duration::from_secs(25),
             processing_interval: Duration::from_secs(25),
@@ -102,6 +114,12 @@ impl Config {
         }
         if self.max_connections < 2 {
             return wrong("max-connections", "an exchange takes two: use at least 2");
+        }
+        if self.max_connections_per_source == Some(0) {
+            return wrong("max-connections-per-source", "nobody could connect: use at least 1");
+        }
+        if self.limits.waiting_per_source == Some(0) {
+            return wrong("max-waiting-per-source", "nobody could wait: use at least 1");
         }
         if self.limits.waiting == 0 {
             return wrong("max-waiting", "nobody could wait: use at least 1");

@@ -10,9 +10,11 @@ use xchg_core::relay::{Duplex, Socket};
 use xchg_core::{Key, Place, Realm, Side};
 
 use crate::Config;
+use crate::admission::Standing;
 use crate::dialect::{Dialect, http};
 use crate::listener::Accepted;
 use crate::origin::Origin;
+use crate::system_calls::unacknowledged;
 use crate::timers::Tick;
 
 /// One peer's connection, owned by one worker.
@@ -22,8 +24,7 @@ pub(crate) struct Connection {
     /// Tells this use of the worker's table entry from others.
     pub(crate) serial: u32,
     pub(crate) origin: Origin,
-    /// Whether it came when the server was full: it is heard, then told so.
-    pub(crate) is_surplus: bool,
+    pub(crate) standing: Standing,
     pub(crate) is_registered: bool,
     /// Whether a read may find something, a write find room: what the poll has said and no call has refuted since.
     pub(crate) is_readable: bool,
@@ -113,12 +114,12 @@ pub(crate) struct Reply {
 }
 
 impl Connection {
-    pub(crate) fn new(accepted: Accepted, serial: u32) -> Connection {
+    pub(crate) fn new(accepted: Accepted, standing: Standing) -> Connection {
         Connection {
             origin: accepted.origin,
             socket: Socket(accepted.socket),
-            serial,
-            is_surplus: false,
+            serial: 0,
+            standing,
             is_registered: false,
             is_readable: true,
             is_writable: true,
@@ -165,6 +166,19 @@ impl Connection {
         let has_ended = event.is_read_closed() || event.is_write_closed();
         let leaves = waiting.leaves_by_ending;
         self.lost(leaves).is_some() || (leaves && has_ended)
+    }
+
+    /// Bounds the wait of one whose end has been seen though it has not left by that: by `at`.
+    /// Says whether its time is now shorter.
+    pub(crate) fn on_end(&mut self, at: Tick) -> bool {
+        match &mut self.state {
+            State::Waiting(waiting) if waiting.expires > at => {
+                waiting.expires = at;
+                self.deadline = self.deadline.min(at);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// What it is told when it has to wait; `elsewhere` is another realm, where a possible counterpart waits, and `gathered` how many others wait
@@ -214,24 +228,18 @@ impl Connection {
         }
     }
 
-    /// Whether it has taken everything that it was sent, when both its stream and that to it have ended.
+    /// Whether its system has acknowledged everything that it was sent; on a unix socket, whether it
+    /// has read it. `None` where the system cannot tell.
     ///
-    /// Its end may cross with bytes that it never took: only when those are acknowledged, and the end behind them, has the connection gone
-    /// the way to its close, after which Linux names no peer any more. Bytes for a peer that is gone cause a reset instead, which leaves an
-    /// error behind; the poll reports either. On a unix socket nothing is ever under way.
-    pub(crate) fn has_taken_all(&mut self) -> bool {
-        use rustix::net::{AddressFamily, getpeername};
-        match getpeername(&self.socket.0) {
-            Ok(Some(address)) if cfg!(target_os = "linux") => {
-                !matches!(address.address_family(), AddressFamily::INET | AddressFamily::INET6)
-            }
-            _ => {
-                // A reset may have come since the poll last reported. Its event is on the way, and finds the failure noted here.
-                let error = SockRef::from(&self.socket.0).take_error().unwrap_or_else(Some);
-                self.failure = self.failure.or(error.map(|error| error.kind()));
-                self.failure.is_none()
-            }
-        }
+    /// Whoever closes with bytes unread, or before they come, causes a reset instead of an
+    /// acknowledgement, which leaves an error behind.
+    pub(crate) fn has_acknowledged_all(&mut self) -> Option<bool> {
+        let left = unacknowledged(&self.socket.0)?;
+        // A reset may have come since the poll last reported. Its event is on the way, and finds the
+        // failure noted here.
+        let error = SockRef::from(&self.socket.0).take_error().unwrap_or_else(Some);
+        self.failure = self.failure.or(error.map(|error| error.kind()));
+        Some(left == 0 && self.failure.is_none())
     }
 
     /// Sends words that must fit at once: a peer that has not read the few bytes before them is gone.
@@ -333,7 +341,7 @@ mod tests {
     fn a_peers_wish_for_buffers_is_granted_within_bounds() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let accepted = Accepted { socket: ours.into(), origin: Origin::UNIX };
-        let connection = Connection::new(accepted, 0);
+        let connection = Connection::new(accepted, Standing::Within);
         let socket = SockRef::from(&connection.socket.0);
         for (bytes, bounds) in [
             (0, 64 << 10..=128 << 10),

@@ -3,6 +3,7 @@
 use rustix::process::{Resource, getrlimit};
 
 use crate::Config;
+use crate::admission::RESERVE;
 
 /// Descriptors that a server needs beside those of its workers and connections: standard streams,
 /// signals, and what it and its host open now and then.
@@ -10,9 +11,6 @@ const OTHERS: usize = 16;
 
 /// Descriptors of a worker: its poll, and what wakes that.
 const OF_A_WORKER: usize = 2;
-
-/// Connections that are heard though the server is full, so that those who wait may be served.
-pub(crate) const RESERVE: usize = 256;
 
 /// The descriptors of a server, shared out. Pipes make bulk cheaper, and it is copied where there
 /// are none; so they get no more than a quarter.

@@ -44,6 +44,7 @@
 //! A peer's first bytes decide which dialect it speaks; PROTOCOL.md specifies the native one. How the server works inside
 //! is in ARCHITECTURE.md.
 
+mod admission;
 mod config;
 mod connection;
 mod descriptors;
@@ -57,6 +58,7 @@ mod listener;
 mod origin;
 mod server;
 mod shared;
+mod system_calls;
 mod timers;
 mod web;
 mod worker;

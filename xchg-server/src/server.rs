@@ -193,7 +193,7 @@ impl ServerHandle {
 
     /// What else it has counted.
     pub fn stats(&self) -> Stats {
-        self.shared.counters.stats()
+        self.shared.stats()
     }
 
     /// The exchanges that run, oldest first.

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use xchg_core::wire::{RefusalCode, StatusReport};
-use xchg_core::{Broker, ExchangeId, Key, Place};
+use xchg_core::{Broker, ExchangeId, Key, Limits, Place};
 
 use crate::Config;
+use crate::admission::{Admission, WAITING_PER_SOURCE};
 use crate::connection::Address;
 use crate::descriptors::Descriptors;
 use crate::failed_uploads::FailedUploads;
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) descriptors: Descriptors,
     pub(crate) broker: Broker<Address>,
     pub(crate) inboxes: Vec<Inbox>,
+    pub(crate) admission: Admission,
     pub(crate) counters: Counters,
     pub(crate) failed_uploads: FailedUploads,
     pub(crate) started: Instant,
@@ -99,7 +101,6 @@ impl Inbox {
 /// Counts since the start, of what the broker does not see.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    connections: AtomicUsize,
     accepted: AtomicU64,
     accept_failures: AtomicU64,
     refused: [AtomicU64; 8],
@@ -108,19 +109,8 @@ pub(crate) struct Counters {
 
 // Relaxed throughout: the counters guard no other memory.
 impl Counters {
-    /// Connections open now.
-    pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// Gives how many are open now, with this one.
-    pub(crate) fn open_connection(&self) -> usize {
+    pub(crate) fn accepted(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.connections.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    pub(crate) fn close_connection(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether this failure is worth a line in the log: the first, and each thousandth.
@@ -138,15 +128,6 @@ impl Counters {
 
     pub(crate) fn cut(&self) -> usize {
         self.cut.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            connections: self.connections() as u64,
-            accepted: self.accepted.load(Ordering::Relaxed),
-            accept_failures: self.accept_failures.load(Ordering::Relaxed),
-            refused: self.refused.iter().map(|count| count.load(Ordering::Relaxed)).sum(),
-        }
     }
 }
 
@@ -187,7 +168,13 @@ impl Shared {
         descriptors.bound(&mut config);
         let (drain, drains) = crossbeam_channel::bounded(1);
         let shared = Shared {
-            broker: Broker::new(config.limits),
+            broker: Broker::new(Limits {
+                waiting_per_source: Some(
+                    config.limits.waiting_per_source.unwrap_or(WAITING_PER_SOURCE),
+                ),
+                ..config.limits
+            }),
+            admission: Admission::new(&config, descriptors.connections),
             config,
             descriptors,
             inboxes,
@@ -228,6 +215,16 @@ impl Shared {
         const PANICKED: Duration = Duration::from_secs(60);
         let panicked = self.has_panicked().then_some(PANICKED);
         [self.config.drain_timeout, panicked].into_iter().flatten().min()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        Stats {
+            connections: self.admission.open() as u64,
+            accepted: counters.accepted.load(Ordering::Relaxed),
+            accept_failures: counters.accept_failures.load(Ordering::Relaxed),
+            refused: counters.refused.iter().map(|count| count.load(Ordering::Relaxed)).sum(),
+        }
     }
 
     pub(crate) fn is_cutting(&self) -> bool {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { waiting: 8, waiting_per_key: 3, waiting_per_source: 4 };
+const LIMITS: Limits = Limits { waiting: 8, waiting_per_key: 3, waiting_per_source: Some(4) };
 
 /// What is paired here: it can be neither copied nor made twice.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,9 +30,10 @@ struct Arrival {
     realm: Realm,
     key: u8,
     role: Role,
-    source: Source,
+    source: Option<Source>,
     /// Seconds from the beginning.
     deadline: Option<u64>,
+    may_wait: bool,
     alone: bool,
     receivers: u16,
 }
@@ -46,18 +47,13 @@ fn arrival() -> impl Strategy<Value = Arrival> {
     (
         prop_oneof![3 => sided, 1 => labelled],
         0..3u8,
-        (0..3u64).prop_map(Source),
+        option::weighted(0.9, (0..3u64).prop_map(Source)),
         option::of(0..30u64),
+        prop::bool::weighted(0.9),
         prop::bool::weighted(0.1),
     )
-        .prop_map(|((realm, role, receivers), key, source, deadline, alone)| Arrival {
-            realm,
-            key,
-            role,
-            source,
-            deadline,
-            alone,
-            receivers,
+        .prop_map(|((realm, role, receivers), key, source, deadline, may_wait, alone)| {
+            Arrival { realm, key, role, source, deadline, may_wait, alone, receivers }
         })
 }
 
@@ -119,7 +115,7 @@ impl Model {
     }
 
     fn offer(&mut self, id: usize, arrival: &Arrival) -> Expected {
-        let Arrival { realm, key, ref role, source, alone, receivers, .. } = *arrival;
+        let Arrival { realm, key, ref role, source, may_wait, alone, receivers, .. } = *arrival;
         if self.closed {
             return Expected::Refused(Refusal::Closed);
         }
@@ -152,9 +148,11 @@ impl Model {
         let of_source = self.waiting().filter(|(_, other)| other.source == source).count();
         if alone && before > 0 && !gathers {
             return Expected::Refused(Refusal::NotAlone);
+        } else if !may_wait {
+            return Expected::Refused(Refusal::Full);
         } else if before == LIMITS.waiting_per_key {
             return Expected::Refused(Refusal::KeyFull);
-        } else if of_source == LIMITS.waiting_per_source {
+        } else if source.is_some() && Some(of_source) == LIMITS.waiting_per_source {
             return Expected::Refused(Refusal::SourceFull);
         } else if self.waiting().count() == LIMITS.waiting {
             return Expected::Refused(Refusal::Full);
@@ -261,6 +259,7 @@ impl Bench {
             role: arrival.role.clone(),
             source: arrival.source,
             deadline: arrival.deadline.map(|seconds| self.at(seconds)),
+            may_wait: arrival.may_wait,
             alone: arrival.alone,
             receivers: arrival.receivers,
             conn: Conn(id),

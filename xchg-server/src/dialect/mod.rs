@@ -132,12 +132,15 @@ impl Dialect {
         }
     }
 
-    /// To a peer that is not served.
-    pub(crate) fn refused(self, code: RefusalCode, text: &str) -> Vec<u8> {
+    /// To a peer that is not served; `None` if the dialect has no word for it. A reset then shows
+    /// it, since a mere end of the stream looks like the end of an empty payload.
+    pub(crate) fn refused(self, code: RefusalCode, text: &str) -> Option<Vec<u8>> {
         match self {
-            Dialect::Native => native::refused(code, text),
-            Dialect::Transit if code == RefusalCode::Malformed => transit::BAD_HANDSHAKE.to_vec(),
-            _ => Vec::new(),
+            Dialect::Native => Some(native::refused(code, text)),
+            Dialect::Transit if code == RefusalCode::Malformed => {
+                Some(transit::BAD_HANDSHAKE.to_vec())
+            }
+            Dialect::Classic | Dialect::Http | Dialect::Transit => None,
         }
     }
 

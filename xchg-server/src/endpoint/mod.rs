@@ -12,7 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::net::SendFlags;
 use xchg_core::relay::{Duplex, Socket};
 
-use crate::dialect::http::{Body, BodyError, Description, Version};
+use crate::dialect::http::{Body, BodyError, Description, ReplyTo};
 
 use response::Response;
 use source::Source;
@@ -39,17 +39,21 @@ impl Framing {
         Framing::Source(RefCell::new(Box::new(Source::stream(length, early))))
     }
 
-    /// The response to a client that speaks `version`, with a payload that `upload` reads.
+    /// The response to the request that `to` describes, with a payload that `upload` reads; `early`
+    /// has been read behind that request.
     pub(crate) fn response(
-        version: Version,
+        to: ReplyTo,
         length: Option<u64>,
         description: Option<&Description>,
         upload: &Framing,
+        early: Vec<u8>,
     ) -> Framing {
-        let response = match upload.is_form() {
-            true => Response::undescribed(version),
-            false => Response::new(version, length, description),
+        let mut response = if upload.is_form() {
+            Response::undescribed(to)
+        } else {
+            Response::new(to, length, description)
         };
+        response.heard(&early);
         Framing::Response(RefCell::new(Box::new(response)))
     }
 
@@ -61,12 +65,18 @@ impl Framing {
         }
     }
 
-    /// What was read of the stream and follows the payload.
+    /// What was read of the stream and follows the payload, or the request that a response answers.
     pub(crate) fn rest(&self) -> Vec<u8> {
         match self {
             Framing::Source(source) => source.borrow_mut().rest(),
-            _ => Vec::new(),
+            Framing::Response(response) => response.borrow_mut().rest(),
+            Framing::Bare => Vec::new(),
         }
+    }
+
+    /// Whether a response has ended and its connection carries another.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        matches!(self, Framing::Response(response) if response.borrow().keeps_alive())
     }
 
     /// Whether nothing of a response has been written, so that another one may be.
@@ -127,7 +137,10 @@ impl Duplex for Endpoint<'_> {
                 0 if !response.borrow().has_ended() && !self.other.is_exhausted() => {
                     Err(io::ErrorKind::UnexpectedEof.into())
                 }
-                n => Ok(n),
+                n => {
+                    response.borrow_mut().heard(&buf[..n]);
+                    Ok(n)
+                }
             },
         }
     }
@@ -152,7 +165,11 @@ impl Duplex for Endpoint<'_> {
     fn write_last(&self, buf: &[u8]) -> io::Result<usize> {
         match self.framing {
             Framing::Response(response) => {
-                self.described(response).write(self.socket, buf, SendFlags::MORE)
+                let mut response = self.described(response);
+                // MORE holds a segment until the end of the stream rides on it: here none may come.
+                let may_keep = response.may_keep_alive();
+                let flags = if may_keep { SendFlags::empty() } else { SendFlags::MORE };
+                response.write(self.socket, buf, flags)
             }
             _ => self.socket.write_last(buf),
         }
@@ -160,7 +177,11 @@ impl Duplex for Endpoint<'_> {
 
     fn half_close(&self) -> io::Result<()> {
         if let Framing::Response(response) = self.framing {
-            self.described(response).end(self.socket)?;
+            let mut response = self.described(response);
+            response.end(self.socket)?;
+            if response.may_keep_alive() {
+                return Ok(());
+            }
         }
         self.socket.half_close()
     }

@@ -7,7 +7,9 @@ use std::os::fd::OwnedFd;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use xchg_core::relay::Socket;
 
-use crate::dialect::http::{ChunkedEncoder, Description, Framing, Version, download_head};
+use crate::dialect::http::{
+    ChunkedEncoder, Description, Framing, MAX_HEAD_BYTES, ReplyTo, download_head,
+};
 
 /// A response being written.
 #[derive(Debug)]
@@ -18,12 +20,15 @@ pub(crate) struct Response {
     /// If it is chunked: the encoder, and how much payload is to come in the chunk that has begun.
     chunked: Option<(ChunkedEncoder, u64)>,
     has_ended: bool,
+    /// What the client has sent behind its request, if the connection is kept: its next request.
+    /// `None` if the connection ends with this response.
+    behind: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Head {
     /// It waits for a description of the payload.
-    Awaited(Version),
+    Awaited(ReplyTo),
     /// Nothing of it has been written.
     Ready,
     Begun,
@@ -32,28 +37,25 @@ enum Head {
 impl Response {
     /// The response with a payload of which all is known that ever will be.
     pub(super) fn new(
-        version: Version,
+        to: ReplyTo,
         length: Option<u64>,
         description: Option<&Description>,
     ) -> Response {
-        let (pending, framing) = download_head(version, length, description);
+        let (pending, framing) = download_head(to, length, description);
         let chunked = (framing == Framing::Chunked).then(|| (ChunkedEncoder::new(), 0));
-        Response { head: Head::Ready, pending, chunked, has_ended: false }
+        let behind = (to.keep_alive && framing != Framing::Close).then(Vec::new);
+        Response { head: Head::Ready, pending, chunked, has_ended: false, behind }
     }
 
     /// The response with a payload whose description comes with it, and whose length is not known.
-    pub(super) fn undescribed(version: Version) -> Response {
-        Response {
-            head: Head::Awaited(version),
-            pending: Vec::new(),
-            ..Response::new(version, None, None)
-        }
+    pub(super) fn undescribed(to: ReplyTo) -> Response {
+        Response { head: Head::Awaited(to), pending: Vec::new(), ..Response::new(to, None, None) }
     }
 
     /// Completes a head that awaited its description.
     pub(super) fn describe(&mut self, description: impl FnOnce() -> Option<Description>) {
-        if let Head::Awaited(version) = self.head {
-            (self.pending, _) = download_head(version, None, description().as_ref());
+        if let Head::Awaited(to) = self.head {
+            (self.pending, _) = download_head(to, None, description().as_ref());
             self.head = Head::Ready;
         }
     }
@@ -128,6 +130,32 @@ impl Response {
     /// Whether all that the peer needs to know the end has been written, or is about to be.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
+    }
+
+    /// Whether the connection carries another request once the response has ended.
+    pub(super) fn may_keep_alive(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    /// Whether the response has ended and the connection carries another request.
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.has_ended && self.may_keep_alive()
+    }
+
+    /// Notes what the client says before it has the whole response. One that says more than a
+    /// request's head can be is not listened to, and its connection not kept.
+    pub(super) fn heard(&mut self, bytes: &[u8]) {
+        if let Some(behind) = &mut self.behind {
+            behind.extend_from_slice(bytes);
+            if behind.len() > MAX_HEAD_BYTES {
+                self.behind = None;
+            }
+        }
+    }
+
+    /// Takes out what the client has said.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        self.behind.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     pub(super) fn is_chunked(&self) -> bool {

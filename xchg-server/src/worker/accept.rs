@@ -5,11 +5,12 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
+use xchg_core::wire::RefusalCode;
 
 use super::{FIRST_DOOR, Id, Worker};
+use crate::admission::Standing;
 use crate::connection::Connection;
-use crate::descriptors::RESERVE;
-use crate::listener::Listener;
+use crate::listener::{Accepted, Listener};
 use crate::timers::Tick;
 
 /// Connections accepted at a time, so that running exchanges are not kept waiting by a flood.
@@ -48,20 +49,14 @@ impl Worker {
         let knocked = self.doors.iter().filter(|door| door.has_knock);
         let rest = knocked.map(|door| door.rests_until.since(now)).min()?;
         // A full server looks again now and then: it is another worker's connection that may have left.
-        Some(if self.has_room() { rest } else { rest.max(BACK_OFF) })
-    }
-
-    fn has_room(&self) -> bool {
-        // Those over the limit are heard, to be told in their dialect that the server is full.
-        let most = self.shared.config.max_connections.saturating_add(RESERVE);
-        self.shared.counters.connections() < most.min(self.shared.descriptors.connections)
+        Some(if self.shared.admission.has_room() { rest } else { rest.max(BACK_OFF) })
     }
 
     pub(super) fn accept_all(&mut self) {
         for door in 0..self.doors.len() {
             for _ in 0..BATCH {
                 let resting = self.doors[door].rests_until > self.timers.now();
-                if !self.doors[door].has_knock || resting || !self.has_room() {
+                if !self.doors[door].has_knock || resting || !self.may_accept() {
                     break;
                 }
                 self.accept(door);
@@ -69,17 +64,37 @@ impl Worker {
         }
     }
 
+    /// Whether one more can be heard, be it in the place of the one that has been in the reserve
+    /// longest.
+    fn may_accept(&mut self) -> bool {
+        let admission = &self.shared.admission;
+        admission.has_room() || (admission.is_reserve_full() && self.oldest_in_reserve().is_some())
+    }
+
+    fn oldest_in_reserve(&self) -> Option<Id> {
+        self.oldest_unheard(|connection| connection.standing == Standing::Reserve)
+    }
+
+    /// The connection that has been heard longest of those over a limit that are `sought`.
+    fn oldest_unheard(&self, sought: impl Fn(&Connection) -> bool) -> Option<Id> {
+        self.unheard.iter().copied().find(|&id| {
+            self.connections.get(id.slot as usize).is_some_and(|connection| {
+                connection.serial == id.serial
+                    && connection.standing != Standing::Within
+                    && sought(connection)
+            })
+        })
+    }
+
+    /// Closes a connection that has still not said what it wants, so that a newcomer can.
+    fn evict(&mut self, id: Id) {
+        self.shared.counters.refused(RefusalCode::Busy);
+        self.remove(id.slot).reset();
+    }
+
     fn accept(&mut self, door: usize) {
         match self.doors[door].listener.accept() {
-            Ok(accepted) => {
-                let count = self.shared.counters.open_connection();
-                let mut connection = Connection::new(accepted, 0);
-                connection.is_surplus = count > self.shared.config.max_connections;
-                connection.deadline = self.timers.now().after(self.shared.config.greeting_timeout);
-                let slot = self.insert(connection);
-                let id = Id { slot, serial: self.connections[slot as usize].serial };
-                self.guard(id, |worker| worker.greet(slot));
-            }
+            Ok(accepted) => self.welcome(accepted),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.doors[door].has_knock = false;
             }
@@ -91,6 +106,51 @@ impl Worker {
                 }
             }
         }
+    }
+
+    fn welcome(&mut self, accepted: Accepted) {
+        let (shared, origin) = (self.shared.clone(), accepted.origin);
+        shared.counters.accepted();
+        if !shared.admission.has_room()
+            && let Some(id) = self.oldest_in_reserve()
+        {
+            self.evict(id);
+        }
+        let standing = shared.admission.enter(origin);
+        if standing == Standing::Excess
+            && shared.admission.is_flooded(origin)
+            && let Some(id) = self.oldest_unheard(|it| it.origin.source() == origin.source())
+        {
+            self.evict(id);
+        }
+        let mut connection = Connection::new(accepted, standing);
+        connection.deadline = self.timers.now().after(shared.config.greeting_timeout);
+        let slot = self.insert(connection);
+        let id = Id { slot, serial: self.connections[slot as usize].serial };
+        if standing != Standing::Within {
+            self.remember(id);
+        }
+        self.guard(id, |worker| worker.greet(slot));
+        if standing == Standing::Excess
+            && shared.admission.is_flooded(origin)
+            && self.connection(id).is_some()
+        {
+            // Those of this source that are heard are all with other workers.
+            self.evict(id);
+        }
+    }
+
+    /// Notes one that is over a limit, and forgets those who have been heard.
+    fn remember(&mut self, id: Id) {
+        if self.unheard.len() == self.unheard.capacity() {
+            let connections = &self.connections;
+            self.unheard.retain(|id| {
+                connections.get(id.slot as usize).is_some_and(|connection| {
+                    connection.serial == id.serial && connection.standing != Standing::Within
+                })
+            });
+        }
+        self.unheard.push_back(id);
     }
 }
 

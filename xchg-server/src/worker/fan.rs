@@ -13,7 +13,7 @@ use xchg_core::relay::{Tee, TeeError};
 use xchg_core::{Exchange, Outcome, Side};
 
 use super::gather::{Arrived, Gathering};
-use super::relay::{keep_queue_short, let_pause};
+use super::relay::{Looks, keep_queue_short, let_pause};
 use super::{Id, Worker};
 use crate::Config;
 use crate::connection::{Connection, State};
@@ -52,6 +52,7 @@ pub(super) struct Fan {
     /// What the uploader is still to be told.
     words: Vec<u8>,
     deadline: Tick,
+    looks: Looks,
     is_queued: bool,
 }
 
@@ -133,8 +134,15 @@ impl Worker {
         let receiver = |arrived: Arrived| {
             let framing = match arrived.connection.http.as_deref() {
                 Some(Peer::Download(download)) => {
-                    let version = download.reply_to.version;
-                    Framing::response(version, luggage.length, description.as_deref(), &source)
+                    let early = arrived.brought.map_or(Vec::new(), |luggage| luggage.early);
+                    let description = description.as_deref();
+                    Framing::response(
+                        download.reply_to,
+                        luggage.length,
+                        description,
+                        &source,
+                        early,
+                    )
                 }
                 _ => Framing::Bare,
             };
@@ -178,6 +186,7 @@ impl Worker {
             is_sent: false,
             words,
             deadline,
+            looks: Looks::default(),
             is_queued: false,
         });
         let fan = u32::try_from(fan).expect("fewer than connections");
@@ -227,9 +236,12 @@ impl Worker {
         if turned.moved > 0 {
             fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
         }
-        let (upload, deadline) = (fan.upload, fan.deadline);
-        for (slot, outcome) in turned.parted {
-            self.dismiss(slot, outcome);
+        if fan.is_sent {
+            fan.looks.again(self.timers.now());
+        }
+        let (upload, deadline) = (fan.upload, fan.deadline.min(fan.looks.next));
+        for (receiver, outcome) in turned.parted {
+            self.part_receiver(receiver, outcome);
         }
         match turned.then {
             Then::End(outcome) => return self.end_fan(index, outcome),
@@ -243,22 +255,28 @@ impl Worker {
     /// Nothing has moved for too long. If that is the fault of some receivers, the others go on without them.
     pub(super) fn on_fan_timer(&mut self, index: u32) {
         let fan = &mut self.fans[index as usize];
+        if fan.deadline > self.timers.now() {
+            // Time to look again whether everything has arrived.
+            return self.drive_fan(index);
+        }
         let outcome = Outcome::TimedOut { bytes: fan.exchange.bytes() };
         let late = fan.part_with_late(&mut self.connections);
         if late.is_empty() {
             return self.end_fan(index, outcome);
         }
         fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
-        for slot in late {
-            self.dismiss(slot, outcome);
+        for receiver in late {
+            self.part_receiver(receiver, outcome);
         }
         self.drive_fan(index);
     }
 
-    /// Closes the connection of a receiver whose part is over.
-    fn dismiss(&mut self, slot: u32, outcome: Outcome) {
-        self.connections[slot as usize].http = None;
-        self.close(slot, outcome);
+    /// Ends the part of one receiver.
+    fn part_receiver(&mut self, receiver: Receiver, outcome: Outcome) {
+        match self.connections[receiver.slot as usize].http.take() {
+            Some(peer) => self.part(receiver.slot, *peer, outcome, &receiver.framing, Vec::new()),
+            None => self.close(receiver.slot, outcome),
+        }
     }
 
     /// Ends an exchange that is cancelled, or whose handling went wrong.
@@ -283,12 +301,7 @@ impl Worker {
         fan.exchange.finish(outcome);
         // Who is told finds it ended.
         for receiver in fan.receivers {
-            match self.connections[receiver.slot as usize].http.take() {
-                Some(peer) => {
-                    self.part(receiver.slot, *peer, outcome, &receiver.framing, Vec::new())
-                }
-                None => self.close(receiver.slot, outcome),
-            }
+            self.part_receiver(receiver, outcome);
         }
         match self.connections[fan.upload as usize].http.take() {
             Some(peer) => self.part(fan.upload, *peer, outcome, &fan.source, fan.words),
@@ -303,7 +316,7 @@ struct Turned {
     /// Bytes that were written, to all receivers together.
     moved: u64,
     /// Receivers whose part is over, and how it ended.
-    parted: Vec<(u32, Outcome)>,
+    parted: Vec<(Receiver, Outcome)>,
 }
 
 enum Then {
@@ -363,6 +376,9 @@ impl Fan {
             };
             goes_on |= self.serve(connections, block, config, turned);
             let Some(least) = self.receivers.iter().map(|receiver| receiver.taken).min() else {
+                if self.any_served {
+                    self.on_sent(&mut connections[self.upload as usize]);
+                }
                 return Ok(Then::End(self.outcome()));
             };
             self.exchange.add_moved(Side::Upload, least as u64);
@@ -372,9 +388,8 @@ impl Fan {
                 Block::Piped(len) => self.piped = len - least,
             }
             let upload = &mut connections[self.upload as usize];
-            if self.has_ended && self.held() == 0 && !std::mem::replace(&mut self.is_sent, true) {
-                self.exchange.free_key();
-                self.words.extend(upload.http.as_mut().map_or(Vec::new(), |peer| peer.sent()));
+            if self.has_ended && self.held() == 0 {
+                self.on_sent(upload);
             }
             self.tell(upload)?;
             let is_blocked = self.held() > 0 || self.has_ended || !upload.is_readable;
@@ -383,6 +398,14 @@ impl Fan {
                 (false, true) => return Ok(Then::Wait),
                 (false, false) => {}
             }
+        }
+    }
+
+    /// The payload has all been passed on.
+    fn on_sent(&mut self, upload: &mut Connection) {
+        if !std::mem::replace(&mut self.is_sent, true) {
+            self.exchange.free_key();
+            self.words.extend(upload.http.as_mut().map_or(Vec::new(), |peer| peer.sent()));
         }
     }
 
@@ -524,7 +547,7 @@ impl Fan {
                     Outcome::DownloaderLost { bytes }
                 }
             };
-            turned.parted.push((self.receivers.remove(index).slot, outcome));
+            turned.parted.push((self.receivers.remove(index), outcome));
         }
         can_go_on
     }
@@ -539,7 +562,7 @@ impl Fan {
 
     /// Takes out the receivers on whom the exchange waits. Nobody, if it is the payload that does not come, or if no other receiver would be
     /// better off.
-    fn part_with_late(&mut self, connections: &mut Slab<Connection>) -> Vec<u32> {
+    fn part_with_late(&mut self, connections: &mut Slab<Connection>) -> Vec<Receiver> {
         let (held, has_ended) = (self.held(), self.has_ended);
         let is_late = |receiver: &Receiver| receiver.taken < held || has_ended;
         if self.receivers.iter().all(is_late) && !self.any_served {
@@ -550,7 +573,7 @@ impl Fan {
             tracing::debug!(exchange = %self.exchange.id(), "a receiver stands still, and is lost");
             self.on_lost(&mut connections[self.upload as usize]);
         }
-        late.into_iter().map(|receiver| receiver.slot).collect()
+        late
     }
 
     /// How it has ended, when nobody is left to receive.
@@ -595,17 +618,29 @@ impl Receiver {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 connection.is_writable = false;
-                if !std::mem::replace(&mut self.is_patient, true) {
-                    let_pause(connection, config.idle_timeout);
-                    keep_queue_short(config, connection);
-                }
+                self.be_patient(connection, config);
             }
             Err(error) => return Stands::Lost(error.kind()),
         }
-        if self.is_told && self.has_left && connection.has_taken_all() {
-            return Stands::Served;
+        if self.is_told {
+            self.be_patient(connection, config);
+            if connection.has_acknowledged_all().unwrap_or(self.has_left) {
+                return Stands::Served;
+            }
+            if let Some(kind) = connection.lost(true) {
+                return Stands::Lost(kind);
+            }
         }
         if is_spent { Stands::Spent } else { Stands::Here }
+    }
+
+    /// Lets it pause as long as the exchange may, once it may be a receiver that is not reading: all
+    /// that it has not taken yet may lie in buffers.
+    fn be_patient(&mut self, connection: &Connection, config: &Config) {
+        if !std::mem::replace(&mut self.is_patient, true) {
+            let_pause(connection, config.idle_timeout);
+            keep_queue_short(config, connection);
+        }
     }
 
     /// Drops what it says; says whether more is there.

@@ -98,7 +98,8 @@ impl Worker {
     }
 
     fn turn_back(&self, arrived: Arrived) {
-        self.shared.counters.close_connection();
-        arrived.connection.reset();
+        let connection = arrived.connection;
+        self.shared.admission.leave(connection.origin, connection.standing);
+        connection.reset();
     }
 }

@@ -8,6 +8,7 @@ use xchg_core::wire::{RefusalCode, StatusReport, Token};
 use xchg_core::{Brokered, Offer, Place, Realm, Role, Side};
 
 use super::{Join, Worker};
+use crate::admission::{self, Standing};
 use crate::config::Terminate;
 use crate::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
 use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
@@ -108,7 +109,6 @@ impl Worker {
         }
         match dialect.hear(bytes) {
             Heard::Partial => connection.state = State::Greeting(bytes.to_vec()),
-            Heard::Malformed { .. } if dialect == Dialect::Classic => self.spurn(slot),
             Heard::Malformed { code, text } => self.refuse(slot, code, &text),
             Heard::Ask { ask: Ask::Offer(arrival), len } => {
                 self.offer(slot, dialect, arrival, &bytes[len..]);
@@ -122,12 +122,8 @@ impl Worker {
 
     pub(super) fn offer(&mut self, slot: u32, dialect: Dialect, arrival: Arrival, early: &[u8]) {
         let connection = &mut self.connections[slot as usize];
-        if connection.is_surplus {
-            return self.refuse(
-                slot,
-                RefusalCode::Busy,
-                "too many connections are open here; try again later",
-            );
+        if connection.standing == Standing::Excess {
+            return self.turn_away(slot, xchg_core::Refusal::SourceFull);
         }
         if let Some(bytes) = arrival.buffer_bytes {
             connection.set_buffers(bytes);
@@ -141,9 +137,10 @@ impl Worker {
             realm: arrival.realm,
             key: arrival.key,
             role: arrival.role,
-            source: connection.origin.source(),
+            source: admission::waits_for(connection.origin, &self.shared.config),
             // The worker's own timer sees to it, which sends the heartbeats too.
             deadline: None,
+            may_wait: connection.standing == Standing::Within,
             alone: dialect == Dialect::Http,
             receivers: arrival.receivers,
             conn: Address { worker: self.index, slot },
@@ -172,6 +169,7 @@ impl Worker {
                 for &spare in &pair.spares {
                     self.shared.inboxes[usize::from(spare.worker)].send(Message::Spare(spare.slot));
                 }
+                self.shared.admission.serve(&mut self.connections[slot as usize].standing);
                 let me = Address { worker: self.index, slot };
                 if !pair.others.is_empty() {
                     return self.gather(me, brought, pair);

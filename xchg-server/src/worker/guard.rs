@@ -94,8 +94,9 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         peer.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
         peer.write_all(greeting).unwrap();
-        worker.shared.counters.open_connection();
-        (Connection::new(Accepted { socket: ours.into(), origin: Origin::UNIX }, 0), peer)
+        let standing = worker.shared.admission.enter(Origin::UNIX);
+        let accepted = Accepted { socket: ours.into(), origin: Origin::UNIX };
+        (Connection::new(accepted, standing), peer)
     }
 
     fn connect(worker: &mut Worker, greeting: &[u8]) -> (u32, UnixStream) {
@@ -136,7 +137,7 @@ mod tests {
         let connections = worker.connections.len();
         work(worker);
         assert_eq!(worker.connections.len(), connections);
-        assert_eq!(worker.shared.counters.connections(), connections);
+        assert_eq!(worker.shared.admission.open(), connections);
         let (_, uploader) = connect(worker, b"Pothers\0\0whole");
         drop(uploader);
         let running: Vec<_> = worker.exchanges.iter().map(|(index, _)| index).collect();

@@ -6,6 +6,7 @@ use xchg_core::wire::RefusalCode;
 use xchg_core::{Outcome, Realm, Side, Sides};
 
 use super::{Id, Worker};
+use crate::admission::Standing;
 use crate::connection::{Brought, Connection, Reply, State};
 use crate::dialect::http::{self, Action, Farewell, Head, Peer, Refusal};
 use crate::dialect::{Arrival, Dialect};
@@ -29,14 +30,16 @@ impl Worker {
                 }
             };
             connection.requests += 1;
-            let is_last = connection.is_surplus || connection.requests >= MAX_REQUESTS;
+            let is_last =
+                connection.standing != Standing::Within || connection.requests >= MAX_REQUESTS;
             let request = if is_last { request.last() } else { request };
             let rest = &bytes[len..];
             let (words, keep_alive) = match request.action() {
                 Action::Upload(upload) => return self.offer_http(slot, upload.into(), rest),
-                // Its response is the last on its connection, so that nothing behind the request counts.
                 Action::Download(download) => {
-                    return self.offer_http(slot, Peer::Download(download), &[]);
+                    // Behind the last request of a connection nothing counts.
+                    let rest = if download.reply_to.keep_alive { rest } else { &[] };
+                    return self.offer_http(slot, Peer::Download(download), rest);
                 }
                 Action::Reply { bytes: words, keep_alive } => (words, keep_alive),
                 Action::Health(to) => {
@@ -136,15 +139,13 @@ impl Worker {
         {
             self.shared.failed_uploads.add(named);
         }
+        if peer.side() == Side::Download && outcome.is_completed() {
+            return self.finish_download(slot, framing);
+        }
         match peer.ended(outcome, framing.error()) {
             Some(Farewell { words, keep_alive: true }) => {
                 unsaid.extend(words);
-                let reply = Reply { words: unsaid, sent: 0, rest: framing.rest() };
-                let connection = &mut self.connections[slot as usize];
-                connection.state = State::Replying(Box::new(reply));
-                connection.deadline = self.timers.now().after(self.shared.config.greeting_timeout);
-                // Not here and now: it may ask for the next exchange at once, while this one is still being ended.
-                self.kept.push_back(Id { slot, serial: connection.serial });
+                self.keep(slot, Reply { words: unsaid, sent: 0, rest: framing.rest() });
             }
             Some(Farewell { words, keep_alive: false }) => {
                 unsaid.extend(words);
@@ -152,6 +153,24 @@ impl Worker {
             }
             None => self.close(slot, outcome),
         }
+    }
+
+    /// Ends the part of a downloader that has everything.
+    fn finish_download(&mut self, slot: u32, framing: &Framing) {
+        if framing.keeps_alive() {
+            self.keep(slot, Reply { words: Vec::new(), sent: 0, rest: framing.rest() });
+        } else {
+            self.leave(slot, Vec::new());
+        }
+    }
+
+    /// Sends a last reply to one that may then make another request.
+    fn keep(&mut self, slot: u32, reply: Reply) {
+        let connection = &mut self.connections[slot as usize];
+        connection.state = State::Replying(Box::new(reply));
+        connection.deadline = self.timers.now().after(self.shared.config.greeting_timeout);
+        // Not here and now: it may ask for the next exchange at once, while this one is still being ended.
+        self.kept.push_back(Id { slot, serial: connection.serial });
     }
 
     /// Lets those who were told of their exchange's end go on to their next request.
@@ -186,7 +205,8 @@ pub(super) fn framings(
     };
     let download = match peers.download.http.as_deref() {
         Some(Peer::Download(download)) => {
-            Framing::response(download.reply_to.version, luggage.length, description, &upload)
+            let early = brought.download.take().map_or(Vec::new(), |luggage| luggage.early);
+            Framing::response(download.reply_to, luggage.length, description, &upload, early)
         }
         _ => Framing::Bare,
     };

@@ -101,6 +101,8 @@ pub(crate) struct Worker {
     ready: VecDeque<Id>,
     /// Bytes that those may still move before the poll is asked again.
     round_left: u64,
+    /// Connections that came over a limit and are still to say what they want, the oldest first.
+    unheard: VecDeque<Id>,
     /// Http peers whose exchange has ended, and who may have made their next request.
     kept: VecDeque<Id>,
     timers: Timers<Id>,
@@ -131,6 +133,7 @@ impl Worker {
             gatherings: Gatherings::new(),
             ready: VecDeque::new(),
             round_left: 0,
+            unheard: VecDeque::new(),
             kept: VecDeque::new(),
             timers: Timers::new(Instant::now()),
             resources,
@@ -219,11 +222,11 @@ impl Worker {
             State::Greeting(_) | State::Undecided(_) => {
                 self.greet(id.slot);
                 // Its end may have come with its greeting, and is not told a second time.
-                if self.connection(id).is_some_and(|connection| connection.has_left(event)) {
-                    self.withdraw(id.slot);
-                }
+                self.on_end(id, event);
             }
-            State::Waiting(_) if connection.has_left(event) => self.withdraw(id.slot),
+            State::Waiting(_) if event.is_read_closed() || connection.failure.is_some() => {
+                self.on_end(id, event);
+            }
             State::Waiting(_) if !event.is_readable() => {}
             State::Waiting(waiting) => {
                 let dialect = connection.dialect.expect("who waits has said what for");
@@ -253,6 +256,18 @@ impl Worker {
         }
     }
 
+    /// Lets go of a waiting peer that has left, and bounds the wait of one that has only ended its
+    /// stream.
+    fn on_end(&mut self, id: Id, event: &mio::event::Event) {
+        let by = self.timers.now().after(self.shared.config.closed_wait);
+        let Some(connection) = self.connection(id) else { return };
+        if connection.has_left(event) {
+            self.withdraw(id.slot);
+        } else if event.is_read_closed() && connection.on_end(by) {
+            self.arm(id.slot);
+        }
+    }
+
     /// Takes a waiting peer out of the broker and closes it; unless it is paired already, and its counterpart on its way here.
     fn withdraw(&mut self, slot: u32) {
         let State::Waiting(waiting) = &self.connections[slot as usize].state else {
@@ -276,13 +291,16 @@ impl Worker {
 
     /// Resets a classic peer that says what none would, unless its counterpart is on its way here: there is no word for it.
     fn spurn(&mut self, slot: u32) {
-        if let State::Waiting(waiting) = &self.connections[slot as usize].state
-            && self.shared.broker.withdraw(waiting.place).is_none()
-        {
-            return;
+        let State::Waiting(waiting) = &self.connections[slot as usize].state else {
+            unreachable!("callers have seen it wait")
+        };
+        if self.shared.broker.withdraw(waiting.place).is_some() {
+            self.refuse(
+                slot,
+                RefusalCode::Malformed,
+                "a classic downloader says nothing behind its key",
+            );
         }
-        self.shared.counters.refused(RefusalCode::Malformed);
-        self.remove(slot).reset();
     }
 
     fn on_timer(&mut self, id: Id) {
@@ -294,11 +312,16 @@ impl Worker {
         }
         match &connection.state {
             State::Greeting(heard) => {
-                // Who has been answered and asks nothing more has made no mistake.
-                if connection.requests == 0 || !heard.is_empty() {
+                let (is_answered, has_begun) = (connection.requests > 0, !heard.is_empty());
+                // An idle connection that has been answered before is not counted as refused.
+                if has_begun || !is_answered {
                     self.shared.counters.refused(RefusalCode::TimedOut);
                 }
-                self.remove(id.slot);
+                let connection = self.remove(id.slot);
+                if has_begun {
+                    // A mere end would look like an empty payload to a downloader.
+                    connection.reset();
+                }
             }
             State::Undecided(_) => self.decide(id.slot),
             State::Leaving(_) | State::Replying(_) => drop(self.remove(id.slot)),
@@ -385,12 +408,15 @@ impl Worker {
                 {
                     self.shared.failed_uploads.add(named);
                 }
-                peer.refused(code.into())
+                Some(peer.refused(code.into()))
             }
             (None, Some(dialect)) => dialect.refused(code, text),
-            (None, None) => Vec::new(),
+            (None, None) => None,
         };
-        self.leave(slot, words);
+        match words {
+            Some(words) => self.leave(slot, words),
+            None => self.remove(slot).reset(),
+        }
     }
 
     /// Says a last word and closes.
@@ -471,7 +497,7 @@ impl Worker {
         if connection.armed != Tick::NEVER {
             self.timers.disarm();
         }
-        self.shared.counters.close_connection();
+        self.shared.admission.leave(connection.origin, connection.standing);
         if self.connections.is_empty() && self.connections.capacity() > EVENTS {
             self.connections.shrink_to_fit();
         }

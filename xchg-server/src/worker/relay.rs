@@ -41,6 +41,7 @@ pub(super) struct Running {
     /// Whether the payload has all been passed on.
     is_sent: bool,
     deadline: Tick,
+    looks: Looks,
     is_queued: bool,
     /// Whose connection may stand still as long as the exchange may.
     is_patient: Sides<bool>,
@@ -92,6 +93,7 @@ impl Worker {
             is_told,
             is_sent: false,
             deadline,
+            looks: Looks::default(),
             is_queued: false,
             is_patient: Sides::default(),
             is_tuned: Sides::default(),
@@ -197,15 +199,20 @@ impl Worker {
             // The head of a response goes out though its payload lets wait. An error comes again with that.
             running.end(Side::Download, &peers).flush().ok();
         }
-        if Side::BOTH.iter().all(|&side| running.pumps[side].has_ended())
-            && (!running.is_told || peers.download.has_taken_all())
-        {
+        if running.has_arrived(&mut peers) {
             return self.end(index, Outcome::Completed { bytes });
+        }
+        if let Some((side, error)) = running.failed(&peers) {
+            tracing::debug!(exchange = %running.exchange.id(), side = side.as_str(), %error, "lost");
+            return self.end(index, Outcome::lost(side, bytes));
+        }
+        if running.is_closing() {
+            running.looks.again(now);
         }
         if running.pumps.upload.has_ended() && bytes > FIRST_WINDOW {
             be_patient(running, &peers, Side::Download, self.shared.config.idle_timeout);
         }
-        let (slot, deadline) = (running.slots.upload, running.deadline);
+        let (slot, deadline) = (running.slots.upload, running.deadline.min(running.looks.next));
         if goes_on && !std::mem::replace(&mut running.is_queued, true) {
             let serial = self.connections[slot as usize].serial;
             self.ready.push_back(Id { slot, serial });
@@ -217,14 +224,11 @@ impl Worker {
     pub(super) fn on_exchange_timer(&mut self, index: u32) {
         let running = &self.exchanges[index as usize];
         let bytes = running.exchange.bytes();
-        // A downloader that has been sent all and its end, and has had all that time to read it: not every one closes.
-        // But an http uploader would be told that it did.
-        let is_http = self.connections[running.slots.upload as usize].http.is_some();
-        let outcome = match running.is_closing() && !is_http {
-            true => Outcome::Completed { bytes },
-            false => Outcome::TimedOut { bytes },
-        };
-        self.end(index, outcome);
+        if running.deadline > self.timers.now() {
+            // Time to look again whether everything has arrived.
+            return self.drive(index);
+        }
+        self.end(index, Outcome::TimedOut { bytes });
     }
 
     /// Ends an exchange whose handling went wrong.
@@ -259,7 +263,8 @@ impl Worker {
         let http = Side::BOTH.map(|side| {
             let peer = self.connections[slots[side] as usize].http.take();
             if peer.is_none() {
-                self.close(slots[side], outcome);
+                let has_left = running.pumps[side].has_ended();
+                self.dismiss(slots[side], outcome, has_left);
             }
             peer.map(|peer| (side, peer))
         });
@@ -284,6 +289,17 @@ impl Worker {
         );
     }
 
+    /// Closes the connection of a peer whose exchange has ended; `has_left` says whether its own
+    /// stream has.
+    fn dismiss(&mut self, slot: u32, outcome: Outcome, has_left: bool) {
+        if outcome.is_completed() && !has_left {
+            // If what it may still say met a closed socket, the reset could cost it what it has not read.
+            self.leave(slot, Vec::new());
+        } else {
+            self.close(slot, outcome);
+        }
+    }
+
     /// Closes a connection, by a reset unless the exchange that it was part of is whole.
     pub(super) fn close(&mut self, slot: u32, outcome: Outcome) {
         let connection = self.remove(slot);
@@ -294,9 +310,20 @@ impl Worker {
 }
 
 impl Running {
-    /// Whether the downloader has been sent all, and only its own end is awaited, of which nobody is told.
+    /// Whether the downloader has been sent everything, and nobody hears what it says.
     fn is_closing(&self) -> bool {
         self.pumps.upload.has_ended() && self.pumps.download.is_discarding()
+    }
+
+    /// Whether the downloader has everything. Where what it says is passed on, its own stream has to
+    /// end as well; where not, its system has to have acknowledged all, and it may stay connected.
+    fn has_arrived(&self, peers: &mut Sides<&mut Connection>) -> bool {
+        let has_left = self.pumps.download.has_ended();
+        if self.is_closing() {
+            peers.download.has_acknowledged_all().unwrap_or(has_left)
+        } else {
+            self.pumps.upload.has_ended() && has_left
+        }
     }
 
     fn end<'a>(&'a self, side: Side, peers: &'a Sides<&mut Connection>) -> Endpoint<'a> {
@@ -328,6 +355,33 @@ impl Running {
             let error = peers[side].lost(is_to_hear || is_judged);
             error.filter(|_| !is_over).map(|error| (side, error))
         })
+    }
+}
+
+/// When to look next whether a peer has acknowledged everything. The end of a stream that is
+/// acknowledged makes an event; but a connection that is kept alive has no end.
+#[derive(Debug)]
+pub(super) struct Looks {
+    pub(super) next: Tick,
+    pause: Duration,
+}
+
+impl Default for Looks {
+    fn default() -> Looks {
+        Looks { next: Tick::NEVER, pause: Duration::from_millis(1) }
+    }
+}
+
+impl Looks {
+    /// The longest pause between two looks.
+    const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+    /// Looks again after a pause that grows: short beside the time that has gone already.
+    pub(super) fn again(&mut self, now: Tick) {
+        if self.next == Tick::NEVER || self.next <= now {
+            self.next = now.after(self.pause);
+            self.pause = (self.pause * 2).min(Looks::MAX_PAUSE);
+        }
     }
 }
 

@@ -352,3 +352,43 @@ fn glue(address: SocketAddr, n: u64, side: char) {
         assert!(peer.rest().unwrap() == of(other), "{side} of {n}");
     });
 }
+
+/// A receiver that has everything and stays connected holds up nobody: neither the uploader, whatever
+/// it speaks, nor the next request on its own connection, nor a drain.
+#[test]
+fn a_receiver_that_stays_connected_holds_up_nobody() {
+    let server = InProcess::default();
+    let mut download = Client::connect(server.address());
+    for (key, body) in [("one", &b"first"[..]), ("two", b""), ("three", &payload(5, 3_000_000))] {
+        // The second half of a pipelined pair waits until the first has been answered.
+        download.send(&get(key));
+        let mut upload = Client::saying(server.address(), &put(key, body));
+        assert!(download.download() == body);
+        upload.uploaded();
+        assert_eq!(server.next_outcome(), Outcome::Completed { bytes: body.len() as u64 });
+    }
+    download.send(&[get("four"), get("five")].concat());
+    let mut classic = Peer::classic(server.address(), b'P', "four").send_all(b"classic");
+    assert_eq!(download.download(), b"classic");
+    assert_eq!(classic.rest().unwrap(), b"", "a classic uploader is let go");
+    let mut native = Peer::native(server.address(), Side::Upload, "five");
+    native.matched();
+    let mut native = native.send_all(b"native");
+    assert_eq!(download.download(), b"native");
+    assert_eq!(native.rest().unwrap(), b"");
+    // Bare streams, of which the receiver closes neither.
+    for greeting in [&b"Gstays\0\0\0"[..], b"GET /stays HTTP/1.0\r\n\r\n"] {
+        let stays = Peer::saying(server.address(), greeting);
+        server.await_waiting(1);
+        Client::saying(server.address(), &put("stays", b"everything")).uploaded();
+        drop(stays);
+    }
+    // Now the same with a drain: it ends though the receiver is still there.
+    let mut upload = Client::connect(server.address());
+    download.send(&get("last"));
+    upload.send(put("last", b"before the end").as_slice());
+    assert_eq!(download.download(), b"before the end");
+    upload.uploaded();
+    server.drain();
+    assert_eq!(server.join().cut, 0);
+}

@@ -15,7 +15,7 @@ fn is_busy(server: &InProcess, key: &str) {
     let native = Peer::native(server.address(), Side::Download, key);
     assert_eq!(native.refused(), RefusalCode::Busy);
     let classic = Peer::classic(server.address(), b'G', key);
-    assert_eq!(classic.whole(), b"");
+    classic.let_go();
 }
 
 fn is_served(server: &InProcess, downloader: &mut Peer, key: &str) {
@@ -56,7 +56,7 @@ fn a_newcomer_over_the_limit_of_its_key_is_refused() {
 
 #[test]
 fn a_newcomer_over_the_limit_of_its_source_is_refused() {
-    let limits = Limits { waiting_per_source: 2, ..Limits::default() };
+    let limits = Limits { waiting_per_source: Some(2), ..Limits::default() };
     let server = InProcess::start(Config { limits, ..config() });
     let from = |source: [u8; 4], key: &str| {
         let greeting = xchg_core::wire::Greeting::new(xchg_core::wire::Command::Offer(offer(
@@ -81,31 +81,25 @@ fn a_full_server_says_so_and_evicts_nobody() {
     let server = InProcess::start(Config { max_connections: 4, ..config() });
     let mut waiting: Vec<Peer> = (0..4).map(|key| waits(&server, &format!("{key}"))).collect();
     is_busy(&server, "new");
-    // Not even the counterpart of one who waits: its exchange would hold a place for long.
-    assert_eq!(
-        Peer::native(server.address(), Side::Upload, "0").refused(),
-        RefusalCode::Busy,
-        "a counterpart is a connection like any other"
-    );
     assert_eq!(Peer::status(server.address()).waiting, 4);
-    drop(waiting.pop());
-    eventually("there is room", || server.stats().connections == 3);
+    // A counterpart of one who waits is served.
     is_served(&server, &mut waiting[0], "0");
+    drop(waiting);
+    eventually("there is room", || server.stats().connections < 4);
+    waits(&server, "new");
 }
 
 #[test]
 fn a_flood_of_silent_connections_is_survived() {
     let server = InProcess::start(Config { max_connections: 4, ..config() });
     let mut waiting = waits(&server, "before");
-    // More than are heard at once: the rest stays in the backlog.
     let flood: Vec<Peer> = (0..400).map(|_| Peer::connect(server.address())).collect();
-    eventually("the server is full", || server.stats().connections >= 4 + 256);
-    drop(flood);
-    eventually("the flood is over", || {
-        let stats = server.stats();
-        stats.accepted == 401 && stats.connections == 1
-    });
+    eventually("all are accepted", || server.stats().accepted == 401);
+    // The limit, as many in reserve, and one that each worker is just accepting.
+    assert!(server.stats().connections <= 4 + 4 + 2, "{:?}", server.stats());
     is_served(&server, &mut waiting, "before");
+    drop(flood);
+    eventually("the flood is over", || server.stats().connections <= 1);
 }
 
 #[test]
@@ -120,7 +114,7 @@ fn a_server_with_few_descriptors_never_runs_out_of_them() {
         let empty = open();
         let flood: Vec<Peer> =
             (0..200).map(|key| Peer::classic(address, b'G', &format!("{key}"))).collect();
-        eventually("some are accepted", || open() > empty + 2);
+        eventually("some are accepted", || open() > empty);
         drop(flood);
         // Each worker has a backlog of its own, and who asks comes last in one of them.
         for _ in 0..20 {

@@ -52,7 +52,7 @@ fn who_waits_not_at_all_is_paired_with_whoever_waits_already() {
 fn a_classic_peer_is_closed_when_the_servers_limit_is_reached() {
     let server = InProcess::start(Config { wait_timeout: Some(SHORT), ..config() });
     for command in [b'P', b'G'] {
-        assert_eq!(Peer::classic(server.address(), command, "key").whole(), b"");
+        Peer::classic(server.address(), command, "key").let_go();
     }
 }
 

@@ -40,15 +40,15 @@ mod unasked;
 
 pub(crate) use body::{BodyDecoder, BodyError, Step};
 pub(crate) use encode::ChunkedEncoder;
-#[cfg(any(test, fuzzing))]
-pub(crate) use head::MAX_HEAD_BYTES;
-pub(crate) use head::{Head, Request, parse};
+pub(crate) use head::{Head, MAX_HEAD_BYTES, Request, parse};
 pub(crate) use line::request_line;
 pub(crate) use media::Description;
 pub(crate) use multipart::MultipartBody;
 pub(crate) use peer::{Farewell, Peer};
 pub(crate) use reserved::health;
-pub(crate) use respond::{Framing, Refusal, ReplyTo, Version, download_head};
+#[cfg(test)]
+pub(crate) use respond::Version;
+pub(crate) use respond::{Framing, Refusal, ReplyTo, download_head};
 pub(crate) use target::encode_path;
 
 pub(crate) use respond::{ResponseHead, Status};
@@ -215,7 +215,9 @@ impl Request {
             return bad("Downloads cannot be resumed here: ask for the whole, without Range.");
         }
         let receivers = target::receivers(&self.query, "Invalid query parameter \"n\"")?;
-        Ok(Action::Download(Download { key: key(&self.key)?, reply_to: self.reply_to, receivers }))
+        // A body that nobody reads would be taken for the next request.
+        let reply_to = if self.body.is_none() { self.reply_to } else { self.reply_to.closing() };
+        Ok(Action::Download(Download { key: key(&self.key)?, reply_to, receivers }))
     }
 }
 

@@ -235,19 +235,19 @@ pub(crate) enum Framing {
 /// The head of the downloader's 200, and how its body has to be framed.
 ///
 /// `length` is the payload's in bytes, if it is known; `description` is what an HTTP uploader
-/// said of it. The response is the last on its connection.
+/// said of it. The connection is kept if the client can, and the framing tells the end without it.
 #[must_use]
 pub(crate) fn download_head(
-    version: Version,
+    to: ReplyTo,
     length: Option<u64>,
     description: Option<&Description>,
 ) -> (Vec<u8>, Framing) {
-    let framing = match (length, version) {
+    let framing = match (length, to.version) {
         (Some(length), _) => Framing::Length(length),
         (None, Version::Http11) => Framing::Chunked,
         (None, Version::Http10) => Framing::Close,
     };
-    let mut head = ResponseHead::new(version, Status::Ok);
+    let mut head = ResponseHead::new(to.version, Status::Ok);
     head = match framing {
         Framing::Length(length) => head.number("Content-Length", length),
         Framing::Chunked => head.field("Transfer-Encoding", "chunked"),
@@ -275,7 +275,7 @@ pub(crate) fn download_head(
         .field("X-Content-Type-Options", "nosniff")
         .field("Content-Security-Policy", media::POLICY)
         .field("Cache-Control", "no-store")
-        .field("Connection", "close");
+        .connection(to.keep_alive && framing != Framing::Close);
     (head.end(), framing)
 }
 

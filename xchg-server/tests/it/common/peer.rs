@@ -192,6 +192,11 @@ impl Peer {
         Ok(bytes)
     }
 
+    /// Expects to be let go in a way that cannot be taken for the end of an empty payload.
+    pub(crate) fn let_go(mut self) {
+        assert_lost(self.rest());
+    }
+
     /// Reads to the end, and closes.
     pub(crate) fn whole(mut self) -> Vec<u8> {
         self.rest().unwrap()

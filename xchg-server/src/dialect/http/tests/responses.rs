@@ -267,7 +267,7 @@ fn the_downloader_is_told_what_the_uploader_said() {
         disposition: value("inline; filename=a"),
         x_piping: value("1").into_iter().chain(value("2")).collect(),
     };
-    let (head, framing) = download_head(Version::Http11, Some(3), Some(&description));
+    let (head, framing) = download_head(ReplyTo::CLOSING, Some(3), Some(&description));
     assert_eq!(framing, Framing::Length(3));
     assert_eq!(
         text(&head),
@@ -298,7 +298,10 @@ fn the_downloader_is_told_what_the_uploader_said() {
             Some("HTTP/1.0 200 OK\r\nContent-Disposition: attachment\r\n"),
         ),
     ] {
-        let (head, chosen) = download_head(version, None, None);
+        let to = ReplyTo { version, keep_alive: true, ..ReplyTo::CLOSING };
+        let (head, chosen) = download_head(to, None, None);
+        // Without a framing that tells the end, only the connection's end does.
+        assert_eq!(text(&head).contains("Connection: close"), framing == Framing::Close);
         assert_eq!(chosen, framing);
         assert!(line.is_some_and(|line| text(&head).starts_with(line)), "{}", text(&head));
     }
@@ -402,7 +405,7 @@ proptest! {
             disposition: FieldValue::parse(&disposition),
             x_piping: x_piping.iter().filter_map(|value| FieldValue::parse(value)).collect(),
         };
-        let (head, _) = download_head(Version::Http11, None, Some(&description));
+        let (head, _) = download_head(ReplyTo::CLOSING, None, Some(&description));
         let (status, fields, body) = taken_apart(&head);
         prop_assert_eq!((status, body), (200, Vec::new()));
         let allowed = [
