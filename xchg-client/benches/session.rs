@@ -9,7 +9,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -89,8 +89,8 @@ fn transfer(what: &Path, to: &Path) -> io::Result<Duration> {
         let uploader = scope.spawn(|| {
             let session = establish(&ours, Side::Upload);
             let outgoing = Outgoing::collect(&[what], WalkOptions::default());
-            let outgoing = outgoing.expect("it was just written");
-            send(session, outgoing, &mut (), &Cancel::new().expect("descriptors are left"))
+            let mut outgoing = outgoing.expect("it was just written");
+            send(session, &mut outgoing, &mut (), &Cancel::new().expect("descriptors are left"))
                 .expect("the downloader takes it")
         });
         let session = establish(&theirs, Side::Download);
@@ -109,6 +109,9 @@ fn transfer(what: &Path, to: &Path) -> io::Result<Duration> {
 
 fn establish(stream: &TcpStream, side: Side) -> Session<&TcpStream, &TcpStream> {
     stream.set_nodelay(true).expect("the socket is open");
-    Session::establish(stream, stream, side, b"bench", &Secret::new("bench"))
+    let ends = stream.try_clone().expect("descriptors are left");
+    // It may have been shut down already.
+    let abort = move || drop(ends.shutdown(Shutdown::Both));
+    Session::establish(stream, stream, abort, side, b"bench", &Secret::new("bench"))
         .expect("both know the secret")
 }

@@ -100,16 +100,19 @@ fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
     let go = || -> Result<(), super::Error> {
         let mut placement = Placement::survey(into, Arc::clone(&manifest), options)?;
         placement.settle(options.existing)?;
-        let points = placement.resume_points(&|| false)?;
+        let mut same = Vec::new();
+        for point in placement.candidates() {
+            match placement.hash(&point, &|| false)? == Some(blake3::hash(CONTENT)) {
+                true => same.push(point.entry),
+                false => placement.differs(point.entry)?,
+            }
+        }
         placement.make_directories()?;
         for (index, entry) in manifest.entries().iter().enumerate() {
             if !entry.kind.has_content() {
                 continue;
             }
-            let same = points
-                .iter()
-                .any(|point| point.entry == index && point.hash == blake3::hash(CONTENT));
-            if let Start::At(hasher) = placement.begin(index, same)? {
+            if let Start::At(hasher) = placement.begin(index, same.contains(&index))? {
                 placement.write(&CONTENT[usize::try_from(hasher.count()).unwrap()..])?;
             }
             placement.end();

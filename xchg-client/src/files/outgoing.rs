@@ -73,6 +73,11 @@ impl Outgoing {
         &self.manifest
     }
 
+    /// Whether it is a stream of which nothing has been read.
+    pub(crate) fn is_unread_stream(&self) -> bool {
+        matches!(self.content, Content::Stream(_))
+    }
+
     /// Opens the content of entry `index`; a stream can be opened once.
     pub(crate) fn open(&mut self, index: usize) -> Result<Source, Error> {
         match &mut self.content {

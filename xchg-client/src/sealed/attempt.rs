@@ -1,11 +1,11 @@
 //! One offer in realm sealed, and the session in its exchange.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use xchg_core::wire::{Offer, Wait};
@@ -18,9 +18,6 @@ use crate::session::{self, Secret, Session};
 use crate::throttle::Throttle;
 use crate::{Cancel, Client, Error};
 
-/// How long a cancelled session may take to tell the counterpart, which first has to take what is under way.
-const PARTING_TIMEOUT: Duration = Duration::from_secs(5);
-
 pub(super) struct Attempt<'a> {
     client: &'a Client,
     side: Side,
@@ -28,7 +25,7 @@ pub(super) struct Attempt<'a> {
     secret: &'a Secret,
     wait: Wait,
     cancel: &'a Cancel,
-    has_met: Cell<bool>,
+    is_confirmed: RefCell<Arc<AtomicBool>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -39,12 +36,12 @@ impl<'a> Attempt<'a> {
         wait: Wait,
         cancel: &'a Cancel,
     ) -> Attempt<'a> {
-        Attempt { client, side, key, secret, wait, cancel, has_met: Cell::new(false) }
+        Attempt { client, side, key, secret, wait, cancel, is_confirmed: RefCell::default() }
     }
 
     /// Whether the counterpart came, and has the same secret.
     pub(super) fn has_met(&self) -> bool {
-        self.has_met.get()
+        self.is_confirmed.borrow().load(Ordering::Acquire)
     }
 
     /// Waits for the counterpart, agrees on keys with it, and runs `transfer`.
@@ -68,9 +65,11 @@ impl<'a> Attempt<'a> {
         let (reader, writer) = self.halves(&connection, &stop.hard, throttle).map_err(set_up)?;
         let result = stop.during(self.cancel, || {
             let key = self.key.as_bytes();
-            let session = Session::establish(reader, writer, self.side, key, self.secret)?;
+            let hard = stop.hard.clone();
+            let abort = move || hard.cancel();
+            let session = Session::establish(reader, writer, abort, self.side, key, self.secret)?;
+            self.is_confirmed.replace(session.is_confirmed());
             stop.is_established.store(true, Ordering::Release);
-            self.has_met.set(true);
             transfer(session, observer, &stop.token)
         });
         close(&connection, &result);
@@ -108,7 +107,7 @@ fn set_up(source: io::Error) -> Error {
     Error::Local { what: "the session", source }
 }
 
-/// Ends a session in two steps: the token lets it tell the counterpart, `hard` ends every wait for the network.
+/// Ends a session: the token lets it tell the counterpart, for a while; `hard` ends every wait for the network.
 struct Stop {
     token: Cancel,
     hard: Cancel,
@@ -136,11 +135,10 @@ impl Stop {
         if !cancel.comes_before_end_of(ended) {
             return;
         }
-        if self.is_established.load(Ordering::Acquire) {
-            self.token.cancel();
-            // Nothing is ever sent: this waits for the end of the work.
-            ended.recv_timeout(PARTING_TIMEOUT).ok();
+        // A session that was just established sees the token as its first, and takes no longer over its leave than it may.
+        self.token.cancel();
+        if !self.is_established.load(Ordering::Acquire) {
+            self.hard.cancel();
         }
-        self.hard.cancel();
     }
 }

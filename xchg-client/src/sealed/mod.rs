@@ -169,7 +169,10 @@ impl Client {
                 let side = Side::Upload;
                 let attempt = Attempt::new(self, side, (&key, &secret), wait, cancel);
                 let sent = attempt.run(throttle, observer, |session, observer, token| {
-                    session::send(session, supply.take()?, observer, token)
+                    let mut outgoing = supply.take()?;
+                    let sent = session::send(session, &mut outgoing, observer, token);
+                    supply.take_back(outgoing);
+                    sent
                 });
                 match sent {
                     Err(error) if supply.is_repeatable() => {
@@ -250,6 +253,11 @@ impl Supply {
 
     fn take(&mut self) -> Result<Outgoing, session::Error> {
         self.ready.take().ok_or(session::Error::Files(crate::files::Error::Nothing))
+    }
+
+    /// A stream that was not begun is there for the next offer; all else is collected anew.
+    fn take_back(&mut self, outgoing: Outgoing) {
+        self.ready = Some(outgoing).filter(Outgoing::is_unread_stream);
     }
 
     /// Whether another offer has something to send: a stream is gone with the session that began to read it.

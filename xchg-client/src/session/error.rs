@@ -85,6 +85,15 @@ impl Error {
         matches!(self, Self::WrongSecret | Self::Unconfirmed { .. })
     }
 
+    /// This error, if it ended a session before the other peer had proved that it knows the secret, while ours was at stake.
+    pub(super) fn before_confirmation(self) -> Self {
+        match self {
+            // What ends on this side is not tried again.
+            Self::WrongSecret | Self::Cancelled | Self::Files(_) => self,
+            error => Self::Unconfirmed { source: Box::new(error) },
+        }
+    }
+
     /// Sorts a failed call on the stream into what the caller can do about it.
     pub(super) fn stream(doing: &'static str, source: io::Error) -> Self {
         use io::ErrorKind as Kind;

@@ -1,7 +1,11 @@
 //! Any bytes as messages and as records.
 
+use super::Error;
 use super::keys::Schedule;
-use super::message::{Message, decode_entries, decode_points, encode_entry, encode_point};
+use super::message::{
+    Message, decode_entries, decode_numbers, decode_points, decode_proofs, encode_entry,
+    encode_point, encode_proof,
+};
 use super::record::{Record, RecordReader, RecordWriter};
 use crate::Side;
 use crate::files::names::{link_stays_inside, problem, safe_manifest};
@@ -15,7 +19,15 @@ pub fn messages(mut data: &[u8]) {
         assert_eq!(written, data[..length]);
         match message {
             Message::Entries(bytes) => entries(bytes),
-            Message::Resume(bytes) => points(bytes),
+            Message::Have(bytes) => lists(bytes, decode_points(bytes), |(entry, bytes), out| {
+                encode_point(entry, bytes, out);
+            }),
+            Message::Proof(bytes) => lists(bytes, decode_proofs(bytes), |(entry, hash), out| {
+                encode_proof(entry, &hash, out);
+            }),
+            Message::Resume(bytes) => lists(bytes, decode_numbers(bytes), |number, out| {
+                out.extend_from_slice(&number.to_be_bytes());
+            }),
             _ => {}
         }
         data = &data[length..];
@@ -48,11 +60,15 @@ fn entries(bytes: &[u8]) {
     }
 }
 
-fn points(bytes: &[u8]) {
+fn lists<T>(
+    bytes: &[u8],
+    items: impl Iterator<Item = Result<T, Error>>,
+    encode: impl Fn(T, &mut Vec<u8>),
+) {
     let mut written = Vec::new();
-    for point in decode_points(bytes) {
-        let Ok((entry, offset, hash)) = point else { return };
-        encode_point(entry, offset, &hash, &mut written);
+    for item in items {
+        let Ok(item) = item else { return };
+        encode(item, &mut written);
     }
     assert_eq!(written, bytes);
 }

@@ -45,8 +45,8 @@ impl Schedule {
         TrafficSecret(expand(
             &self.prk,
             match side {
-                Side::Upload => b"xchg v1 upload traffic",
-                Side::Download => b"xchg v1 download traffic",
+                Side::Upload => b"xchg v2 upload traffic",
+                Side::Download => b"xchg v2 download traffic",
             },
         ))
     }
@@ -55,8 +55,8 @@ impl Schedule {
         let bytes = expand(
             &self.prk,
             match side {
-                Side::Upload => b"xchg v1 upload confirm",
-                Side::Download => b"xchg v1 download confirm",
+                Side::Upload => b"xchg v2 upload confirm",
+                Side::Download => b"xchg v2 download confirm",
             },
         );
         hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice())
@@ -70,7 +70,7 @@ pub(super) struct TrafficSecret(Zeroizing<[u8; KEY_BYTES]>);
 impl TrafficSecret {
     /// The AES-256-GCM key of this link of the chain.
     pub(super) fn key(&self) -> LessSafeKey {
-        let bytes = expand(&self.prk(), b"xchg v1 key");
+        let bytes = expand(&self.prk(), b"xchg v2 key");
         let key = UnboundKey::new(&AES_256_GCM, bytes.as_slice())
             .expect("AES-256 takes 32 bytes, which is what was derived");
         LessSafeKey::new(key)
@@ -78,7 +78,7 @@ impl TrafficSecret {
 
     /// The next link of the chain.
     pub(super) fn next(&self) -> Self {
-        Self(expand(&self.prk(), b"xchg v1 next"))
+        Self(expand(&self.prk(), b"xchg v2 next"))
     }
 
     fn prk(&self) -> hkdf::Prk {

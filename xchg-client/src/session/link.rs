@@ -1,4 +1,4 @@
-//! The threads between a transfer's logic and the stream.
+//! The threads between a transfer's logic and the stream, from the confirmations to the leave.
 //!
 //! ```text
 //!             +-------- Link (the caller's thread) --------+
@@ -9,17 +9,23 @@
 //! Reading files and hashing thereby overlaps with sealing and sending, opening with writing to the disk. The
 //! records go round between two threads each way, and are allocated once. The outbox says that this peer is
 //! alive when there was nothing else to say for a while.
+//!
+//! Each thread begins with a confirmation: what the logic has to say first need not wait until the other peer's has come.
 
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, never, select};
 
+use super::keys::{KEY_BYTES, Schedule};
 use super::message::{HEADER_BYTES, Message, data_header};
 use super::record::{Record, RecordReader, RecordWriter};
-use super::{Error, Observer, Session};
-use crate::Cancel;
+use super::{Error, HANDSHAKE_TIMEOUT, Observer, Session};
+use crate::{Cancel, Side};
 
 /// Records that go round each way: one at either thread, and two between them to even out their speeds.
 const RECORDS: usize = 4;
@@ -27,8 +33,15 @@ const RECORDS: usize = 4;
 /// How long this peer says nothing at most. A third of the shortest timeout that a stream's owner should set.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long a transfer that has failed goes on to tell the other peer why, and to hear why from it.
+/// How long the leave takes at most, all in all: to tell the other peer why we give up, to hear why from it, and to take what it
+/// has under way (PROTOCOL.md rule S30).
 const PARTING: Duration = Duration::from_secs(10);
+
+/// The same if it is our person who cancelled, and waits.
+const PARTING_CANCELLED: Duration = Duration::from_secs(5);
+
+/// The same if the secrets differ: only two confirmations are under way, and what a stranger makes of them is of no interest.
+const PARTING_WRONG_SECRET: Duration = Duration::from_secs(2);
 
 /// Data is begun in a new record, rather than in less room than this, unless all of it fits.
 const LEAST_DATA: usize = 16 * 1024;
@@ -36,8 +49,12 @@ const LEAST_DATA: usize = 16 * 1024;
 /// Both directions of a session, as messages.
 pub(super) struct Link<'a> {
     cancel: &'a Cancel,
+    /// Says once that the other peer knows the secret; disconnected when the inbox has ended.
+    confirmed: Receiver<()>,
     incoming: Incoming<'a>,
     outgoing: Outgoing,
+    /// When the leave is over, once it has begun.
+    parted_by: Option<Instant>,
 }
 
 struct Incoming<'a> {
@@ -61,6 +78,9 @@ struct Outgoing {
 
 /// Runs `logic` on the session. If it fails, the other peer is told why, if it does not know and can be told.
 /// `observer` hears how much a downloader has.
+///
+/// # Errors
+/// That of `logic`; as [`Error::Unconfirmed`] if it came before the other peer had proved that it knows the secret.
 pub(super) fn run<R, W, T>(
     session: Session<R, W>,
     observer: &mut dyn Observer,
@@ -71,6 +91,8 @@ where
     R: Read + Send,
     W: Write + Send,
 {
+    let Session { side, reader, writer, schedule, has_secret, is_confirmed, abort } = session;
+    let (tell_confirmed, confirmed) = bounded(1);
     let (tell_arrived, arrived) = bounded(RECORDS);
     let (consumed, free) = pool();
     let (full, to_send) = bounded(RECORDS);
@@ -78,6 +100,7 @@ where
     let (tell_failed, failed) = bounded(1);
     let mut link = Link {
         cancel,
+        confirmed,
         incoming: Incoming { observer, arrived, consumed, current: None, at: 0 },
         outgoing: Outgoing {
             full,
@@ -87,18 +110,38 @@ where
             scratch: Vec::new(),
             ended: false,
         },
+        parted_by: None,
     };
-    let Session { reader, writer, .. } = session;
-    thread::scope(|scope| {
-        scope.spawn(|| inbox(reader, &free, &tell_arrived));
-        scope.spawn(|| outbox(writer, to_send, tell_empty, &tell_failed, ALIVE_INTERVAL));
+    let door = Door { side, schedule: &schedule, is_confirmed: &is_confirmed };
+    let result = thread::scope(|scope| {
+        let (running, ended) = bounded::<Infallible>(0);
+        let inbox_runs = running.clone();
+        scope.spawn(move || {
+            inbox(reader, &door, tell_confirmed, &free, &tell_arrived);
+            drop(inbox_runs);
+        });
+        scope.spawn(move || {
+            outbox(writer, &door, to_send, tell_empty, &tell_failed, ALIVE_INTERVAL);
+            drop(running);
+        });
         let result = logic(&mut link);
-        if let Err(error) = &result {
-            link.part(error);
-        }
+        let parted_by = link.part(result.as_ref().err());
         drop(link);
+        if ended.recv_deadline(parted_by) == Err(RecvTimeoutError::Timeout) {
+            abort();
+        }
         result
-    })
+    });
+    let unconfirmed = has_secret && !is_confirmed.load(Ordering::Acquire);
+    result.map_err(|error| if unconfirmed { error.before_confirmation() } else { error })
+}
+
+/// What the threads need to prove the secret, and to judge the other peer's proof.
+#[derive(Clone, Copy)]
+struct Door<'a> {
+    side: Side,
+    schedule: &'a Schedule,
+    is_confirmed: &'a Arc<AtomicBool>,
 }
 
 /// A channel that holds the records of one direction.
@@ -114,6 +157,22 @@ impl Link<'_> {
     /// Who hears of the transfer.
     pub(super) fn observer(&mut self) -> &mut dyn Observer {
         self.incoming.observer
+    }
+
+    /// Waits until the other peer has proved that it knows the secret. What it says can be heard only after that.
+    ///
+    /// # Errors
+    /// [`Error::WrongSecret`] if it does not know it, or why it could not prove it.
+    pub(super) fn await_confirmation(&mut self) -> Result<(), Error> {
+        let proved = select! {
+            recv(self.confirmed) -> proved => proved.is_ok(),
+            recv(self.cancel.cancelled()) -> _ => return Err(Error::Cancelled),
+            default(HANDSHAKE_TIMEOUT) => return Err(Error::Silent),
+        };
+        match proved {
+            true => Ok(()),
+            false => self.receive().and(Err(Error::Lost)),
+        }
     }
 
     /// The next message that is not just a sign of life; none after the other peer's last.
@@ -289,7 +348,7 @@ impl Link<'_> {
 
     /// Why nothing can be sent any more. The other peer may have said so before it stopped to read.
     fn lost(&mut self) -> Error {
-        let deadline = Instant::now() + PARTING;
+        let deadline = self.parted_by(PARTING);
         loop {
             match self.incoming.is_ready() {
                 Ok(true) => match self.incoming.message() {
@@ -311,12 +370,16 @@ impl Link<'_> {
         }
     }
 
-    /// Tells the other peer why we give up, or at least that we heard why it does. Waits no longer than
-    /// [`PARTING`].
-    fn part(&mut self, error: &Error) {
-        if self.outgoing.ended {
-            return;
-        }
+    /// Tells the other peer why we give up, or at least that we heard why it does. Returns when the leave is over.
+    fn part(&mut self, error: Option<&Error>) -> Instant {
+        let deadline = match error {
+            Some(Error::Cancelled) => self.parted_by(PARTING_CANCELLED),
+            Some(Error::WrongSecret) => self.parted_by(PARTING_WRONG_SECRET),
+            _ => self.parted_by(PARTING),
+        };
+        let Some(error) = error.filter(|_| !self.outgoing.ended) else {
+            return deadline;
+        };
         let mut last = Record::with_capacity(2 * 1024);
         match error {
             Error::Peer { .. } | Error::PeerCancelled | Error::Declined { .. } => {}
@@ -327,10 +390,16 @@ impl Link<'_> {
                 Message::Error { cancelled, text }.encode(&mut message);
                 last.put(&message);
             }
-            _ => return,
+            _ => return deadline,
         }
         // If it cannot be told, it sees the stream end.
-        drop(self.outgoing.full.send_timeout((last, true), PARTING));
+        drop(self.outgoing.full.send_deadline((last, true), deadline));
+        deadline
+    }
+
+    /// When the leave is over that takes `limit`, and begins now unless it has before.
+    fn parted_by(&mut self, limit: Duration) -> Instant {
+        *self.parted_by.get_or_insert_with(|| Instant::now() + limit)
     }
 }
 
@@ -387,12 +456,30 @@ impl Incoming<'_> {
     }
 }
 
-/// Reads and opens records until the last, an error, or the logic's end.
+/// Reads and judges the other peer's confirmation; then reads and opens records until the last, an error, or the logic's end.
 fn inbox<R: Read>(
-    mut reader: RecordReader<R>,
+    mut reader: R,
+    door: &Door<'_>,
+    confirmed: Sender<()>,
     free: &Receiver<Record>,
     arrived: &Sender<Result<Record, Error>>,
 ) {
+    if let Err(error) = door.hear(&mut reader) {
+        let is_wrong = matches!(error, Error::WrongSecret);
+        // There is room for it. If the logic has ended already, nobody wants to know.
+        drop(arrived.try_send(Err(error)));
+        drop(confirmed);
+        if is_wrong && door.side == Side::Download {
+            // The uploader has made its offer already. If the stream were closed with that unread, a reset could overtake our
+            // confirmation, and only one of both persons would be told that the secrets differ.
+            drop(io::copy(&mut reader, &mut io::sink()));
+        }
+        return;
+    }
+    door.is_confirmed.store(true, Ordering::Release);
+    // The logic may have ended.
+    confirmed.try_send(()).ok();
+    let mut reader = RecordReader::new(reader, door.schedule.traffic(!door.side));
     for mut record in free {
         let opened = reader.receive(&mut record);
         let goes_on = opened.is_ok() && !record.is_last();
@@ -404,21 +491,49 @@ fn inbox<R: Read>(
             break;
         }
     }
-    // The logic has failed, and the other peer is being told. If the stream were closed with its data unread,
-    // a reset could overtake what it is told.
-    let deadline = Instant::now() + PARTING;
+    // The logic has ended, and the other peer is being told. If the stream were closed with its data unread,
+    // a reset could overtake what it is told. Whoever waits for this ends it in time.
     let mut record = Record::new();
-    while Instant::now() < deadline && reader.receive(&mut record).is_ok() && !record.is_last() {}
+    while reader.receive(&mut record).is_ok() && !record.is_last() {}
 }
 
-/// Seals and sends records until the last, an error, or the logic's end.
+impl Door<'_> {
+    /// Reads the other peer's proof that it knows the secret.
+    fn hear(&self, reader: &mut impl Read) -> Result<(), Error> {
+        let mut theirs = [0; KEY_BYTES];
+        reader
+            .read_exact(&mut theirs)
+            .map_err(|source| Error::stream("comparing the secrets", source))?;
+        match self.schedule.confirms(!self.side, &theirs) {
+            true => Ok(()),
+            false => Err(Error::WrongSecret),
+        }
+    }
+
+    /// Sends our proof. It does not wait for the other peer's, so that both learn of a wrong secret; from the first byte on, the
+    /// other peer may hold a guess against it.
+    fn knock(&self, writer: &mut impl Write) -> Result<(), Error> {
+        writer
+            .write_all(&self.schedule.confirmation(self.side))
+            .and_then(|()| writer.flush())
+            .map_err(|source| Error::stream("comparing the secrets", source))
+    }
+}
+
+/// Sends our confirmation; then seals and sends records until the last, an error, or the logic's end.
 fn outbox<W: Write>(
-    mut writer: RecordWriter<W>,
+    mut writer: W,
+    door: &Door<'_>,
     full: Receiver<(Record, bool)>,
     empty: Sender<Record>,
     failed: &Sender<Error>,
     alive_interval: Duration,
 ) {
+    if let Err(error) = door.knock(&mut writer) {
+        drop(failed.try_send(error));
+        return;
+    }
+    let mut writer = RecordWriter::new(writer, door.schedule.traffic(door.side));
     let mut alive = Vec::new();
     Message::Alive.encode(&mut alive);
     let mut sign_of_life = Record::with_capacity(alive.len());
@@ -451,7 +566,7 @@ fn outbox<W: Write>(
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use super::super::testing::{TestSession, sessions};
+    use super::super::testing::{confirmed, sessions};
     use super::*;
 
     #[test]
@@ -460,10 +575,14 @@ mod tests {
         let (full, to_send) = bounded(1);
         let (empty, _empty) = bounded(1);
         let (failed, _failed) = bounded(1);
-        let mut reader = download.reader;
+        let (mut reader, _writer) = confirmed(download);
         thread::scope(|scope| {
             let interval = Duration::from_millis(1);
-            scope.spawn(move || outbox(upload.writer, to_send, empty, &failed, interval));
+            scope.spawn(move || {
+                let Session { side, schedule, is_confirmed, writer, .. } = upload;
+                let door = Door { side, schedule: &schedule, is_confirmed: &is_confirmed };
+                outbox(writer, &door, to_send, empty, &failed, interval);
+            });
             let mut record = Record::new();
             for _ in 0..3 {
                 reader.receive(&mut record).unwrap();
@@ -509,7 +628,7 @@ mod tests {
         }
         let (upload, download) = sessions();
         let cancel = Cancel::new().unwrap();
-        let (heard, confirmed) = crossbeam_channel::unbounded();
+        let (heard, progress) = crossbeam_channel::unbounded();
         thread::scope(|scope| {
             let uploader = scope.spawn(|| {
                 run(upload, &mut Watcher(heard), &cancel, |link| -> Result<(), Error> {
@@ -519,7 +638,7 @@ mod tests {
                     }
                 })
             });
-            let TestSession { reader, mut writer, .. } = download;
+            let (reader, mut writer) = confirmed(download);
             let mut record = Record::new();
             for bytes in [7, 9] {
                 let mut message = Vec::new();
@@ -527,7 +646,7 @@ mod tests {
                 record.clear();
                 record.put(&message);
                 writer.send(&mut record, false).unwrap();
-                assert_eq!(confirmed.recv().unwrap(), bytes);
+                assert_eq!(progress.recv().unwrap(), bytes);
             }
             cancel.cancel();
             drop((reader, writer));
@@ -539,7 +658,7 @@ mod tests {
     fn what_the_other_peer_said_last_is_heard_by_who_cannot_send_any_more() {
         let (upload, download) = sessions();
         let cancel = Cancel::new().unwrap();
-        let TestSession { reader, mut writer, .. } = download;
+        let (reader, mut writer) = confirmed(download);
         let mut record = Record::new();
         let mut message = Vec::new();
         let text = "no disk";
@@ -567,7 +686,7 @@ mod tests {
                 let fails = |_: &mut Link<'_>| Err(Error::Protocol("nonsense"));
                 run::<_, _, ()>(download, &mut (), &cancel, fails).expect_err("it fails")
             });
-            let TestSession { mut reader, mut writer, .. } = upload;
+            let (mut reader, mut writer) = confirmed(upload);
             // More than the stream holds, and without reading what the other peer has to say.
             for number in 0..64 {
                 let mut record = Record::new();

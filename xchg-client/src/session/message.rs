@@ -15,8 +15,11 @@ const MAX_TEXT: usize = 1024;
 /// Bytes of a hash.
 const HASH_BYTES: usize = blake3::OUT_LEN;
 
-/// Bytes of an encoded resume point.
-pub(super) const POINT_BYTES: usize = 4 + 8 + HASH_BYTES;
+/// Bytes of what `Have` says of an entry.
+pub(super) const POINT_BYTES: usize = 4 + 8;
+
+/// Bytes of what `Proof` says of an entry.
+pub(super) const PROOF_BYTES: usize = 4 + HASH_BYTES;
 
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +45,13 @@ pub(super) enum Message<'a> {
         size: u64,
         hash: [u8; HASH_BYTES],
     },
-    /// Some resume points, encoded one after another.
+    /// Hashes of what the downloader says that it has, encoded one after another.
+    Proof(&'a [u8]),
+    /// What the downloader has already, as points that are encoded one after another.
+    Have(&'a [u8]),
+    /// The downloader has said all that it has.
+    Prove,
+    /// Numbers of the entries whose proof was right, encoded one after another.
     Resume(&'a [u8]),
     Accept,
     Decline(&'a str),
@@ -70,11 +79,14 @@ mod kind {
     pub(super) const BEGIN: u8 = 0x03;
     pub(super) const DATA: u8 = 0x04;
     pub(super) const END: u8 = 0x05;
-    pub(super) const RESUME: u8 = 0x11;
+    pub(super) const PROOF: u8 = 0x06;
+    pub(super) const HAVE: u8 = 0x11;
     pub(super) const ACCEPT: u8 = 0x12;
     pub(super) const DECLINE: u8 = 0x13;
     pub(super) const RECEIPT: u8 = 0x14;
     pub(super) const PROGRESS: u8 = 0x15;
+    pub(super) const PROVE: u8 = 0x16;
+    pub(super) const RESUME: u8 = 0x17;
     pub(super) const ALIVE: u8 = 0x21;
     pub(super) const ERROR: u8 = 0x22;
 
@@ -116,6 +128,9 @@ impl<'a> Message<'a> {
             Self::Begin { .. } => kind::BEGIN,
             Self::Data(_) => kind::DATA,
             Self::End { .. } => kind::END,
+            Self::Proof(_) => kind::PROOF,
+            Self::Have(_) => kind::HAVE,
+            Self::Prove => kind::PROVE,
             Self::Resume(_) => kind::RESUME,
             Self::Accept => kind::ACCEPT,
             Self::Decline(_) => kind::DECLINE,
@@ -139,9 +154,11 @@ impl<'a> Message<'a> {
                 out.extend_from_slice(&bytes.to_be_bytes());
             }
             Self::Progress { bytes } => out.extend_from_slice(&bytes.to_be_bytes()),
-            Self::Entries(bytes) | Self::Data(bytes) | Self::Resume(bytes) => {
-                out.extend_from_slice(bytes);
-            }
+            Self::Entries(bytes)
+            | Self::Data(bytes)
+            | Self::Proof(bytes)
+            | Self::Have(bytes)
+            | Self::Resume(bytes) => out.extend_from_slice(bytes),
             Self::End { size, hash } => {
                 out.extend_from_slice(&size.to_be_bytes());
                 out.extend_from_slice(&hash);
@@ -151,7 +168,7 @@ impl<'a> Message<'a> {
                 out.push(u8::from(cancelled));
                 out.extend_from_slice(shortened(text).as_bytes());
             }
-            Self::Accept | Self::Alive => {}
+            Self::Prove | Self::Accept | Self::Alive => {}
         }
     }
 
@@ -164,6 +181,9 @@ impl<'a> Message<'a> {
             kind::BEGIN => Self::Begin { entry: body.u32()?, offset: body.u64()? },
             kind::DATA => Self::Data(body.rest()?),
             kind::END => Self::End { size: body.u64()?, hash: body.array()? },
+            kind::PROOF => Self::Proof(body.rest()?),
+            kind::HAVE => Self::Have(body.rest()?),
+            kind::PROVE => Self::Prove,
             kind::RESUME => Self::Resume(body.rest()?),
             kind::ACCEPT => Self::Accept,
             kind::DECLINE => Self::Decline(body.text()?),
@@ -216,8 +236,7 @@ pub(super) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
 
 /// Decodes the entries of one `Entries` message, of which each is whole.
 pub(super) fn decode_entries(bytes: &[u8]) -> impl Iterator<Item = Result<Entry, Error>> {
-    let mut fields = Fields(bytes);
-    std::iter::from_fn(move || (!fields.0.is_empty()).then(|| decode_entry(&mut fields)))
+    decode_all(bytes, decode_entry)
 }
 
 fn decode_entry(fields: &mut Fields<'_>) -> Result<Entry, Error> {
@@ -241,24 +260,41 @@ fn decode_entry(fields: &mut Fields<'_>) -> Result<Entry, Error> {
     Ok(Entry { kind, depth, name, mode, modified })
 }
 
-/// Appends the encoding of a resume point to `out`.
-pub(super) fn encode_point(entry: u32, offset: u64, hash: &blake3::Hash, out: &mut Vec<u8>) {
+/// Appends to `out` that the first `bytes` of the content of `entry` are there.
+pub(super) fn encode_point(entry: u32, bytes: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&entry.to_be_bytes());
-    out.extend_from_slice(&offset.to_be_bytes());
+    out.extend_from_slice(&bytes.to_be_bytes());
+}
+
+/// Decodes the points of one `Have` message, of which each is whole: entry, bytes.
+pub(super) fn decode_points(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, u64), Error>> {
+    decode_all(bytes, |fields| Ok((fields.u32()?, fields.u64()?)))
+}
+
+/// Appends to `out` the hash of what the downloader says that it has of `entry`.
+pub(super) fn encode_proof(entry: u32, hash: &blake3::Hash, out: &mut Vec<u8>) {
+    out.extend_from_slice(&entry.to_be_bytes());
     out.extend_from_slice(hash.as_bytes());
 }
 
-/// Decodes the resume points of one `Resume` message, of which each is whole: entry, offset, hash.
-pub(super) fn decode_points(
+/// Decodes the hashes of one `Proof` message, of which each is whole: entry, hash.
+pub(super) fn decode_proofs(
     bytes: &[u8],
-) -> impl Iterator<Item = Result<(u32, u64, blake3::Hash), Error>> {
+) -> impl Iterator<Item = Result<(u32, blake3::Hash), Error>> {
+    decode_all(bytes, |fields| Ok((fields.u32()?, blake3::Hash::from_bytes(fields.array()?))))
+}
+
+/// Decodes the numbers of one `Resume` message, of which each is whole.
+pub(super) fn decode_numbers(bytes: &[u8]) -> impl Iterator<Item = Result<u32, Error>> {
+    decode_all(bytes, Fields::u32)
+}
+
+fn decode_all<'a, T>(
+    bytes: &'a [u8],
+    decode: impl Fn(&mut Fields<'a>) -> Result<T, Error>,
+) -> impl Iterator<Item = Result<T, Error>> {
     let mut fields = Fields(bytes);
-    std::iter::from_fn(move || {
-        (!fields.0.is_empty()).then(|| {
-            let (entry, offset) = (fields.u32()?, fields.u64()?);
-            Ok((entry, offset, blake3::Hash::from_bytes(fields.array()?)))
-        })
-    })
+    std::iter::from_fn(move || (!fields.is_empty()).then(|| decode(&mut fields)))
 }
 
 fn header(kind: u8, body_bytes: usize) -> [u8; HEADER_BYTES] {
@@ -274,10 +310,18 @@ fn shortened(text: &str) -> &str {
 }
 
 /// The fields that are left of a body.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Error> {
+    pub(super) fn of(body: &'a [u8]) -> Self {
+        Self(body)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], Error> {
         let (field, rest) =
             self.0.split_at_checked(bytes).ok_or(Error::Protocol("a message that is cut short"))?;
         self.0 = rest;
@@ -294,7 +338,7 @@ impl<'a> Fields<'a> {
         self.array().map(u8::from_be_bytes)
     }
 
-    fn u16(&mut self) -> Result<u16, Error> {
+    pub(super) fn u16(&mut self) -> Result<u16, Error> {
         self.array().map(u16::from_be_bytes)
     }
 
@@ -352,7 +396,7 @@ mod tests {
 
         #[test]
         fn bodies_of_any_bytes_are_decoded_or_refused(
-            kind in prop_oneof![1_u8..6, 0x11_u8..0x16, 0x21_u8..0x23],
+            kind in prop_oneof![1_u8..7, 0x11_u8..0x18, 0x21_u8..0x23],
             body in proptest::collection::vec(any::<u8>(), 0..64),
         ) {
             let bytes = [&header(kind, body.len())[..], &body].concat();

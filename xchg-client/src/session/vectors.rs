@@ -1,18 +1,29 @@
-//! Replays the test vectors of PROTOCOL.md section S8: what is written there is what this build does.
+//! Replays the test vectors of PROTOCOL.md section S10: what is written there is what this build does.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use rand_core::{CryptoRng, RngCore};
 
 use super::keys::Schedule;
+use super::link::{self, Link};
 use super::message::{self, Message};
 use super::record::{RECORDS_PER_KEY, Record, RecordReader, RecordWriter};
-use crate::files::{Entry, Kind, Modified};
-use crate::{Key, Side};
+use super::{Error, Secret, Session, handshake, send};
+use crate::files::{Entry, Kind, Modified, Outgoing, WalkOptions};
+use crate::{Cancel, Key, Side};
 
 const SPECIFICATION: &str = include_str!("../../../PROTOCOL.md");
 
 /// The vectors of the specification by name. Words in `<>` are for the reader.
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
-    let (_, section) = SPECIFICATION.split_once("## S8.").unwrap();
+    let (_, section) = SPECIFICATION.split_once("### S10.").unwrap();
     let lines = section.lines().filter_map(|line| {
         let (name, value) = line.strip_prefix("    ")?.split_once(" = ")?;
         let digits = value.split(" <").next().unwrap();
@@ -32,10 +43,12 @@ fn check(name: &str, ours: &[u8]) {
 }
 
 fn schedule() -> Schedule {
-    let mut vectors = vectors();
-    let mut take = |name| vectors.remove(name).unwrap();
-    let shared = take("shared");
-    Schedule::derive(&shared, &take("upload hello"), &take("download hello"))
+    Schedule::derive(&take("shared"), &take("upload hello"), &take("download hello"))
+}
+
+/// The bytes of the vector `name`, to begin with.
+fn take(name: &str) -> Vec<u8> {
+    vectors().remove(name).unwrap_or_else(|| panic!("no {name}"))
 }
 
 #[test]
@@ -118,15 +131,19 @@ fn entries() {
 #[test]
 fn messages() {
     let vectors = vectors();
-    let mut point = Vec::new();
-    message::encode_point(3, 1_000_000, &blake3::hash(b"hello"), &mut point);
+    let (mut point, mut proof) = (Vec::new(), Vec::new());
+    message::encode_point(3, 1_000_000, &mut point);
+    message::encode_proof(3, &blake3::hash(b"hello"), &mut proof);
     let cases = [
         ("Offer", Message::Offer { entries: 2, bytes: 5, encoded_bytes: 51 }),
         ("Entries", Message::Entries(&vectors["entry directory"])),
         ("Begin", Message::Begin { entry: 1, offset: 0 }),
         ("Data", Message::Data(b"hello")),
         ("End", Message::End { size: 5, hash: blake3::hash(b"hello").into() }),
-        ("Resume", Message::Resume(&point)),
+        ("Proof", Message::Proof(&proof)),
+        ("Have", Message::Have(&point)),
+        ("Prove", Message::Prove),
+        ("Resume", Message::Resume(&[0, 0, 0, 3])),
         ("Accept", Message::Accept),
         ("Decline", Message::Decline("no, thanks")),
         ("Receipt", Message::Receipt { entries: 2, bytes: 5 }),
@@ -139,5 +156,149 @@ fn messages() {
         message.encode(&mut bytes);
         check(name, &bytes);
         assert_eq!(Message::decode(&bytes).unwrap(), (message, bytes.len()));
+    }
+}
+
+/// Gives the number of the trace wherever a random one is asked for.
+struct Known([u8; 32]);
+
+impl Known {
+    fn of(name: &str) -> Known {
+        let mut scalar: [u8; 32] = take(name).try_into().unwrap();
+        scalar.reverse();
+        Known(scalar)
+    }
+}
+
+impl CryptoRng for Known {}
+impl RngCore for Known {
+    fn next_u32(&mut self) -> u32 {
+        unreachable!("scalars are drawn as bytes")
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        unreachable!("scalars are drawn as bytes")
+    }
+
+    /// Little-endian, of which spake2 takes 64 bytes, modulo the group's order.
+    fn fill_bytes(&mut self, bytes: &mut [u8]) {
+        bytes.fill(0);
+        bytes[..32].copy_from_slice(&self.0);
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(bytes);
+        Ok(())
+    }
+}
+
+/// The hellos of the trace, uploader's first, and what they agree upon.
+fn trace_handshake() -> ([Vec<u8>; 2], [Schedule; 2]) {
+    let secret = Secret::new("swordfish");
+    let start = |side, scalar| handshake::start(side, b"holiday", &secret, Known::of(scalar));
+    let (upload, ours) = start(Side::Upload, "trace x");
+    let (download, theirs) = start(Side::Download, "trace y");
+    let upload = handshake::finish(upload, Side::Upload, &ours, &theirs).unwrap();
+    let download = handshake::finish(download, Side::Download, &theirs, &ours).unwrap();
+    ([ours, theirs], [upload, download])
+}
+
+#[test]
+fn the_handshake_of_the_trace() {
+    let (hellos, schedules) = trace_handshake();
+    for (side, word, hello) in
+        [(Side::Upload, "upload", &hellos[0]), (Side::Download, "download", &hellos[1])]
+    {
+        check(&format!("trace {word} hello"), hello);
+        for schedule in &schedules {
+            check(&format!("trace {word} confirmation"), &schedule.confirmation(side));
+            check(&format!("trace {word} traffic 0"), schedule.traffic(side).as_bytes());
+        }
+    }
+    // What lies between is seen by nobody; it is for whoever looks for a mistake.
+    let secret = Secret::new("swordfish");
+    let (upload, _) = handshake::start(Side::Upload, b"holiday", &secret, Known::of("trace x"));
+    check("trace shared", &upload.finish(&hellos[1][3..][..33]).unwrap());
+}
+
+/// A stream of which everything that is written is kept.
+struct Logged(UnixStream, Arc<Mutex<Vec<u8>>>);
+
+impl Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(bytes)?;
+        self.1.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One peer's session, after the hellos of the trace.
+fn trace_session(
+    stream: UnixStream,
+    side: Side,
+    schedule: Schedule,
+) -> (Session<UnixStream, Logged>, Arc<Mutex<Vec<u8>>>) {
+    let log = Arc::default();
+    let session = Session {
+        side,
+        reader: stream.try_clone().unwrap(),
+        writer: Logged(stream, Arc::clone(&log)),
+        schedule,
+        has_secret: true,
+        is_confirmed: Arc::default(),
+        abort: Box::new(|| {}),
+    };
+    (session, log)
+}
+
+/// What the downloader of the trace says, and hears.
+fn trace_download(link: &mut Link<'_>) -> Result<(), Error> {
+    link.await_confirmation()?;
+    let mut plaintext = Vec::new();
+    for _ in 0..5 {
+        link.next()?.expect("all comes with the offer").encode(&mut plaintext);
+    }
+    check("trace upload plaintext 0", &plaintext);
+    link.put(&Message::Accept)?;
+    link.flush()?;
+    link.put(&Message::Receipt { entries: 1, bytes: 6 })?;
+    link.finish()?;
+    assert_eq!(link.next()?, None);
+    Ok(())
+}
+
+#[test]
+fn a_whole_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hello.txt");
+    fs::write(&path, "hello\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000);
+    File::open(&path).unwrap().set_modified(time).unwrap();
+    let mut outgoing = Outgoing::collect(&[&path], WalkOptions::default()).unwrap();
+
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (_, [upload, download]) = trace_handshake();
+    let (upload, sent) = trace_session(ours, Side::Upload, upload);
+    let (download, answered) = trace_session(theirs, Side::Download, download);
+    let cancel = Cancel::new().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| link::run(download, &mut (), &cancel, trace_download).unwrap());
+        send(upload, &mut outgoing, &mut (), &cancel).unwrap();
+    });
+    for (word, log, records) in [("upload", sent, 2), ("download", answered, 2)] {
+        let bytes = log.lock().unwrap();
+        let mut said = &bytes[32..];
+        check(&format!("trace {word} confirmation"), &bytes[..32]);
+        for number in 0..records {
+            let length = 4 + u32::from_be_bytes([0, said[1], said[2], said[3]]) as usize + 16;
+            check(&format!("trace {word} record {number}"), &said[..length]);
+            said = &said[length..];
+        }
+        assert!(said.is_empty());
     }
 }

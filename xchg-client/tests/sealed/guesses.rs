@@ -37,7 +37,7 @@ enum Stranger {
 
 fn stranger() -> impl Strategy<Value = Stranger> {
     prop_oneof![
-        (0..36_usize).prop_map(Stranger::InHello),
+        (0..41_usize).prop_map(Stranger::InHello),
         (0..=CONFIRMATION_BYTES).prop_map(Stranger::AfterConfirmation),
         Just(Stranger::Resets),
     ]
@@ -122,8 +122,9 @@ fn read_hello(stream: &mut TcpStream) -> io::Result<()> {
 /// A hello of `side`, with the base point: whoever sends it knows no secret.
 fn hello(side: Side) -> Vec<u8> {
     let letter = if side == Side::Upload { b'A' } else { b'B' };
-    let mut hello = vec![1, 0, 33, letter, 0x58];
+    let mut hello = vec![2, 0, 38, letter, 0x58];
     hello.extend([0x66; 31]);
+    hello.extend([0, 1, 0, 1, 2]);
     hello
 }
 

@@ -70,27 +70,52 @@ fn answer_to(side: Side, bytes: &[u8]) -> Error {
             // What our peer says meanwhile is of no interest, nor how it ends.
             theirs.read_to_end(&mut Vec::new()).ok();
         });
-        let established = Session::establish(ours, writer, side, b"key", &Secret::none());
+        let abort = || panic!("it is not late");
+        let established = Session::establish(ours, writer, abort, side, b"key", &Secret::none());
         established.err().expect("nobody is there")
     })
 }
 
 #[test]
 fn another_version_and_nonsense_are_told_apart() {
-    let hello = |letter| [&[1, 0, 33, letter][..], &[0x58; 32]].concat();
+    let with_versions =
+        |letter, point: [u8; 32], versions: &[u8]| [&[letter], &point[..], versions].concat();
+    let hello = |body: Vec<u8>| {
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [&[2], &length[..], &body].concat()
+    };
+    let mut base = [0x66; 32];
+    base[0] = 0x58;
+    let ours = &[0, 1, 0, 1, 2][..];
     type Case = (&'static str, Vec<u8>, fn(&Error) -> bool);
-    let cases: [Case; 6] = [
-        ("later version", vec![2, 0, 1, 0], |error| matches!(error, Error::Version { theirs: 2 })),
-        ("too short", vec![1, 0, 32], |error| matches!(error, Error::Protocol(_))),
-        ("too long", vec![1, 4, 1], |error| matches!(error, Error::Protocol(_))),
-        ("our own side", hello(b'A'), |error| matches!(error, Error::Protocol(_))),
-        ("cut in the hello", hello(b'B')[..20].to_vec(), |error| matches!(error, Error::Lost)),
-        ("nothing", Vec::new(), |error| matches!(error, Error::Lost)),
+    let cases: [Case; 12] = [
+        ("later form", vec![3, 0, 1, 0], |error| matches!(error, Error::Version { theirs: 3 })),
+        ("earlier form", vec![1, 0, 1, 0], |error| matches!(error, Error::Version { theirs: 1 })),
+        ("later versions", hello(with_versions(b'B', base, &[0, 1, 0, 2, 4, 3])), |error| {
+            matches!(error, Error::Version { theirs: 4 })
+        }),
+        ("no versions", hello(with_versions(b'B', base, &[])), is_protocol),
+        ("half an extension", hello(with_versions(b'B', base, &ours[..4])), is_protocol),
+        ("too short", vec![2, 0, 32], is_protocol),
+        ("too long", vec![2, 4, 1], is_protocol),
+        ("our own side", hello(with_versions(b'A', base, ours)), is_protocol),
+        ("no point", hello(with_versions(b'B', [2; 32], ours)), is_protocol),
+        ("a point of small order", hello(with_versions(b'B', [0; 32], ours)), is_protocol),
+        ("cut in the hello", hello(with_versions(b'B', base, ours))[..20].to_vec(), is_lost),
+        ("nothing", Vec::new(), is_lost),
     ];
     for (case, bytes, expected) in cases {
         let error = answer_to(Side::Upload, &bytes);
         assert!(expected(&error), "{case}: {error}");
     }
+}
+
+fn is_protocol(error: &Error) -> bool {
+    matches!(error, Error::Protocol(_))
+}
+
+fn is_lost(error: &Error) -> bool {
+    matches!(error, Error::Lost)
 }
 
 struct Declines;

@@ -83,11 +83,11 @@ impl<'a> Exchange<'a> {
     pub(crate) fn run(self) -> Ended {
         let (ours, theirs) = pair();
         let (mut uploader, mut downloader) = (self.uploader, self.downloader);
-        let outgoing = self.outgoing;
+        let mut outgoing = self.outgoing;
         thread::scope(|scope| {
             let sent = scope.spawn(move || {
                 let session = establish(ours, Side::Upload, &uploader)?;
-                send(session, outgoing, &mut *uploader.observer, &uploader.cancel)
+                send(session, &mut outgoing, &mut *uploader.observer, &uploader.cancel)
             });
             let received = establish(theirs, Side::Download, &downloader).and_then(|session| {
                 receive(
@@ -126,7 +126,10 @@ fn establish(
 ) -> Result<Session<UnixStream, LineWriter>, Error> {
     let writer =
         LineWriter { stream: stream.try_clone().unwrap(), line: peer.line.clone(), written: 0 };
-    Session::establish(stream, writer, side, b"holiday", &peer.secret)
+    let ends = stream.try_clone().unwrap();
+    // It may have been shut down already.
+    let abort = move || drop(ends.shutdown(Shutdown::Both));
+    Session::establish(stream, writer, abort, side, b"holiday", &peer.secret)
 }
 
 /// What becomes of the bytes in one direction.

@@ -1,7 +1,7 @@
 //! Putting what arrives where it shall be.
 //!
 //! A [`Placement`] goes through these steps, in this order: [`survey`](Placement::survey) looks what is there
-//! and refuses what cannot go well; [`settle`](Placement::settle) decides about names that are taken; [`resume_points`](Placement::resume_points) hashes what an earlier run
+//! and refuses what cannot go well; [`settle`](Placement::settle) decides about names that are taken; [`candidates`](Placement::candidates) are hashed that an earlier run
 //! left; [`make_directories`](Placement::make_directories); for each entry with content
 //! [`begin`](Placement::begin), [`write`](Placement::write), [`end`](Placement::end); and
 //! [`finish`](Placement::finish), after which everything is on the disk under its name.
@@ -63,10 +63,10 @@ pub(crate) enum Start {
 }
 
 /// Bytes of an entry that are there already.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ResumePoint {
     pub(crate) entry: usize,
     pub(crate) offset: u64,
-    pub(crate) hash: blake3::Hash,
 }
 
 /// The placing of one manifest's entries in a directory.

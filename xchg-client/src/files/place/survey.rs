@@ -86,32 +86,60 @@ impl Placement {
         }
     }
 
-    /// Hashes what an earlier run left of the entries, in their order. It can take long; `stop` is asked now
-    /// and then.
-    pub(crate) fn resume_points(
-        &mut self,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<Vec<ResumePoint>, Error> {
-        let mut indices: Vec<usize> = self.earlier.keys().copied().collect();
-        indices.sort_unstable();
-        let mut points = Vec::new();
-        let mut partials = 0;
-        for entry in indices {
-            let point = match self.earlier.remove(&entry) {
-                Some(Earlier::Candidate) => self.hash_whole(entry, stop),
-                Some(Earlier::Partial(bytes)) if partials < MAX_RESUMED_PARTIALS => {
-                    partials += 1;
-                    self.hash_partial(entry, bytes, stop)
+    /// What is there already of the entries and may be of use, in their order: a file of the same name and size, or as much of a
+    /// partial as can be.
+    pub(crate) fn candidates(&self) -> Vec<ResumePoint> {
+        let mut points: Vec<_> = self
+            .earlier
+            .iter()
+            .filter_map(|(&entry, earlier)| match earlier {
+                Earlier::Candidate => {
+                    Some((ResumePoint { entry, offset: self.entry(entry).kind.size()? }, false))
                 }
-                _ => continue,
-            };
-            let point = point.map_err(|source| self.failed("reading", entry, source))?;
-            if stop() {
-                return Err(Error::Stopped);
+                Earlier::Partial(bytes) => Some((ResumePoint { entry, offset: *bytes }, true)),
+                Earlier::Whole(_) | Earlier::Opened(..) => None,
+            })
+            .collect();
+        points.sort_unstable_by_key(|(point, _)| point.entry);
+        let mut partials = 0;
+        points.retain(|&(_, is_partial)| {
+            partials += usize::from(is_partial);
+            !is_partial || partials <= MAX_RESUMED_PARTIALS
+        });
+        points.into_iter().map(|(point, _)| point).collect()
+    }
+
+    /// Hashes what is there of a candidate; none if another transfer holds it, or it is shorter by now. It can take long; `stop` is
+    /// asked now and then.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if `stop` said so, or if it cannot be read.
+    pub(crate) fn hash(
+        &mut self,
+        point: &ResumePoint,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<blake3::Hash>, Error> {
+        let &ResumePoint { entry, offset } = point;
+        let hash = match self.earlier.remove(&entry) {
+            Some(Earlier::Candidate) => self.hash_whole(entry, offset, stop),
+            Some(Earlier::Partial(_)) => self.hash_partial(entry, offset, stop),
+            _ => Ok(None),
+        };
+        let hash = hash.map_err(|source| self.failed("reading", entry, source))?;
+        if stop() { Err(Error::Stopped) } else { Ok(hash) }
+    }
+
+    /// Whether the content of `entry` may come though what is there, and was hashed, is something else.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if that is a file which must stay.
+    pub(crate) fn differs(&self, entry: usize) -> Result<(), Error> {
+        match self.earlier.get(&entry) {
+            Some(Earlier::Whole(_)) if self.options.existing == Existing::Refuse => {
+                Err(self.exists(entry))
             }
-            points.extend(point);
+            _ => Ok(()),
         }
-        Ok(points)
     }
 
     /// Looks what is under the name of entry `index`; returns how many of its bytes are there already.
@@ -279,17 +307,17 @@ impl Placement {
     fn hash_whole(
         &mut self,
         entry: usize,
+        size: u64,
         stop: &dyn Fn() -> bool,
-    ) -> io::Result<Option<ResumePoint>> {
+    ) -> io::Result<Option<blake3::Hash>> {
         let dir = self.tree.around(&self.manifest, entry)?;
         let mut file = dir.read(&self.entry(entry).name)?;
-        let offset = self.entry(entry).kind.size().unwrap_or(0);
-        let Prefix::Hashed(hasher) = hash_prefix(&mut file, offset, stop)? else {
+        let Prefix::Hashed(hasher) = hash_prefix(&mut file, size, stop)? else {
             return Ok(None);
         };
         let hash = hasher.finalize();
         self.earlier.insert(entry, Earlier::Whole(hash));
-        Ok(Some(ResumePoint { entry, offset, hash }))
+        Ok(Some(hash))
     }
 
     /// A partial that is not hashed here is begun afresh.
@@ -298,7 +326,7 @@ impl Placement {
         entry: usize,
         offset: u64,
         stop: &dyn Fn() -> bool,
-    ) -> io::Result<Option<ResumePoint>> {
+    ) -> io::Result<Option<blake3::Hash>> {
         let dir = self.tree.around(&self.manifest, entry)?;
         let mut partial = match Partial::open(&dir, &self.entry(entry).name) {
             Ok(partial) => partial,
@@ -311,7 +339,7 @@ impl Placement {
         };
         let hash = hasher.finalize();
         self.earlier.insert(entry, Earlier::Opened(partial, hasher));
-        Ok(Some(ResumePoint { entry, offset, hash }))
+        Ok(Some(hash))
     }
 }
 

@@ -4,17 +4,22 @@
 //! outside its destination.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use tempfile::tempdir;
 
 use super::super::link::{self, Link};
-use super::super::message::{Message, encode_entry, encode_point};
-use super::super::testing::sessions;
-use super::{receive, send};
+use super::super::message::{Message, encode_entry, encode_point, encode_proof};
+use super::super::record::Record;
+use super::super::testing::{confirmed, sessions};
+use super::{Decision, Observer, Received, receive, send};
 use crate::Cancel;
-use crate::files::{self, Destination, Entry, Kind, Modified, Outgoing, PlaceOptions, WalkOptions};
+use crate::files::{
+    self, Destination, Entry, Kind, Manifest, Modified, Outgoing, PlaceOptions, Survey, WalkOptions,
+};
 use crate::session::Error;
 
 type Script = dyn Fn(&mut Link<'_>) -> Result<(), Error> + Sync;
@@ -64,6 +69,14 @@ fn download_from(
     resume: bool,
     into: &Path,
 ) -> Error {
+    receive_from(script, resume, into).expect_err("what a liar sends is not received")
+}
+
+fn receive_from(
+    script: &(impl Fn(&mut Link<'_>) -> Result<(), Error> + Sync + ?Sized),
+    resume: bool,
+    into: &Path,
+) -> Result<Received, Error> {
     let (upload, download) = sessions();
     let cancel = Cancel::new().unwrap();
     thread::scope(|scope| {
@@ -78,7 +91,6 @@ fn download_from(
         let options = PlaceOptions { resume, ..PlaceOptions::default() };
         let destination = Destination::Directory(into.into());
         receive(download, destination, options, &mut (), &cancel)
-            .expect_err("what a liar sends is not received")
     })
 }
 
@@ -259,27 +271,100 @@ fn contents_that_lie_are_refused() {
 }
 
 #[test]
-fn content_after_the_last_entry_is_refused() {
+fn what_is_said_after_all_that_was_offered_is_of_no_interest() {
     let into = tempdir().unwrap();
-    let script = |link: &mut Link<'_>| {
-        offer(link, &[file(5, "a")])?;
-        expect(link, Message::Accept)?;
-        begin(link, 0, 0)?;
-        link.put(&Message::Data(b"hello"))?;
-        end(link, b"hello")?;
-        link.put(&Message::Data(b"and more"))
-    };
-    assert!(is_protocol(&download_from(&script, false, into.path())));
+    let more: [&Script; 3] =
+        [&|link| link.put(&Message::Data(b"and more")), &|link| begin(link, 1, 0), &|link| {
+            link.put(&Message::Error { cancelled: false, text: "no" })
+        }];
+    for (number, more) in more.into_iter().enumerate() {
+        let name = number.to_string();
+        let script = |link: &mut Link<'_>| {
+            offer(link, &[file(5, &name)])?;
+            expect(link, Message::Accept)?;
+            begin(link, 0, 0)?;
+            link.put(&Message::Data(b"hello"))?;
+            end(link, b"hello")?;
+            more(link)?;
+            link.finish()
+        };
+        let received = receive_from(&script, false, into.path());
+        assert_eq!(received.unwrap().bytes, 5);
+        assert_eq!(fs::read(into.path().join(name)).unwrap(), b"hello");
+    }
+}
+
+fn prove(link: &mut Link<'_>, entry: u32, content: &[u8]) -> Result<(), Error> {
+    let mut encoded = Vec::new();
+    encode_proof(entry, &blake3::hash(content), &mut encoded);
+    link.put(&Message::Proof(&encoded))
+}
+
+fn have(points: &[(u32, u64)]) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    points.iter().for_each(|&(entry, bytes)| encode_point(entry, bytes, &mut encoded));
+    encoded
+}
+
+/// Offers a file of five bytes where one lies, and says what it is asked to prove.
+fn offer_what_is_there(link: &mut Link<'_>) -> Result<(), Error> {
+    offer(link, &[file(5, "a")])?;
+    expect(link, Message::Have(&have(&[(0, 5)])))?;
+    expect(link, Message::Prove)
 }
 
 #[test]
-fn a_file_that_is_there_is_not_changed_by_who_claims_to_have_the_same() {
+fn a_stranger_learns_of_a_file_that_is_there_only_whether_its_guess_is_right() {
+    let into = tempdir().unwrap();
+    fs::write(into.path().join("a"), "hello").unwrap();
+    // All that the downloader says must be the same, whatever is in the file.
+    let script = |link: &mut Link<'_>| {
+        offer_what_is_there(link)?;
+        prove(link, 0, b"jello")?;
+        link.flush()?;
+        assert!(matches!(link.next()?, Some(Message::Decline(_))));
+        Ok(())
+    };
+    let error = download_from(&script, true, into.path());
+    assert!(matches!(error, Error::Files(files::Error::Exists { .. })), "{error}");
+    assert_eq!(fs::read(into.path().join("a")).unwrap(), b"hello");
+}
+
+#[test]
+fn proofs_that_make_no_sense_are_refused() {
+    let cases: Vec<(&str, Box<Script>)> = vec![
+        ("of another entry", Box::new(|link| prove(link, 1, b"hello"))),
+        ("half of one", Box::new(|link| link.put(&Message::Proof(b"half")))),
+        ("none", Box::new(|link| link.finish())),
+        ("an answer that is none", Box::new(|link| link.put(&Message::Accept))),
+        (
+            "without an end to what went with the offer",
+            Box::new(|link| (0..600).try_for_each(|_| link.put(&Message::Data(&[7; 1000])))),
+        ),
+    ];
+    for (case, script) in cases {
+        let into = tempdir().unwrap();
+        fs::write(into.path().join("a"), "hello").unwrap();
+        let whole = |link: &mut Link<'_>| {
+            offer_what_is_there(link)?;
+            script(link)
+        };
+        let error = download_from(&whole, true, into.path());
+        assert!(is_protocol(&error), "{case}: {error}");
+        assert_eq!(fs::read(into.path().join("a")).unwrap(), b"hello");
+    }
+}
+
+#[test]
+fn a_file_that_is_there_is_not_changed_by_who_has_proved_to_have_the_same() {
     let into = tempdir().unwrap();
     fs::write(into.path().join("a"), "hello").unwrap();
     let claims = |more: &'static [u8], content: &'static [u8]| -> Box<Script> {
         Box::new(move |link| {
-            offer(link, &[file(5, "a")])?;
-            assert!(matches!(link.next()?, Some(Message::Resume(_))));
+            offer_what_is_there(link)?;
+            prove(link, 0, b"hello")?;
+            link.flush()?;
+            expect(link, Message::Resume(&[0, 0, 0, 0]))?;
             expect(link, Message::Accept)?;
             begin(link, 0, 5)?;
             if !more.is_empty() {
@@ -300,7 +385,7 @@ fn upload_to(script: &Script) -> Error {
     let from = tempdir().unwrap();
     fs::create_dir(from.path().join("d")).unwrap();
     fs::write(from.path().join("d/a"), "hello").unwrap();
-    let outgoing = Outgoing::collect(&[from.path().join("d")], WalkOptions::default()).unwrap();
+    let mut outgoing = Outgoing::collect(&[from.path().join("d")], WalkOptions::default()).unwrap();
     let (upload, download) = sessions();
     let cancel = Cancel::new().unwrap();
     thread::scope(|scope| {
@@ -314,17 +399,72 @@ fn upload_to(script: &Script) -> Error {
                 Ok(())
             })
         });
-        send(upload, outgoing, &mut (), &cancel).expect_err("a liar's receipt is worth nothing")
+        send(upload, &mut outgoing, &mut (), &cancel)
+            .expect_err("a liar's receipt is worth nothing")
     })
 }
 
-fn resume(link: &mut Link<'_>, points: &[(u32, u64)]) -> Result<(), Error> {
-    let mut encoded = Vec::new();
-    for &(entry, offset) in points {
-        encode_point(entry, offset, &blake3::hash(b""), &mut encoded);
+/// Declines whatever it is offered.
+struct Declines;
+
+impl Observer for Declines {
+    fn decide(&mut self, _: &Manifest, _: &Survey) -> Decision {
+        Decision::Decline("no".into())
     }
-    link.put(&Message::Resume(&encoded))?;
-    link.put(&Message::Accept)
+}
+
+#[test]
+fn who_declines_is_not_held_by_a_peer_that_goes_on_byte_by_byte() {
+    let (upload, download) = sessions();
+    let into = tempdir().unwrap();
+    let cancel = Cancel::new().unwrap();
+    let mut stream = upload.reader.try_clone().unwrap();
+    let (reader, mut writer) = confirmed(upload);
+    let mut record = Record::new();
+    let mut encoded = Vec::new();
+    encode_entry(&file(1 << 20, "a"), &mut encoded);
+    let encoded_bytes = u32::try_from(encoded.len()).unwrap();
+    let mut said = Vec::new();
+    Message::Offer { entries: 1, bytes: 1 << 20, encoded_bytes }.encode(&mut said);
+    Message::Entries(&encoded).encode(&mut said);
+    record.put(&said);
+    writer.send(&mut record, false).unwrap();
+    thread::scope(|scope| {
+        // A long record, whose end never comes. This ends when the downloader has cut the stream, 10 seconds later.
+        scope.spawn(move || {
+            let mut bytes = [0, 3, 0, 0].into_iter().chain(std::iter::repeat(7));
+            while stream.write_all(&[bytes.next().expect("it repeats")]).is_ok() {
+                thread::park_timeout(Duration::from_millis(10));
+            }
+            drop((reader, writer));
+        });
+        let destination = Destination::Directory(into.path().into());
+        let ended = receive(download, destination, PlaceOptions::default(), &mut Declines, &cancel);
+        assert!(matches!(ended, Err(Error::DeclinedHere)), "{ended:?}");
+    });
+}
+
+fn ask(link: &mut Link<'_>, points: &[(u32, u64)]) -> Result<(), Error> {
+    link.put(&Message::Have(&have(points)))?;
+    link.put(&Message::Prove)
+}
+
+/// Asks for the proof of the whole file, and passes over what went with the offer until it comes.
+fn get_proof(link: &mut Link<'_>) -> Result<(), Error> {
+    ask(link, &[(1, 5)])?;
+    link.flush()?;
+    loop {
+        match link.next()? {
+            Some(Message::Proof(bytes)) => {
+                let mut expected = Vec::new();
+                encode_proof(1, &blake3::hash(b"hello"), &mut expected);
+                assert_eq!(bytes, expected);
+                return Ok(());
+            }
+            Some(Message::Begin { .. } | Message::Data(_) | Message::End { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -337,11 +477,41 @@ fn answers_that_lie_are_refused() {
         Ok(())
     };
     let cases: Vec<(&str, Box<Script>)> = vec![
-        ("resuming a directory", Box::new(|link| resume(link, &[(0, 0)]))),
-        ("resuming nothing", Box::new(|link| resume(link, &[(2, 0)]))),
-        ("beyond the size", Box::new(|link| resume(link, &[(1, 6)]))),
-        ("twice", Box::new(|link| resume(link, &[(1, 1), (1, 2)]))),
-        ("half a point", Box::new(|link| link.put(&Message::Resume(b"half")))),
+        ("having a directory", Box::new(|link| ask(link, &[(0, 0)]))),
+        ("having nothing", Box::new(|link| ask(link, &[(2, 0)]))),
+        ("beyond the size", Box::new(|link| ask(link, &[(1, 6)]))),
+        ("twice", Box::new(|link| ask(link, &[(1, 1), (1, 2)]))),
+        ("half a point", Box::new(|link| link.put(&Message::Have(b"half")))),
+        ("asking for no proof", Box::new(|link| link.put(&Message::Prove))),
+        (
+            "accepting before the proof",
+            Box::new(|link| {
+                link.put(&Message::Have(&have(&[(1, 5)])))?;
+                link.put(&Message::Accept)
+            }),
+        ),
+        ("resuming unasked", Box::new(|link| link.put(&Message::Resume(&[0, 0, 0, 1])))),
+        (
+            "resuming something else",
+            Box::new(|link| {
+                get_proof(link)?;
+                link.put(&Message::Resume(&[0, 0, 0, 0]))
+            }),
+        ),
+        (
+            "resuming twice",
+            Box::new(|link| {
+                get_proof(link)?;
+                link.put(&Message::Resume(&[0, 0, 0, 1, 0, 0, 0, 1]))
+            }),
+        ),
+        (
+            "asking again",
+            Box::new(|link| {
+                get_proof(link)?;
+                ask(link, &[(1, 5)])
+            }),
+        ),
         ("a receipt for the offer", Box::new(move |link| link.put(&receipt(2, 5)))),
         ("no answer", Box::new(|link| link.finish())),
         (

@@ -3,6 +3,7 @@
 #[cfg(test)]
 #[cfg(unix)]
 mod hostile;
+mod prove;
 mod receive;
 mod send;
 mod sink;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use blake3::Hasher;
 
 use super::super::link::{self, Link};
-use super::super::message::{self, Message, POINT_BYTES};
+use super::super::message::{self, Message};
 use super::super::{Error, Session};
+use super::prove::ask_for_proofs;
 use super::sink::Sink;
 use super::{Decision, Observer, Received, wire_index};
 use crate::files::{
@@ -15,9 +16,6 @@ use crate::files::{
     ResumePoint, Start, names,
 };
 use crate::{Cancel, Side};
-
-/// Resume points that one message holds at most.
-const POINTS_PER_MESSAGE: usize = 32 * 1024 / POINT_BYTES;
 
 /// The least time between two words about how much is here: often enough for a person to watch it.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -47,13 +45,15 @@ where
 {
     assert_eq!(session.side(), Side::Download, "the downloader receives");
     link::run(session, &mut (), cancel, |link| {
+        link.await_confirmation()?;
         let stop = || cancel.is_cancelled();
         let answer = consider(link, destination, options, observer, &stop);
         let (sink, points) = match answer {
             Ok(answer) => answer,
             Err(error) => return Err(decline(link, error)),
         };
-        accept(link, &points)?;
+        link.put(&Message::Accept)?;
+        link.flush()?;
         observer.accepted(points.iter().map(|point| point.offset).sum());
         let told = Instant::now();
         let mut download = Download { link, sink, observer, bytes: 0, moved: 0, told };
@@ -83,10 +83,9 @@ fn consider<'a>(
         link.finish()?;
         return Err(Error::DeclinedHere);
     }
-    match sink.prepare(stop) {
-        Err(files::Error::Stopped) => Err(Error::Cancelled),
-        points => Ok((sink, points?)),
-    }
+    let points = ask_for_proofs(link, &mut sink, stop)?;
+    sink.prepare()?;
+    Ok((sink, points))
 }
 
 /// Declines because of what is wrong with files; other errors are told otherwise.
@@ -128,20 +127,6 @@ fn read_offer(link: &mut Link<'_>) -> Result<Manifest, Error> {
     }
 }
 
-fn accept(link: &mut Link<'_>, points: &[ResumePoint]) -> Result<(), Error> {
-    let mut piece = Vec::with_capacity(POINTS_PER_MESSAGE * POINT_BYTES);
-    for points in points.chunks(POINTS_PER_MESSAGE) {
-        piece.clear();
-        for point in points {
-            let entry = wire_index(point.entry);
-            message::encode_point(entry, point.offset, &point.hash, &mut piece);
-        }
-        link.put(&Message::Resume(&piece))?;
-    }
-    link.put(&Message::Accept)?;
-    link.flush()
-}
-
 struct Download<'a, 'link, 'sink> {
     link: &'a mut Link<'link>,
     sink: Sink<'sink>,
@@ -164,10 +149,7 @@ impl Download<'_, '_, '_> {
             let entry = &self.sink.manifest().entries()[index];
             self.observer.entry_done(index, entry);
         }
-        match self.link.next()? {
-            None => Ok(()),
-            Some(_) => Err(Error::Protocol("more content than it offered")),
-        }
+        Ok(())
     }
 
     fn receive_entry(&mut self, index: usize, point: Option<&ResumePoint>) -> Result<(), Error> {
@@ -240,7 +222,7 @@ impl Download<'_, '_, '_> {
         let (manifest, text, notes) = self.sink.finish()?;
         let receipt =
             Message::Receipt { entries: wire_index(manifest.entries().len()), bytes: self.bytes };
-        // Everything is here: that the uploader could not be told any more is its trouble only.
+        // Everything is here, whatever the uploader says now: that it could not be told any more is its trouble only.
         drop(self.link.put(&receipt).and_then(|()| self.link.finish()));
         Ok(Received { manifest, bytes: self.bytes, moved: self.moved, text, notes })
     }

@@ -1,7 +1,6 @@
 //! The uploader's part of a transfer.
 
-use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::thread;
 
 use blake3::Hasher;
@@ -11,8 +10,9 @@ use super::super::link::{self, Link};
 use super::super::message::{self, Message};
 use super::super::record::MAX_PLAINTEXT;
 use super::super::{Error, Session};
+use super::prove::{Known, Prefix, await_accept};
 use super::{Observer, Sent, wire_index};
-use crate::files::{self, Kind, Manifest, Outgoing, Prefix, Source, hash_prefix};
+use crate::files::{self, Kind, Manifest, Outgoing, Source};
 use crate::{Cancel, Side};
 
 /// Bytes of entries that one message holds, about.
@@ -24,25 +24,31 @@ const STREAM_BUFFERS: usize = 4;
 /// Bytes of a stream that are read at once: what a pipe holds by default on Linux.
 const STREAM_BUFFER_BYTES: usize = 64 * 1024;
 
-/// A resume point that the downloader named.
-struct Point {
-    entry: usize,
-    offset: u64,
-    hash: blake3::Hash,
-}
+/// The longest offer that is made before the downloader has proved that it knows the secret.
+const EARLY_OFFER_BYTES: usize = 64 * 1024;
+
+/// The most content that goes with such an offer, before the downloader has accepted: about what a connection carries at once.
+const EARLY_CONTENT_BYTES: u64 = 64 * 1024;
+
+/// The most files of which that is.
+const EARLY_FILES: usize = 64;
 
 /// Offers `outgoing` and sends it if the downloader accepts. It returns only when the downloader has
 /// everything safe on its disk, and said so.
 ///
+/// A short offer is made at once, and so is little content: it costs nobody more than to be thrown away, and the downloader may
+/// have it before it has accepted. A stream is not read before that.
+///
 /// # Errors
-/// [`Error::Declined`] if the downloader does not want it, [`Error::Files`] if a file cannot be read or
-/// changes meanwhile, and all the ways in which a session fails. The other peer is told if it can be.
+/// [`Error::WrongSecret`] if the secrets differ (the other peer gets the same), [`Error::Declined`] if the downloader does not
+/// want it, [`Error::Files`] if a file cannot be read or changes meanwhile, and all the ways in which a session fails. The other
+/// peer is told if it can be.
 ///
 /// # Panics
 /// If the session is not of the upload side.
 pub fn send<R, W>(
     session: Session<R, W>,
-    outgoing: Outgoing,
+    outgoing: &mut Outgoing,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Sent, Error>
@@ -52,13 +58,27 @@ where
 {
     assert_eq!(session.side(), Side::Upload, "the uploader sends");
     link::run(session, observer, cancel, |link| {
-        link.observer().manifest(outgoing.manifest());
+        let is_short = outgoing.manifest().encoded_bytes() <= EARLY_OFFER_BYTES;
+        let is_early = is_short && fits_an_offer(outgoing.manifest());
+        if !is_short {
+            link.await_confirmation()?;
+        }
         offer(link, outgoing.manifest())?;
-        let points = await_accept(link, outgoing.manifest())?;
-        link.observer().accepted(points.iter().map(|point| point.offset).sum());
-        let sent = Sent { entries: 0, bytes: 0, moved: 0 };
-        let mut upload = Upload { link, outgoing, cancel, sent };
-        upload.send_contents(&points)?;
+        if is_early {
+            Upload::new(link, outgoing, Tells::Nobody).send_contents(&mut Known::default())?;
+        }
+        link.flush()?;
+        if is_short {
+            link.await_confirmation()?;
+        }
+        link.observer().manifest(outgoing.manifest());
+        let mut known = await_accept(link, outgoing, cancel)?;
+        link.observer().accepted(known.bytes);
+        let mut upload = Upload::new(link, outgoing, Tells::Observer);
+        match is_early && !known.is_asked_for {
+            true => upload.tell_sent(),
+            false => upload.send_contents(&mut known)?,
+        }
         upload.link.finish()?;
         upload.link.observer().finishing();
         upload.await_receipt()
@@ -80,75 +100,103 @@ fn offer(link: &mut Link<'_>, manifest: &Manifest) -> Result<(), Error> {
             piece.clear();
         }
     }
-    if !piece.is_empty() {
-        link.put(&Message::Entries(&piece))?;
+    match piece.is_empty() {
+        true => Ok(()),
+        false => link.put(&Message::Entries(&piece)),
     }
-    link.flush()
 }
 
-/// The resume points of the downloader, which are in the order of the entries.
-fn await_accept(link: &mut Link<'_>, manifest: &Manifest) -> Result<Vec<Point>, Error> {
-    let mut points: Vec<Point> = Vec::new();
-    loop {
-        match link.next()? {
-            Some(Message::Resume(bytes)) => {
-                for point in message::decode_points(bytes) {
-                    let (entry, offset, hash) = point?;
-                    let entry = entry as usize;
-                    let ascending = points.last().is_none_or(|last| last.entry < entry);
-                    let size = match manifest.entries().get(entry).map(|entry| &entry.kind) {
-                        Some(Kind::File { size }) => *size,
-                        _ => return Err(Error::Protocol("it resumes what is no file")),
-                    };
-                    if !ascending || offset > size {
-                        return Err(Error::Protocol("its resume points make no sense"));
-                    }
-                    points.push(Point { entry, offset, hash });
-                }
-            }
-            Some(Message::Accept) => return Ok(points),
-            Some(Message::Decline(reason)) => {
-                let reason = reason.into();
-                return Err(Error::Declined { reason });
-            }
-            _ => return Err(Error::Protocol("no answer to the offer")),
-        }
-    }
+/// Whether all content may go with the offer.
+fn fits_an_offer(manifest: &Manifest) -> bool {
+    let files = manifest.entries().iter().filter(|entry| entry.kind.has_content());
+    manifest.bytes() <= EARLY_CONTENT_BYTES
+        && files.clone().count() <= EARLY_FILES
+        && files.clone().all(|entry| entry.kind != Kind::Stream)
+}
+
+/// Who hears of what an [`Upload`] does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tells {
+    Observer,
+    /// It is not accepted yet.
+    Nobody,
 }
 
 struct Upload<'a, 'link> {
     link: &'a mut Link<'link>,
-    outgoing: Outgoing,
-    cancel: &'a Cancel,
+    outgoing: &'a mut Outgoing,
+    tells: Tells,
     sent: Sent,
 }
 
-impl Upload<'_, '_> {
-    fn send_contents(&mut self, points: &[Point]) -> Result<(), Error> {
-        let mut points = points.iter().peekable();
+impl<'a, 'link> Upload<'a, 'link> {
+    fn new(link: &'a mut Link<'link>, outgoing: &'a mut Outgoing, tells: Tells) -> Self {
+        let sent = Sent { entries: 0, bytes: 0, moved: 0 };
+        Self { link, outgoing, tells, sent }
+    }
+
+    /// Tells the observer something, if it is to be told.
+    fn tell(&mut self, what: impl FnOnce(&mut dyn Observer, &Manifest)) {
+        if self.tells == Tells::Observer {
+            what(self.link.observer(), self.outgoing.manifest());
+        }
+    }
+
+    /// Sends all content but what is `known` to be there.
+    fn send_contents(&mut self, known: &mut Known) -> Result<(), Error> {
         for index in 0..self.outgoing.manifest().entries().len() {
-            let point = points.next_if(|point| point.entry == index);
             if self.outgoing.manifest().entries()[index].kind.has_content() {
-                self.send_entry(index, point)?;
-                let entry = &self.outgoing.manifest().entries()[index];
-                self.link.observer().entry_done(index, entry);
+                self.send_entry(index, known.take(index))?;
+                self.tell(|observer, manifest| {
+                    observer.entry_done(index, &manifest.entries()[index]);
+                });
             }
             self.sent.entries += 1;
         }
         Ok(())
     }
 
-    fn send_entry(&mut self, index: usize, point: Option<&Point>) -> Result<(), Error> {
+    /// Tells of content that went with the offer, now that it is accepted.
+    fn tell_sent(&mut self) {
+        self.tell(|observer, manifest| {
+            for (index, entry) in manifest.entries().iter().enumerate() {
+                if entry.kind.has_content() {
+                    observer.begin(index, entry, 0);
+                    observer.moved(entry.kind.size().unwrap_or_default());
+                    observer.entry_done(index, entry);
+                }
+            }
+        });
+        let manifest = self.outgoing.manifest();
+        let (entries, bytes) = (manifest.entries().len(), manifest.bytes());
+        self.sent = Sent { entries, bytes, moved: bytes };
+    }
+
+    fn send_entry(&mut self, index: usize, known: Option<Prefix>) -> Result<(), Error> {
+        let hasher = match known {
+            Some(Prefix::Whole(hash)) => {
+                let size = self.outgoing.manifest().entries()[index].kind.size();
+                let size = size.unwrap_or_default();
+                self.begin(index, size)?;
+                return self.end(size, hash);
+            }
+            Some(Prefix::Part(hasher)) => hasher,
+            None => Box::default(),
+        };
         match self.outgoing.open(index)? {
             Source::File(mut file) => {
-                let hasher = self.resume(index, &mut file, point)?;
+                let failed = |source| self.outgoing.failed(index, source);
+                file.seek(SeekFrom::Start(hasher.count())).map_err(failed)?;
                 self.begin(index, hasher.count())?;
-                self.send_known(index, &mut file, hasher)?;
-                Ok(self.outgoing.check_unchanged(index, &file)?)
+                let hasher = self.send_known(index, &mut file, hasher)?;
+                // Once the end is sent, the downloader takes it for the file that was offered.
+                self.outgoing.check_unchanged(index, &file)?;
+                self.end(hasher.count(), hasher.finalize())
             }
             Source::Text(text) => {
                 self.begin(index, 0)?;
-                self.send_known(index, &mut Cursor::new(text), Box::default())
+                let hasher = self.send_known(index, &mut Cursor::new(text), hasher)?;
+                self.end(hasher.count(), hasher.finalize())
             }
             Source::Stream(reader) => {
                 self.begin(index, 0)?;
@@ -158,41 +206,20 @@ impl Upload<'_, '_> {
         }
     }
 
-    /// Verifies what the downloader has of a file. It goes on after that, or else from the begin.
-    fn resume(
-        &self,
-        index: usize,
-        file: &mut File,
-        point: Option<&Point>,
-    ) -> Result<Box<Hasher>, Error> {
-        let Some(point) = point else {
-            return Ok(Box::default());
-        };
-        let failed = |source| self.outgoing.failed(index, source);
-        let stop = || self.cancel.is_cancelled();
-        match hash_prefix(file, point.offset, &stop).map_err(failed)? {
-            Prefix::Hashed(hasher) if hasher.finalize() == point.hash => Ok(hasher),
-            Prefix::Hashed(_) | Prefix::Short => {
-                file.rewind().map_err(failed)?;
-                Ok(Box::default())
-            }
-            Prefix::Stopped => Err(Error::Cancelled),
-        }
-    }
-
     fn begin(&mut self, index: usize, offset: u64) -> Result<(), Error> {
-        let entry = &self.outgoing.manifest().entries()[index];
-        self.link.observer().begin(index, entry, offset);
+        self.tell(|observer, manifest| {
+            observer.begin(index, &manifest.entries()[index], offset);
+        });
         self.link.put(&Message::Begin { entry: wire_index(index), offset })
     }
 
-    /// Sends the rest of a content whose size was offered, after what is hashed already.
+    /// Sends the rest of a content whose size was offered, after what is hashed already. Returns the hash of all.
     fn send_known(
         &mut self,
         index: usize,
         reader: &mut impl Read,
         mut hasher: Box<Hasher>,
-    ) -> Result<(), Error> {
+    ) -> Result<Box<Hasher>, Error> {
         let size = self.outgoing.manifest().entries()[index].kind.size();
         let size = size.unwrap_or_default();
         while hasher.count() < size {
@@ -210,7 +237,7 @@ impl Upload<'_, '_> {
             let moved = bytes.len() as u64;
             self.moved(moved)?;
         }
-        self.end(&hasher)
+        Ok(hasher)
     }
 
     /// Sends a content whose size shows when it ends; what was read is not held back.
@@ -228,18 +255,18 @@ impl Upload<'_, '_> {
             // The reader takes none back once it is at the end.
             drop(buffers.try_send(buffer));
         }
-        self.end(&hasher)
+        self.end(hasher.count(), hasher.finalize())
     }
 
     fn moved(&mut self, bytes: u64) -> Result<(), Error> {
         self.sent.moved += bytes;
-        self.link.observer().moved(bytes);
+        self.tell(|observer, _| observer.moved(bytes));
         self.link.check()
     }
 
-    fn end(&mut self, hasher: &Hasher) -> Result<(), Error> {
-        self.sent.bytes += hasher.count();
-        self.link.put(&Message::End { size: hasher.count(), hash: hasher.finalize().into() })
+    fn end(&mut self, size: u64, hash: blake3::Hash) -> Result<(), Error> {
+        self.sent.bytes += size;
+        self.link.put(&Message::End { size, hash: hash.into() })
     }
 
     fn await_receipt(&mut self) -> Result<Sent, Error> {

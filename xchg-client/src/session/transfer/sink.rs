@@ -71,15 +71,39 @@ impl<'a> Sink<'a> {
         &self.manifest
     }
 
-    /// Gets ready for content: hashes what is there already, makes directories.
-    pub(super) fn prepare(&mut self, stop: &dyn Fn() -> bool) -> Result<Vec<ResumePoint>, Error> {
+    /// What is there already, and may be of use, in the order of the entries.
+    pub(super) fn candidates(&self) -> Vec<ResumePoint> {
+        match &self.target {
+            Target::Disk(placement) => placement.candidates(),
+            Target::Writer(_) | Target::Memory(_) => Vec::new(),
+        }
+    }
+
+    /// Hashes a candidate; none if that cannot be done now.
+    pub(super) fn hash(
+        &mut self,
+        point: &ResumePoint,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<blake3::Hash>, Error> {
         match &mut self.target {
-            Target::Disk(placement) => {
-                let points = placement.resume_points(stop)?;
-                placement.make_directories()?;
-                Ok(points)
-            }
-            Target::Writer(_) | Target::Memory(_) => Ok(Vec::new()),
+            Target::Disk(placement) => placement.hash(point, stop),
+            Target::Writer(_) | Target::Memory(_) => Ok(None),
+        }
+    }
+
+    /// Whether the upload may go on though the candidate for `entry` is not what the uploader has.
+    pub(super) fn differs(&self, entry: usize) -> Result<(), Error> {
+        match &self.target {
+            Target::Disk(placement) => placement.differs(entry),
+            Target::Writer(_) | Target::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Gets ready for content: makes directories.
+    pub(super) fn prepare(&mut self) -> Result<(), Error> {
+        match &mut self.target {
+            Target::Disk(placement) => placement.make_directories(),
+            Target::Writer(_) | Target::Memory(_) => Ok(()),
         }
     }
 
