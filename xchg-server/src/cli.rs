@@ -1,15 +1,15 @@
 //! Flags, environment and the config file, made into a [`Config`]. A flag beats the environment, that the file, that the default.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
 use clap_complete::Shell;
-use serde::Deserialize;
 use xchg_core::wire::Token;
-use xchg_server::{Config, Dialect, Error, Listen, Terminate};
+use xchg_server::{Config, Dialect, Listen, Terminate};
 
 use crate::log::{Format, Level};
+use crate::mistakes::{self, Mistakes};
 
 /// File exchange server: pairs an upload and a download of the same key and pipes the bytes between them, storing nothing.
 ///
@@ -23,7 +23,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE", env = "XCHG_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Check the configuration and exit
+    /// Check the configuration, and whether the addresses can be had, and exit
     #[arg(long)]
     pub(crate) check_config: bool,
 
@@ -58,9 +58,8 @@ pub(crate) struct Cli {
 }
 
 /// What flags, environment and config file have in common.
-#[derive(Debug, Default, Args, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Settings {
+#[derive(Debug, Default, Args)]
+pub(crate) struct Settings {
     /// Where to listen: ADDR:PORT (port 0: the system chooses) or unix:PATH; may be repeated [default: [::]:4980]
     #[arg(long, value_name = "ADDR:PORT", env = "XCHG_LISTEN", value_delimiter = ',')]
     listen: Option<Vec<Listen>>,
@@ -70,7 +69,7 @@ struct Settings {
     dialects: Option<Vec<Dialect>>,
 
     /// Threads that move bytes [default: one for two cores]
-    #[arg(long, value_name = "N", env = "XCHG_WORKERS")]
+    #[arg(long, value_name = "N", env = "XCHG_WORKERS", value_parser = number("4"))]
     workers: Option<usize>,
 
     /// Receive buffer of each socket, such as 262144 or 256K [default: the kernel's choice]
@@ -82,23 +81,23 @@ struct Settings {
     send_buffer: Option<Bytes>,
 
     /// Peers that may wait [default: 100000]
-    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING")]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING", value_parser = number("100000"))]
     max_waiting: Option<usize>,
 
     /// Peers that may wait under one key [default: 1000]
-    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_KEY")]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_KEY", value_parser = number("1000"))]
     max_waiting_per_key: Option<usize>,
 
     /// Peers of one address that may wait [default: 128, but for peers on this machine]
-    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_SOURCE")]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_SOURCE", value_parser = number("128"))]
     max_waiting_per_source: Option<usize>,
 
     /// Connections open at once; further peers are served if their counterpart waits [default: 65536]
-    #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS")]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS", value_parser = number("65536"))]
     max_connections: Option<usize>,
 
     /// Connections of one address [default: 256, but for peers on this machine]
-    #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS_PER_SOURCE")]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS_PER_SOURCE", value_parser = number("256"))]
     max_connections_per_source: Option<usize>,
 
     /// The longest that a peer may wait, whatever it asks for [default: for ever]
@@ -144,25 +143,25 @@ struct Settings {
 
 impl Cli {
     /// The configuration that flags, environment and file make together.
-    pub(crate) fn config(&self) -> Result<Config, Error> {
-        let file = self.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub(crate) fn read() -> Result<(Cli, Config), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let cli = mistakes::flags();
+        mistakes::check_environment(std::env::vars_os(), &mut mistakes);
+        let path = cli.config.clone().or_else(|| std::env::var_os("XCHG_CONFIG").map(Into::into));
+        let file = path.map(|path| mistakes::read_file(&path, &mut mistakes)).unwrap_or_default();
         let mut config = Config::default();
         file.apply(&mut config);
-        self.settings.apply(&mut config);
-        Ok(config)
+        cli.settings.apply(&mut config);
+        config.problems().iter().for_each(|problem| mistakes.add(problem));
+        mistakes.none()?;
+        Ok((cli, config))
     }
 }
 
 impl Settings {
-    fn read(path: &Path) -> Result<Settings, Error> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::ConfigFile { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|source| Error::ConfigSyntax {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })
-    }
-
     fn apply(&self, config: &mut Config) {
         fn set<T: Clone>(field: &mut T, value: &Option<T>) {
             if let Some(value) = value {
@@ -193,59 +192,37 @@ impl Settings {
 }
 
 /// A token, which neither logs nor error messages show.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone)]
 struct AccessToken(Token);
 
 impl std::str::FromStr for AccessToken {
-    type Err = xchg_core::Error;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<AccessToken, xchg_core::Error> {
-        Token::parse(text.as_bytes()).map(AccessToken)
+    fn from_str(text: &str) -> Result<AccessToken, &'static str> {
+        let token = Token::parse(text.as_bytes());
+        token.map(AccessToken).map_err(|_| "write a token of 1 to 255 bytes")
     }
 }
 
-impl TryFrom<String> for AccessToken {
-    type Error = xchg_core::Error;
-
-    fn try_from(text: String) -> Result<AccessToken, xchg_core::Error> {
-        text.parse()
-    }
+/// Takes a number, of which `example` is one.
+fn number(
+    example: &'static str,
+) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| text.parse().map_err(|_| format!("write a number, such as {example}"))
 }
 
 /// A number of bytes, with an optional K, M or G for powers of 1024.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Quantity")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bytes(usize);
 
 /// A number of seconds, fractions allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(try_from = "Quantity")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Seconds(Duration);
 
-/// A setting in TOML: a bare number, or text with a unit.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Quantity {
-    Whole(i64),
-    Fraction(f64),
-    Text(String),
-}
-
-impl Quantity {
-    fn text(self) -> String {
-        match self {
-            Quantity::Whole(number) => number.to_string(),
-            Quantity::Fraction(number) => number.to_string(),
-            Quantity::Text(text) => text,
-        }
-    }
-}
-
 impl std::str::FromStr for Bytes {
-    type Err = String;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Bytes, String> {
+    fn from_str(text: &str) -> Result<Bytes, &'static str> {
         let (digits, shift) = match text.as_bytes() {
             [.., b'K' | b'k'] => (&text[..text.len() - 1], 10),
             [.., b'M' | b'm'] => (&text[..text.len() - 1], 20),
@@ -253,36 +230,17 @@ impl std::str::FromStr for Bytes {
             _ => (text, 0),
         };
         let number = digits.parse::<usize>().ok();
-        number.and_then(|number| number.checked_mul(1 << shift)).map(Bytes).ok_or_else(|| {
-            format!("`{text}` is no number of bytes; write such as 65536, 64K or 1M")
-        })
+        let bytes = number.and_then(|number| number.checked_mul(1 << shift));
+        bytes.map(Bytes).ok_or("write a number of bytes, such as 65536, 64K or 1M")
     }
 }
 
 impl std::str::FromStr for Seconds {
-    type Err = String;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Seconds, String> {
+    fn from_str(text: &str) -> Result<Seconds, &'static str> {
         let seconds = text.parse::<f64>().ok();
-        seconds
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .map(Seconds)
-            .ok_or_else(|| format!("`{text}` is no number of seconds; write such as 30 or 0.5"))
-    }
-}
-
-impl TryFrom<Quantity> for Bytes {
-    type Error = String;
-
-    fn try_from(quantity: Quantity) -> Result<Bytes, String> {
-        quantity.text().parse()
-    }
-}
-
-impl TryFrom<Quantity> for Seconds {
-    type Error = String;
-
-    fn try_from(quantity: Quantity) -> Result<Seconds, String> {
-        quantity.text().parse()
+        let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        time.map(Seconds).ok_or("write a number of seconds, such as 30 or 0.5")
     }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
 use xchg_core::Limits;
 use xchg_core::wire::Token;
 
@@ -100,46 +99,54 @@ impl Config {
     /// Checks what types cannot.
     ///
     /// # Errors
-    /// [`Error::Config`] names the setting and what it may be.
+    /// The first of the [problems](Self::problems).
     pub fn check(&self) -> Result<(), Error> {
-        let wrong = |setting, why: &str| Err(Error::Config { setting, why: why.to_owned() });
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that is wrong and types cannot tell: each an [`Error::Config`] that names the setting
+    /// and what it may be.
+    pub fn problems(&self) -> Vec<Error> {
+        let mut problems = Vec::new();
+        let mut wrong = |setting, why: &str| {
+            problems.push(Error::Config { setting, why: why.to_owned() });
+        };
         if self.listen.is_empty() {
-            return wrong("listen", "name at least one address");
+            wrong("listen", "name at least one address");
         }
         if self.dialects.is_empty() {
-            return wrong("dialects", "nobody could be served: name at least one");
+            wrong("dialects", "nobody could be served: name at least one");
         }
         if !(1..=1024).contains(&self.workers) {
-            return wrong("workers", "use 1 to 1024");
+            wrong("workers", "use 1 to 1024");
         }
         if self.max_connections < 2 {
-            return wrong("max-connections", "an exchange takes two: use at least 2");
+            wrong("max-connections", "an exchange takes two: use at least 2");
         }
         if self.max_connections_per_source == Some(0) {
-            return wrong("max-connections-per-source", "nobody could connect: use at least 1");
+            wrong("max-connections-per-source", "nobody could connect: use at least 1");
         }
         if self.limits.waiting_per_source == Some(0) {
-            return wrong("max-waiting-per-source", "nobody could wait: use at least 1");
+            wrong("max-waiting-per-source", "nobody could wait: use at least 1");
         }
         if self.limits.waiting == 0 {
-            return wrong("max-waiting", "nobody could wait: use at least 1");
+            wrong("max-waiting", "nobody could wait: use at least 1");
         }
         if self.terminate == Terminate::Token && self.token.is_none() {
-            return wrong(
+            wrong(
                 "terminate",
                 "`token` needs a token: set XCHG_TOKEN or `token` in the config file",
             );
         }
         if [self.greeting_timeout, self.idle_timeout, self.heartbeat].contains(&Duration::ZERO) {
-            return wrong("timeouts", "the greeting, idle and heartbeat times must not be 0");
+            wrong("timeouts", "the greeting, idle and heartbeat times must not be 0");
         }
-        Ok(())
+        problems
     }
 }
 
 /// Where to listen.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
     /// An address and port; port 0 lets the system choose.
     Tcp(std::net::SocketAddr),
@@ -167,14 +174,6 @@ impl FromStr for Listen {
     }
 }
 
-impl TryFrom<String> for Listen {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Listen, String> {
-        text.parse()
-    }
-}
-
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -185,8 +184,7 @@ impl fmt::Display for Listen {
 }
 
 /// Who may terminate the server over the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Terminate {
     /// Peers on this machine, and bearers of the token.
     Loopback,

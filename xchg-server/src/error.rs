@@ -1,7 +1,6 @@
 //! The crate's one error.
 
 use std::io;
-use std::path::PathBuf;
 
 use crate::Listen;
 
@@ -16,22 +15,6 @@ pub enum Error {
         setting: &'static str,
         /// What is wrong with it, and what to do.
         why: String,
-    },
-    /// The config file cannot be read.
-    #[error("cannot read the config file {}", path.display())]
-    ConfigFile {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The config file has a mistake; `source` names the line.
-    #[error("the config file {} has a mistake", path.display())]
-    ConfigSyntax {
-        /// Its path.
-        path: PathBuf,
-        /// Where and what.
-        source: Box<toml::de::Error>,
     },
     /// An address cannot be listened on.
     #[error("cannot listen on {listen}; {advice}")]

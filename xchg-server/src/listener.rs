@@ -76,6 +76,39 @@ pub(crate) fn open(listen: &Listen, config: &Config) -> Result<(Listen, Vec<List
     }
 }
 
+/// Sees whether the kernel lets this process choose the congestion control that `config` names.
+#[cfg(target_os = "linux")]
+pub(crate) fn check_congestion(config: &Config) -> Result<(), Error> {
+    let Some(name) = &config.congestion else { return Ok(()) };
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))
+        .or_else(|_| Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)));
+    let Err(error) = socket.and_then(|socket| socket.set_tcp_congestion(name.as_bytes())) else {
+        return Ok(());
+    };
+    let listed = |file| {
+        let path = format!("/proc/sys/net/ipv4/{file}");
+        let text = std::fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
+        text.trim().to_owned()
+    };
+    let why = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "only root may choose `{name}` here; others may choose: {}",
+            listed("tcp_allowed_congestion_control")
+        ),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => format!(
+            "the kernel has no `{name}`; it has: {}. Perhaps its module is to be loaded: modprobe tcp_{name}",
+            listed("tcp_available_congestion_control")
+        ),
+        _ => format!("`{name}` cannot be chosen: {error}"),
+    };
+    Err(Error::Config { setting: "congestion", why })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn check_congestion(_: &Config) -> Result<(), Error> {
+    Ok(())
+}
+
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {

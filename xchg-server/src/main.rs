@@ -3,6 +3,7 @@
 mod cli;
 mod log;
 mod manual;
+mod mistakes;
 mod signals;
 mod vital;
 
@@ -10,14 +11,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-use xchg_server::{Listen, Server};
+use xchg_server::{Config, Error, Listen, Server};
 
 use cli::Cli;
+use mistakes::Mistakes;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    vital::main(|| match run(cli) {
+    vital::main(|| match run() {
         Ok(code) => code,
         Err(error) => {
             complain(&*error);
@@ -28,7 +28,8 @@ fn main() -> ExitCode {
 
 /// Runs the server to its end. Exit status 1 means that exchanges were cut, [`vital::PANICKED`]
 /// that a thread panicked.
-fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let (cli, config) = Cli::read()?;
     if let Some(shell) = cli.completions {
         manual::completions(shell)?;
         return Ok(ExitCode::SUCCESS);
@@ -37,9 +38,8 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         manual::page(folder)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let config = cli.config()?;
-    config.check()?;
     if cli.check_config {
+        check_addresses(&config)?;
         say(&["the configuration is fine".to_owned()])?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -74,6 +74,25 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sees whether each address can be listened on. One that is in use may be so by the server that is
+/// to be restarted: that is told, and no mistake.
+fn check_addresses(config: &Config) -> Result<(), Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let mut bound = Vec::new();
+    for listen in &config.listen {
+        match Server::bind(Config { listen: vec![listen.clone()], ..config.clone() }) {
+            Ok(server) => bound.push(server),
+            Err(Error::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+                log::say(&format!(
+                    "xchg-server: {listen} is in use; by a server that runs already?"
+                ));
+            }
+            Err(error) => mistakes.add(with_causes(&error)),
+        }
+    }
+    mistakes.none()
 }
 
 /// Tells the addresses. The server serves on if it cannot: they may be known anyway.
@@ -115,7 +134,10 @@ fn say(lines: &[String]) -> io::Result<()> {
 
 /// Says on stderr what is wrong, and the chain of its causes.
 fn complain(error: &dyn std::error::Error) {
+    log::say(&format!("xchg-server: {}", with_causes(error)));
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
-    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    log::say(&format!("xchg-server: {text}"));
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -33,6 +33,7 @@ impl Server {
     /// [`Error::Config`] if a setting has no sense, [`Error::Listen`] if an address cannot be had.
     pub fn bind(config: Config) -> Result<Server, Error> {
         config.check()?;
+        listener::check_congestion(&config)?;
         let mut addresses = Vec::new();
         let mut listeners: Vec<Vec<Listener>> = (0..config.workers).map(|_| Vec::new()).collect();
         for (index, listen) in config.listen.iter().enumerate() {

@@ -1,11 +1,13 @@
 //! The server as a part of other programs.
 
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::thread;
 
 use crate::common::{DEADLINE, InProcess, Peer, config, eventually, tcp};
 use xchg_core::{Event, Outcome};
-use xchg_server::{Ending, Server, ServerHandle};
+use xchg_server::{Config, Ending, Error, Server, ServerHandle};
 
 fn exchange(address: SocketAddr, key: &str) {
     let downloader = Peer::classic(address, b'G', key);
@@ -124,4 +126,46 @@ fn every_handle_may_wait_for_an_exchanges_end() {
     for watcher in watchers {
         assert_eq!(watcher.join().unwrap(), Outcome::Completed { bytes: 4 });
     }
+}
+
+/// Set for the process that has few threads.
+const FEW_THREADS: &str = "XCHG_TEST_FEW_THREADS";
+
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() {
+    if std::env::var_os(FEW_THREADS).is_some() {
+        return fails_to_start();
+    }
+    if !rustix::process::getuid().is_root() {
+        return println!("skipped: only root can count another user's threads alone");
+    }
+    // This very test as a user that nobody is, whose threads are counted: two of the test, some of
+    // the workers. The binary is told by a descriptor, for its folder may be closed to others.
+    let binary = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+    let output = Command::new("prlimit")
+        .args(["--nproc=6", "/proc/self/fd/0", "--exact", "--nocapture"])
+        .arg("embed::a_start_that_fails_leaves_nothing_behind")
+        .stdin(binary)
+        .env(FEW_THREADS, "")
+        .uid(54_321)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+}
+
+fn fails_to_start() {
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let before = threads();
+    let server = Server::bind(Config { workers: 8, ..config() }).unwrap();
+    let address = tcp(&server.addresses()[0]);
+    match server.start() {
+        Err(Error::System { doing, source }) => {
+            assert_eq!(doing, "starting a thread");
+            assert_eq!(source.kind(), std::io::ErrorKind::WouldBlock);
+        }
+        other => panic!("{other:?}"),
+    }
+    eventually("the workers that were started are gone", || threads() == before);
+    assert!(TcpStream::connect(address).is_err(), "and nothing listens");
 }

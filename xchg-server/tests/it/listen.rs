@@ -241,22 +241,61 @@ fn a_config_file_may_set_everything() {
 }
 
 #[test]
-fn a_mistake_in_the_config_file_is_shown_with_its_line() {
-    for (text, parts) in [
-        ("workers = 1\nlisten_on = \"x\"\n", ["line 2", "listen_on"]),
-        ("\n\nrecv_buffer = \"256X\"\n", ["line 3", "256X"]),
-        ("idle_timeout = \"5 minutes\"\n", ["line 1", "5 minutes"]),
-        ("idle_timeout = -1\n", ["line 1", "-1"]),
-        ("workers = \"two\"\n", ["line 1", "two"]),
-        ("terminate = \"everybody\"\n", ["line 1", "everybody"]),
-        ("log_keys = 1\nworkers = 1\n", ["line 1", "1"]),
-        ("listen = [\"localhost\"]\n", ["line 1", "localhost"]),
-        ("listen = \n", ["line 1", "listen"]),
-    ] {
-        let exit = check_config(text);
-        fails(&exit, &parts);
-        fails(&exit, &["xchg.toml"]);
+fn every_mistake_of_file_and_environment_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("xchg.toml");
+    std::fs::write(&path, "workers = 0\nlisten_on = \"x\"\nmax_waiting = \"many\"\n").unwrap();
+    let mut command = Process::command();
+    command
+        .arg("--config")
+        .arg(&path)
+        .env("XCHG_IDLE_TIMEOUT", "soon")
+        .env("XCHG_TERMINATE", "all");
+    let exit = Process::run(command);
+    fails(
+        &exit,
+        &[
+            "5 mistakes in the configuration:",
+            "xchg.toml line 2: there is no setting `listen_on`; did you mean `listen`?",
+            "xchg.toml line 3: max_waiting = \"many\": write a number, such as 100000",
+            "XCHG_IDLE_TIMEOUT = \"soon\": write a number of seconds, such as 30 or 0.5",
+            "XCHG_TERMINATE = \"all\": use one of loopback, token, any, never",
+            "workers: use 1 to 1024",
+        ],
+    );
+    assert_eq!(exit.stderr.lines().count(), 6, "{}", exit.stderr);
+}
+
+#[test]
+fn help_is_there_whatever_the_environment_says() {
+    let mut command = Process::command();
+    command.arg("--help").env("XCHG_WORKERS", "two");
+    assert_eq!(Process::run(command).status.code(), Some(0));
+}
+
+#[test]
+fn a_check_tries_the_addresses_and_the_congestion_control() {
+    let exit = check_config("listen = [\"192.0.2.1:80\", \"127.0.0.1:0\", \"unix:/none/s\"]\n");
+    fails(&exit, &["2 mistakes", "cannot listen on 192.0.2.1:80", "cannot listen on unix:/none/s"]);
+    let exit = check_config("listen = \"127.0.0.1:0\"\ncongestion = \"none\"\n");
+    let known = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control");
+    fails(&exit, &["congestion", "`none`", known.unwrap().trim()]);
+    let mut command = Process::command();
+    command.args(["--listen", "127.0.0.1:0", "--congestion", "none"]);
+    fails(&Process::run(command), &["congestion", "`none`"]);
+}
+
+#[test]
+fn a_check_beside_a_running_server_succeeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let unix = format!("unix:{}", folder.path().join("socket").display());
+    let (_server, address) = Process::start(&["--listen", &unix]);
+    let exit = check_config(&format!("listen = [\"{address}\", \"{unix}\"]\n"));
+    assert_eq!(exit.status.code(), Some(0), "{exit:?}");
+    for listen in [address.to_string(), unix] {
+        assert!(exit.stderr.contains(&format!("{listen} is in use")), "{exit:?}");
     }
+    assert!(folder.path().join("socket").exists(), "it is the running server's");
 }
 
 #[test]
