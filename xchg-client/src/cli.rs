@@ -183,7 +183,7 @@ pub(crate) struct Download {
     /// What the uploader names too, or its code [default: what you answer when asked for it, on a terminal]
     #[arg(value_name = "KEY[:SECRET]|CODE", long_help = KEY_HELP)]
     pub(crate) key: Option<OsString>,
-    /// A folder, a file, or `-` for the standard output [default: this folder, under the uploader's names]
+    /// A folder, a file, or `-` for the standard output, which takes text only if it is a terminal [default: this folder, under the uploader's names]
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
     /// Replace files that exist

@@ -13,6 +13,7 @@ use crate::cli::Download;
 use crate::is_dash;
 use crate::name::Name;
 use crate::progress::{Reporter, Tone};
+use crate::screen::Screen;
 
 /// What to download, with all that had to be asked for.
 pub(crate) struct Prepared {
@@ -50,9 +51,11 @@ fn plain(
     mut reporter: Reporter,
 ) -> Result<(), Error> {
     let Download { output, overwrite, transfer, .. } = download;
-    let target = match output {
-        Some(path) if is_dash(&path) => Target::Stdout,
-        path => Target::Path { path: path.unwrap_or(PathBuf::from(".")), overwrite },
+    let output = output.unwrap_or(PathBuf::from("."));
+    let target = match terminal(&output) {
+        Some(terminal) => Target::Writer(Box::new(Screen::new(terminal))),
+        None if is_dash(&output) => Target::Stdout,
+        None => Target::Path { path: output, overwrite },
     };
     let mut options = DownloadOptions::new(name.key, target);
     options.wait = transfer.wait;
@@ -112,7 +115,10 @@ fn show_text(received: &Received) -> Result<(), Error> {
 }
 
 /// The standard output, a device or a named pipe: what is written to as it is.
-fn writer_for(output: &Path) -> Result<Option<File>, Error> {
+fn writer_for(output: &Path) -> Result<Option<Box<dyn Write>>, Error> {
+    if let Some(terminal) = terminal(output) {
+        return Ok(Some(Box::new(Screen::new(terminal))));
+    }
     let opened = if is_dash(output) {
         stdout()
     } else if fs::metadata(output).is_ok_and(|metadata| is_stream(&metadata)) {
@@ -120,13 +126,37 @@ fn writer_for(output: &Path) -> Result<Option<File>, Error> {
     } else {
         return Ok(None);
     };
-    opened.map(Some).map_err(|source| Error::Target { path: Some(output.into()), source })
+    match opened {
+        Ok(file) => Ok(Some(Box::new(file))),
+        Err(source) => Err(Error::Target { path: Some(output.into()), source }),
+    }
+}
+
+/// The terminal that `output` is, if it is one.
+fn terminal(output: &Path) -> Option<File> {
+    let file = match is_dash(output) {
+        true => stdout().ok()?,
+        false if is_device(output) => File::options().write(true).open(output).ok()?,
+        false => return None,
+    };
+    file.is_terminal().then_some(file)
 }
 
 /// Whether files go into it. One that is not there, but is called one, is an error later.
 fn is_folder(output: &Path) -> bool {
     let last = output.as_os_str().as_encoded_bytes().last();
     output.is_dir() || last.is_some_and(|&byte| std::path::is_separator(byte.into()))
+}
+
+#[cfg(unix)]
+fn is_device(output: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    fs::metadata(output).is_ok_and(|metadata| metadata.file_type().is_char_device())
+}
+
+#[cfg(not(unix))]
+fn is_device(_: &Path) -> bool {
+    false
 }
 
 #[cfg(unix)]

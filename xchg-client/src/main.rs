@@ -10,6 +10,7 @@ mod progress;
 mod prompt;
 mod questions;
 mod report;
+mod screen;
 mod signals;
 mod uploading;
 

@@ -115,7 +115,12 @@ impl Reporter {
     /// Why a counterpart that is there will not be met.
     fn mismatch(&self) -> String {
         let (key, counterpart) = (escape(&self.key), with_article(!self.side));
-        match self.sealed {
+        match &self.sealed {
+            // It is the server's word alone, which cannot know: a person with a secret is not talked out of it.
+            Some(story) if story.has_secret => format!(
+                "note: the server says that {counterpart} of {key} waits with --plain, a browser or curl, where there is no secret; \
+                 have the other side leave out --plain, and do not use it yourself"
+            ),
             Some(_) => format!(
                 "note: {counterpart} of {key} waits for a plain transfer, with --plain, a browser or curl; \
                  you will not meet unless both use --plain or neither does"
@@ -199,6 +204,7 @@ impl Observer for Reporter {
                 if told.is_none() {
                     say(&format!("waiting for {counterpart} of {key}{secret}"));
                 }
+                self.warn_without_secret();
                 if waiting.elsewhere.is_some() {
                     say(&self.mismatch());
                 }
@@ -216,6 +222,7 @@ impl Observer for Reporter {
             Tone::Quiet => {}
             Tone::Human => {
                 say(&format!("matched with {} ({counterpart})", with_article(!self.side)));
+                self.warn_without_secret();
                 if self.sealed.is_none() {
                     self.show_bar();
                 }

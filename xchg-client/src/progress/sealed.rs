@@ -1,5 +1,6 @@
 //! What a sealed transfer tells beyond a plain one: what is offered, the decision, and each file.
 
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ pub(super) struct Story {
     /// Whether the person is asked to accept.
     asks: bool,
     pub(super) has_secret: bool,
+    /// Whether the person knows what it means that there is none.
+    is_warned: bool,
     /// What was offered last, and whether it was accepted.
     manifest: Option<Manifest>,
     is_accepted: bool,
@@ -43,6 +46,7 @@ impl Reporter {
         self.sealed = Some(Story {
             asks,
             has_secret,
+            is_warned: has_secret,
             manifest: None,
             is_accepted: false,
             is_shown: false,
@@ -54,6 +58,18 @@ impl Reporter {
             began: Instant::now(),
         });
         self
+    }
+
+    /// Says once what it means that there is no secret.
+    pub(super) fn warn_without_secret(&mut self) {
+        if let Some(story) = &mut self.sealed
+            && !mem::replace(&mut story.is_warned, true)
+        {
+            say(
+                "note: there is no secret, so that the server could read what is sent; both sides can give one, as in KEY:SECRET, \
+                 or upload with --code",
+            );
+        }
     }
 
     /// The last word of an upload that the downloader has.

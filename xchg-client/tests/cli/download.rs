@@ -278,3 +278,31 @@ fn a_device_is_written_to_and_stays_what_it_is() {
     finished.expect(0, "done: 5 B");
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_is_shown_text_and_no_binary() {
+    use crate::rendezvous::Rendezvous;
+    use crate::terminal::Terminal;
+    let server = Rendezvous::start();
+    let folder = tempdir().unwrap();
+    for (content, code, shown) in [
+        (&b"two\nlines\n"[..], 0, "two\r\nlines\r\n"),
+        (b"\x1b]0;title\x07", 1, "it is binary, and would garble the terminal"),
+    ] {
+        for plain in [&["--plain"][..], &[]] {
+            fs::write(folder.path().join("f"), content).unwrap();
+            let mut upload = server.run(folder.path(), &[&["upload", "f"], plain].concat());
+            upload.wait_for("waiting for");
+            let download = ["download", "f", "-o", "-", "--server", &server.address];
+            let accept = if plain.is_empty() { &["--yes"] } else { plain };
+            let mut terminal =
+                Terminal::run(&command(folder.path(), &[&download, accept].concat()));
+            terminal.wait_for(shown);
+            let (ended, after) = terminal.finish();
+            assert_eq!(ended, Some(code), "{plain:?} {after}");
+            assert!(!after.contains("title"), "{after}");
+            upload.finish();
+        }
+    }
+}

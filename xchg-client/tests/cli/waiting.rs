@@ -132,6 +132,21 @@ fn a_counterpart_that_comes_to_another_realm_later_is_mentioned_once() {
 }
 
 #[test]
+fn a_hint_of_the_server_talks_nobody_out_of_a_secret() {
+    let server = Server::run(|mut peer| {
+        let mut waiting = Waiting::default();
+        waiting.elsewhere = Some(Realm::Plain);
+        peer.answer(&Answer::Waiting(waiting));
+        peer.refuse(RefusalCode::TimedOut, "nobody came");
+    });
+    let args = ["download", "k:swordfish", "--server", &server.address];
+    let part = "have the other side leave out --plain, and do not use it yourself";
+    let finished = Client::start(Path::new("."), &args).finish().expect(3, part);
+    assert!(!finished.stderr.concat().contains("unless both use --plain"), "{finished:?}");
+    server.finish();
+}
+
+#[test]
 fn a_server_lost_while_waiting_is_an_error() {
     let server = Server::run(|mut peer| {
         peer.wait();

@@ -57,6 +57,26 @@ fn the_server_does_not_see_a_key_that_has_a_secret() {
 }
 
 #[test]
+fn who_gives_no_secret_is_told_once_what_that_means() {
+    let server = Rendezvous::start();
+    let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
+    let part = "there is no secret, so that the server could read what is sent";
+    let mut upload = waiting(&server, here.path(), &["upload", "f", "--key", "k"]);
+    upload.wait_for(part);
+    let received = server.run(there.path(), &["download", "k"]).finish().expect(0, part);
+    let sent = upload.finish().expect(0, "");
+    for finished in [&sent, &received] {
+        assert_eq!(finished.stderr.concat().matches(part).count(), 1, "{finished:?}");
+    }
+    let upload = ["f", "--key", "k:swordfish"];
+    let (sent, received) =
+        exchange(&server, here.path(), &upload, there.path(), &["k:swordfish", "--overwrite"]);
+    for finished in [sent.expect(0, ""), received.expect(0, "")] {
+        assert!(!finished.stderr.concat().contains(part), "{finished:?}");
+    }
+}
+
+#[test]
 fn a_wrong_secret_is_told_to_both_and_spends_the_offer() {
     let server = Rendezvous::start();
     let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
