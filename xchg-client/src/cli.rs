@@ -198,7 +198,7 @@ pub(crate) struct Download {
     /// Begin anew, rather than go on from what an earlier attempt left
     #[arg(long, conflicts_with = "plain")]
     pub(crate) no_resume: bool,
-    /// Replace what is not safe in a name by `_`, rather than refuse it
+    /// Replace what this system cannot hold in a name by `_`, and number names that it does not tell apart, rather than refuse them
     #[arg(long, conflicts_with = "plain")]
     pub(crate) fix_names: bool,
     /// Accept what is offered without asking; without a terminal to ask at, and with --json, every offer is accepted that adds nothing to folders that exist

@@ -90,7 +90,7 @@ fn named(manifest: &Manifest, index: usize) -> String {
     match &manifest.entries()[index].kind {
         Kind::File { size } => format!("{path}, {}", HumanBytes(*size)),
         Kind::Directory => format!("{path}/"),
-        Kind::Symlink { target } => format!("{path} -> {}", escape(target)),
+        Kind::Symlink { target } => format!("{path} -> {}", escape(&target.to_string_lossy())),
         _ => path,
     }
 }

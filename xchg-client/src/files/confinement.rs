@@ -1,7 +1,7 @@
 //! Whatever names a manifest has, and whatever is there before: nothing outside the destination is touched,
-//! and what arrives has a name that stays in that directory on every system.
+//! and what arrives is named as it was offered, or as it was asked for.
 //!
-//! The [model](super::fuzzing) resolves names as Unix and Windows do, written apart from [`names`](super::names).
+//! The [model](super::fuzzing) resolves names as this system does, written apart from [`names`](super::names).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,15 +11,16 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-use super::fuzzing::{resolved_by_unix, resolved_by_windows};
+use super::Name;
+use super::fuzzing::resolved_by_unix;
 use super::manifest::{Entry, Kind, Manifest, Modified};
-use super::names::{NamePolicy, safe_manifest};
+use super::names::{NamePolicy, check, fit};
 use super::place::{Existing, PlaceOptions, Placement, Start};
 
 const CONTENT: &[u8] = b"arrived";
 
 /// Pieces that, put together, are all kinds of trouble.
-fn names() -> impl Strategy<Value = String> {
+fn names() -> impl Strategy<Value = Name> {
     let pieces = prop::sample::select(vec![
         "..",
         ".",
@@ -54,11 +55,15 @@ fn names() -> impl Strategy<Value = String> {
         "-",
         "x",
     ]);
-    prop_oneof![
+    let texts = prop_oneof![
         2 => pieces.clone().prop_map(str::to_owned),
         4 => prop::collection::vec(pieces, 0..4).prop_map(|pieces| pieces.concat()),
         1 => any::<String>(),
         2 => "[a-d]",
+    ];
+    prop_oneof![
+        9 => texts.prop_map(Name::from),
+        1 => prop::collection::vec(prop::sample::select(b"a.\xff\xc3\0/".to_vec()), 0..4).prop_map(Name::from),
     ]
 }
 
@@ -66,13 +71,13 @@ fn manifests() -> impl Strategy<Value = Manifest> {
     let kinds = prop_oneof![
         3 => Just(Kind::File { size: CONTENT.len() as u64 }),
         2 => Just(Kind::Directory),
-        1 => names().prop_map(|target| Kind::Symlink { target: target.into() }),
+        1 => names().prop_map(|target| Kind::Symlink { target }),
     ];
     prop::collection::vec((kinds, 0..3_usize, names()), 1..8).prop_map(|entries| {
         let mut manifest = Manifest::new();
         for (kind, depth, name) in entries {
             let modified = Modified { seconds: 1, nanos: 0 };
-            let entry = Entry { kind, depth, name: name.into(), mode: 0o777, modified };
+            let entry = Entry { kind, depth, name, mode: 0o777, modified };
             // What breaks the rules of manifests themselves is refused before names matter.
             drop(manifest.push(entry));
         }
@@ -93,7 +98,8 @@ fn options() -> impl Strategy<Value = PlaceOptions> {
 
 /// Places the manifest as a downloader does. Returns whether it went.
 fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
-    let Ok(manifest) = safe_manifest(manifest, options.names) else {
+    let fitted = check(&manifest).and_then(|()| fit(manifest, options.names, into));
+    let Ok(manifest) = fitted else {
         return false;
     };
     let manifest = Arc::new(manifest);
@@ -122,16 +128,16 @@ fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
     go().is_ok()
 }
 
-/// Every file that is in `directory` now, with its path below; links are not followed.
-fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
+/// Every file that is in `directory` now, with the names on the way to it; links are not followed.
+fn files(directory: &Path) -> Vec<(Vec<Name>, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let name = vec![Name::of_os(path.file_name().unwrap()).unwrap()];
         let kind = fs::symlink_metadata(&path).unwrap();
         if kind.is_dir() {
             let inner = files(&path).into_iter();
-            found.extend(inner.map(|(below, content)| (format!("{name}/{below}"), content)));
+            found.extend(inner.map(|(below, content)| ([&name[..], &below].concat(), content)));
         } else if kind.is_file() {
             found.push((name, fs::read(&path).unwrap()));
         } else {
@@ -163,15 +169,12 @@ proptest! {
         let before = files(&into);
         let went = place(manifest.clone(), &into, options);
 
-        prop_assert_eq!(files(&outside), [("file".to_owned(), b"kept".to_vec())]);
+        prop_assert_eq!(files(&outside), [(vec!["file".into()], b"kept".to_vec())]);
         prop_assert_eq!(fs::read_dir(world.path()).unwrap().count(), 2);
         let after = files(&into);
         for (path, _) in &after {
-            for name in path.split('/') {
-                prop_assert_eq!(resolved_by_unix(name), Some(name.to_owned()));
-                prop_assert_eq!(resolved_by_windows(name), Some(name.to_owned()));
-                let obeyed = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
-                prop_assert!(!name.contains(obeyed), "{:?}", name);
+            for name in path {
+                prop_assert_eq!(resolved_by_unix(name), Some(name.clone()));
             }
         }
         if options.existing != Existing::Overwrite {
@@ -184,7 +187,12 @@ proptest! {
             let arrived = after.iter().filter(|(_, content)| content == CONTENT).count();
             prop_assert_eq!(arrived, sent, "two entries became one file");
             let mut new = after.iter().filter(|file| !before.contains(file));
-            prop_assert!(!new.any(|(path, _)| path.ends_with(".xchg-part")));
+            prop_assert!(!new.any(|(path, _)| path.last().unwrap().as_bytes().ends_with(b".xchg-part")));
+            if options.names == NamePolicy::Refuse && options.existing == Existing::Overwrite {
+                let arrived: Vec<_> = after.iter().filter_map(|(path, _)| path.last()).collect();
+                let mut names = manifest.entries().iter().filter(|entry| entry.kind.has_content());
+                prop_assert!(names.all(|entry| arrived.contains(&&entry.name)), "one has another name");
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// A name to send is not Unicode, which the other peer's system may need.
+    /// A name to send is not Unicode, on a system whose names are something else then than bytes.
     #[error("{} has a name that is not Unicode; rename it", path.display())]
     NotUnicode {
         /// As the caller named it, or below.
@@ -47,16 +47,18 @@ pub enum Error {
         second: PathBuf,
     },
     /// A device, socket or pipe is among what is to be sent.
-    #[error("{} is no file, directory or link; leave it out", path.display())]
+    #[error("{} is no file, directory or link; --special-files leave-out sends all else", path.display())]
     Special {
         /// As the caller named it, or below.
         path: PathBuf,
     },
     /// A link leads out of the directory that is to be sent, and links are not to be followed.
-    #[error("{} is a link that leads out of what is sent; follow links, or leave it out", path.display())]
+    #[error("{} is a link to {}, which leads out of what is sent; --outside-links follow sends what it leads to, leave-out all else", path.display(), target.display())]
     LinkLeaves {
         /// As the caller named it, or below.
         path: PathBuf,
+        /// Where it leads, as it says itself.
+        target: PathBuf,
     },
     /// Following links leads round in a circle.
     #[error("{} is a link to a directory that it is in; leave it out", path.display())]
@@ -70,20 +72,28 @@ pub enum Error {
         /// Within the manifest.
         path: String,
     },
+    /// Something in a directory cannot be part of an offer.
+    #[error("{} cannot be sent: {why}", path.display())]
+    NotOffered {
+        /// As the caller named it, or below.
+        path: PathBuf,
+        /// Which rule of manifests it would break.
+        why: &'static str,
+    },
     /// A manifest breaks a rule that needs no file system.
     #[error("the offer is not acceptable: {0}")]
     Manifest(&'static str),
-    /// A name is not safe here.
-    #[error("the name `{}` is not safe: {problem}", escape(name))]
+    /// A name is not safe, or none that the destination can hold.
+    #[error("`{}` cannot have its name: {problem}{}", escape(path), replacement(*problem))]
     Name {
-        /// As it was offered.
-        name: String,
+        /// As it was offered, within the manifest.
+        path: String,
         /// What is wrong with it.
         problem: NameProblem,
     },
     /// Two entries of one directory have the same name, or names that the destination's file system does not tell apart.
     #[error(
-        "`{}` and `{}` would be one file at the destination; rename one, or receive them elsewhere",
+        "`{}` and `{}` would be one file at the destination; download with --fix-names to rename one, or to elsewhere",
         escape(first),
         escape(second)
     )]
@@ -167,6 +177,13 @@ pub enum Error {
         /// How it failed.
         source: io::Error,
     },
+}
+
+fn replacement(problem: NameProblem) -> &'static str {
+    match problem.is_replaceable() {
+        true => "; download with --fix-names to give it another",
+        false => "",
+    }
 }
 
 fn and_more(number: usize) -> String {

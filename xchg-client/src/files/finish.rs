@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::dir::Dir;
 use super::manifest::{MAX_NAME_BYTES, Modified};
 use super::partial::Partial;
-use super::{Error, Existing};
+use super::{Error, Existing, Name};
 
 const THREADS: usize = 4;
 
@@ -27,7 +27,7 @@ pub(super) struct Job {
     pub(super) dir: Arc<Dir>,
     pub(super) partial: Partial,
     /// The name that it shall have.
-    pub(super) name: String,
+    pub(super) name: Name,
     /// Its path at the destination, to speak of it.
     pub(super) path: String,
     pub(super) existing: Existing,
@@ -123,7 +123,9 @@ fn work(waiting: &Receiver<Job>, tell: &Sender<Result<Note, Error>>) {
         }
         match finish(&job) {
             Ok(placed) if placed == *name => {}
-            Ok(placed) => reports.push(Ok(Note::Renamed { path: path.clone(), name: placed })),
+            Ok(placed) => {
+                reports.push(Ok(Note::Renamed { path: path.clone(), name: placed.to_string() }))
+            }
             Err(error) => reports.push(Err(error)),
         }
         for report in reports {
@@ -134,11 +136,11 @@ fn work(waiting: &Receiver<Job>, tell: &Sender<Result<Note, Error>>) {
 }
 
 /// Syncs a file, and gives it its name, which is returned.
-fn finish(job: &Job) -> Result<String, Error> {
+fn finish(job: &Job) -> Result<Name, Error> {
     let failed = |doing, source| Error::io(doing, job.path.clone(), source);
     job.partial.sync().map_err(|source| failed("syncing", source))?;
     let from = job.partial.name();
-    let place = |name: &str| match job.existing {
+    let place = |name: &Name| match job.existing {
         Existing::Overwrite => job.dir.rename_over(from, name),
         Existing::Refuse | Existing::Rename => job.dir.rename_new(from, name),
     };
@@ -152,11 +154,11 @@ fn finish(job: &Job) -> Result<String, Error> {
 /// Calls `place` with `name`, and if that is taken and may be changed, with numbered ones. Returns the name
 /// that went.
 pub(super) fn place_named(
-    name: &str,
+    name: &Name,
     existing: Existing,
-    place: impl Fn(&str) -> io::Result<()>,
-) -> io::Result<String> {
-    let mut candidate = name.to_owned();
+    place: impl Fn(&Name) -> io::Result<()>,
+) -> io::Result<Name> {
+    let mut candidate = name.clone();
     let mut number = 0;
     loop {
         match place(&candidate) {
@@ -175,14 +177,16 @@ pub(super) fn place_named(
 }
 
 /// `name` with a number before its extension: `a (1).txt`.
-fn numbered(name: &str, number: u32) -> String {
-    let (stem, extension) = match name.rfind('.') {
-        Some(dot) if dot > 0 && name.len() - dot <= 32 => name.split_at(dot),
-        _ => (name, ""),
+pub(super) fn numbered(name: &Name, number: u32) -> Name {
+    let bytes = name.as_bytes();
+    let (stem, extension) = match bytes.iter().rposition(|&byte| byte == b'.') {
+        Some(dot) if dot > 0 && bytes.len() - dot <= 32 => bytes.split_at(dot),
+        _ => (bytes, &[][..]),
     };
     let number = format!(" ({number})");
-    let kept = stem.floor_char_boundary(MAX_NAME_BYTES - number.len() - extension.len());
-    format!("{}{number}{extension}", &stem[..kept])
+    let stem = Name::from(stem);
+    let kept = stem.shortened(MAX_NAME_BYTES - number.len() - extension.len());
+    [kept, number.as_bytes(), extension].concat().into()
 }
 
 #[cfg(test)]
@@ -191,6 +195,7 @@ mod tests {
 
     #[test]
     fn a_number_goes_before_the_extension_and_the_name_still_fits() {
+        let numbered = |name: &str, number| numbered(&name.into(), number).to_string();
         assert_eq!(numbered("a.txt", 1), "a (1).txt");
         assert_eq!(numbered("a", 12), "a (12)");
         assert_eq!(numbered(".bashrc", 1), ".bashrc (1)");
@@ -202,12 +207,13 @@ mod tests {
     #[test]
     fn a_free_name_is_found_only_if_renaming_is_allowed() {
         let taken = ["a", "a (1)"];
-        let place = |name: &str| match taken.contains(&name) {
+        let place = |name: &Name| match taken.iter().any(|taken| name == taken) {
             true => Err(ErrorKind::AlreadyExists.into()),
             false => Ok(()),
         };
-        assert_eq!(place_named("a", Existing::Rename, place).unwrap(), "a (2)");
-        assert!(place_named("a", Existing::Refuse, place).is_err());
-        assert_eq!(place_named("b", Existing::Refuse, place).unwrap(), "b");
+        let placed = |name: &str, existing| place_named(&name.into(), existing, place);
+        assert_eq!(placed("a", Existing::Rename).unwrap(), "a (2)");
+        assert!(placed("a", Existing::Refuse).is_err());
+        assert_eq!(placed("b", Existing::Refuse).unwrap(), "b");
     }
 }

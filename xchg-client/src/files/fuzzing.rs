@@ -1,23 +1,28 @@
 //! Any bytes as the name of a file.
 
-use super::names::{NamePolicy, fold, problem, safe_name};
+use super::Name;
+use super::names::{Rules, fold};
 use super::partial::partial_name;
 use crate::terminal::{escape, is_deceptive};
 
-/// Takes `data` for a name: what is found safe, or made so, means one file in its directory on every system.
+/// Takes `data` for a name: what is found fit for a system, or made so, means one file in its directory there.
 pub fn names(data: &[u8]) {
-    let Ok(name) = str::from_utf8(data) else { return };
-    assert!(!escape(name).contains(is_deceptive));
-    assert_eq!(fold(&fold(name)), fold(name), "folding is done at once");
-    for policy in [NamePolicy::Refuse, NamePolicy::Replace] {
-        let Ok(safe) = safe_name(name, policy) else { continue };
-        assert_eq!(problem(&safe), None);
-        assert!(policy == NamePolicy::Replace || safe == name);
-        assert_eq!(resolved_by_unix(&safe).as_deref(), Some(&*safe));
-        assert_eq!(resolved_by_windows(&safe).as_deref(), Some(&*safe));
-        let partial = partial_name(&safe);
-        assert!(partial != safe && partial.len() <= 255);
-        assert_eq!(resolved_by_unix(&partial).as_deref(), Some(&*partial));
+    let name = Name::from(data);
+    assert!(!escape(&name.to_string_lossy()).contains(is_deceptive));
+    assert_eq!(fold(&fold(&name)), fold(&name), "folding is done at once");
+    for rules in [Rules::default(), Rules::windows()] {
+        let Ok(fit) = rules.replaced(&name) else { continue };
+        assert_eq!(rules.problem(&fit), None);
+        assert_eq!(rules.problem(&name).is_none(), fit == name);
+        let partial = partial_name(&fit);
+        assert!(partial != fit && partial.as_bytes().len() <= 255);
+        for name in [&fit, &partial] {
+            assert_eq!(resolved_by_unix(name).as_ref(), Some(name));
+            if rules == Rules::windows() {
+                let text = name.as_str().expect("Windows holds nothing else");
+                assert_eq!(resolved_by_windows(text).as_deref(), Some(text));
+            }
+        }
     }
 }
 
@@ -51,10 +56,10 @@ pub(super) fn resolved_by_windows(name: &str) -> Option<String> {
 }
 
 /// The same for Unix.
-pub(super) fn resolved_by_unix(name: &str) -> Option<String> {
-    match name {
-        "" | "." | ".." => None,
-        name if name.contains(['/', '\0']) => None,
-        name => Some(name.to_owned()),
+pub(super) fn resolved_by_unix(name: &Name) -> Option<Name> {
+    match name.as_bytes() {
+        b"" | b"." | b".." => None,
+        bytes if bytes.contains(&b'/') || bytes.contains(&0) => None,
+        _ => Some(name.clone()),
     }
 }

@@ -7,7 +7,7 @@
 use std::iter;
 use std::time::{Duration, SystemTime};
 
-use super::Error;
+use super::{Error, Name};
 
 /// Entries of one manifest at most: a tree of a million files.
 pub const MAX_ENTRIES: usize = 1_000_000;
@@ -63,7 +63,7 @@ pub struct Entry {
     /// How many directories of the manifest are around it.
     pub depth: usize,
     /// The last component of its path.
-    pub name: Box<str>,
+    pub name: Name,
     /// Permission bits, as `chmod` knows them; `0o7002` of them are sent but never restored.
     pub mode: u16,
     /// When its content was last modified.
@@ -84,7 +84,7 @@ pub enum Kind {
     /// A symbolic link to somewhere in the same top-level directory.
     Symlink {
         /// Relative to the directory that the link is in, separated by `/`.
-        target: Box<str>,
+        target: Name,
     },
     /// A few words for the other person, in UTF-8; always the only entry.
     Text {
@@ -160,16 +160,16 @@ impl Modified {
 impl Entry {
     /// Bytes of its encoding (PROTOCOL.md section S6).
     pub fn encoded_bytes(&self) -> usize {
-        let fixed = 17 + self.name.len();
+        let fixed = 17 + self.name.as_bytes().len();
         match &self.kind {
             Kind::File { .. } | Kind::Text { .. } => fixed + 8,
-            Kind::Symlink { target } => fixed + 2 + target.len(),
+            Kind::Symlink { target } => fixed + 2 + target.as_bytes().len(),
             Kind::Directory | Kind::Stream => fixed,
         }
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        if !(1..=MAX_NAME_BYTES).contains(&self.name.len()) {
+        if !(1..=MAX_NAME_BYTES).contains(&self.name.as_bytes().len()) {
             return Err("a name is empty or longer than 255 bytes");
         }
         if self.mode & !MODE_MASK != 0 || !self.modified.is_valid() {
@@ -177,7 +177,9 @@ impl Entry {
         }
         match &self.kind {
             Kind::Symlink { .. } if self.depth == 0 => Err("a symbolic link is in no directory"),
-            Kind::Symlink { target } if !(1..=MAX_PATH_BYTES).contains(&target.len()) => {
+            Kind::Symlink { target }
+                if !(1..=MAX_PATH_BYTES).contains(&target.as_bytes().len()) =>
+            {
                 Err("a symbolic link's target is empty or longer than 4096 bytes")
             }
             Kind::Text { size } if *size > MAX_TEXT_BYTES => Err("a text is longer than 1 MiB"),
@@ -228,13 +230,15 @@ impl Manifest {
         self.parents[index]
     }
 
-    /// The path of entry `index`, components separated by `/`. [Escape](crate::terminal::escape) it to show it.
+    /// The path of entry `index`, components separated by `/`, to tell a person: � is in it for what is not Unicode.
+    /// [Escape](crate::terminal::escape) it to show it.
     ///
     /// # Panics
     /// If there is no such entry.
     pub fn path(&self, index: usize) -> String {
         let chain = iter::successors(Some(index), |&index| self.parents[index]);
-        let mut names: Vec<&str> = chain.map(|index| &*self.entries[index].name).collect();
+        let mut names: Vec<_> =
+            chain.map(|index| self.entries[index].name.to_string_lossy()).collect();
         names.reverse();
         names.join("/")
     }
@@ -243,20 +247,24 @@ impl Manifest {
         entry.check()?;
         let index = self.entries.len();
         if index >= MAX_ENTRIES {
-            return Err("it has more than 1,000,000 entries");
+            return Err("there would be more than 1,000,000 entries");
         }
         let encoded_bytes = self.encoded_bytes + entry.encoded_bytes();
         if encoded_bytes > MAX_ENCODED_BYTES {
-            return Err("its names and links take more than 64 MiB");
+            return Err("names and links would take more than 64 MiB");
         }
-        if entry.depth > self.open.len() || entry.depth > MAX_DEPTH {
-            return Err("an entry is in no directory, or in more than 128");
+        if entry.depth > MAX_DEPTH {
+            return Err("it is in more than 128 directories");
+        }
+        if entry.depth > self.open.len() {
+            return Err("an entry is in no directory");
         }
         let above = entry.depth.checked_sub(1).map(|above| &self.open[above]);
         let parent = above.map(|above| above.entry);
-        let path_bytes = above.map_or(0, |above| above.path_bytes + 1) + entry.name.len();
+        let path_bytes =
+            above.map_or(0, |above| above.path_bytes + 1) + entry.name.as_bytes().len();
         if path_bytes > MAX_PATH_BYTES {
-            return Err("a path is longer than 4096 bytes");
+            return Err("its path is longer than 4096 bytes");
         }
         let has_text = matches!(entry.kind, Kind::Text { .. })
             || matches!(self.entries.first(), Some(first) if matches!(first.kind, Kind::Text { .. }));
@@ -266,7 +274,7 @@ impl Manifest {
         let bytes = self.bytes.checked_add(entry.kind.size().unwrap_or(0));
         self.bytes = bytes
             .filter(|&bytes| i64::try_from(bytes).is_ok())
-            .ok_or("its sizes add up to more than 2^63 - 1 bytes")?;
+            .ok_or("sizes add up to more than 2^63 - 1 bytes")?;
         self.encoded_bytes = encoded_bytes;
         self.open.truncate(entry.depth);
         if entry.kind == Kind::Directory {
@@ -345,7 +353,7 @@ mod tests {
     fn encodings_add_up_to_64_mib_at_most() {
         let mut manifest = Manifest::new();
         manifest.push(entry(Kind::Directory, 0, "d")).unwrap();
-        let target: Box<str> = "t".repeat(MAX_PATH_BYTES).into();
+        let target: Name = "t".repeat(MAX_PATH_BYTES).into();
         let link = || Kind::Symlink { target: target.clone() };
         while manifest.push(entry(link(), 1, "l")).is_ok() {}
         let next = entry(link(), 1, "l").encoded_bytes();

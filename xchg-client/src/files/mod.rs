@@ -13,6 +13,7 @@ mod finish;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod manifest;
+mod name;
 pub mod names;
 mod outgoing;
 mod partial;
@@ -32,12 +33,14 @@ pub use manifest::{
     Entry, Kind, MAX_DEPTH, MAX_ENCODED_BYTES, MAX_ENTRIES, MAX_NAME_BYTES, MAX_PATH_BYTES,
     MAX_TEXT_BYTES, Manifest, Modified,
 };
+pub use name::Name;
 pub use names::{NamePolicy, NameProblem};
 pub use outgoing::Outgoing;
 pub use place::{Existing, PlaceOptions};
 pub use survey::Survey;
 pub use walk::{OutsideLinks, SpecialFiles, WalkOptions};
 
+pub(crate) use names::fit;
 pub(crate) use outgoing::Source;
 pub(crate) use partial::{Prefix, hash_prefix};
 pub(crate) use place::{Placement, ResumePoint, Start, at_exact_path};

@@ -136,7 +136,10 @@ pub(super) fn modified(metadata: &Metadata) -> Modified {
 
 fn local_path(manifest: &Manifest, tops: &BTreeMap<usize, PathBuf>, index: usize) -> PathBuf {
     match manifest.parent(index) {
-        Some(parent) => local_path(manifest, tops, parent).join(&*manifest.entries()[index].name),
+        Some(parent) => {
+            let name = Path::new(&manifest.entries()[index].name);
+            local_path(manifest, tops, parent).join(name)
+        }
         None => tops.get(&index).cloned().unwrap_or_default(),
     }
 }

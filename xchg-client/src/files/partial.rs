@@ -6,6 +6,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
+use super::Name;
 use super::dir::{self, Dir};
 use super::manifest::{MAX_NAME_BYTES, Modified};
 use super::names::PARTIAL_SUFFIX;
@@ -17,7 +18,7 @@ const HASH_BUFFER_BYTES: usize = 256 * 1024;
 /// A partial file that is open and locked.
 #[derive(Debug)]
 pub(super) struct Partial {
-    name: String,
+    name: Name,
     file: File,
 }
 
@@ -38,7 +39,7 @@ impl From<io::Error> for OpenError {
 
 impl Partial {
     /// Opens the partial of `target`, which is made if there is none, and locks it.
-    pub(super) fn open(dir: &Dir, target: &str) -> Result<Self, OpenError> {
+    pub(super) fn open(dir: &Dir, target: &Name) -> Result<Self, OpenError> {
         let name = partial_name(target);
         // Whoever held the lock before may have finished: then the file that was opened has another name by
         // now.
@@ -89,7 +90,7 @@ impl Partial {
     }
 
     /// Its name, to rename it.
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &Name {
         &self.name
     }
 
@@ -141,14 +142,15 @@ pub(crate) fn hash_prefix(
 
 /// The name of the partial of `target`: `.target.xchg-part`, with a hash in place of the end of a name that
 /// is too long.
-pub(super) fn partial_name(target: &str) -> String {
-    let name = format!(".{target}{PARTIAL_SUFFIX}");
+pub(super) fn partial_name(target: &Name) -> Name {
+    let suffix = PARTIAL_SUFFIX.as_bytes();
+    let name = [b".", target.as_bytes(), suffix].concat();
     if name.len() <= MAX_NAME_BYTES {
-        return name;
+        return name.into();
     }
-    let kept = target.floor_char_boundary(MAX_NAME_BYTES / 2);
     let hash = blake3::hash(target.as_bytes()).to_hex();
-    format!(".{}.{}{PARTIAL_SUFFIX}", &target[..kept], &hash[..32])
+    let kept = target.shortened(MAX_NAME_BYTES / 2);
+    [b".", kept, b".", &hash.as_bytes()[..32], suffix].concat().into()
 }
 
 #[cfg(test)]
@@ -157,21 +159,22 @@ mod tests {
 
     #[test]
     fn the_name_follows_from_the_target_and_fits() {
-        assert_eq!(partial_name("a.txt"), ".a.txt.xchg-part");
+        assert_eq!(partial_name(&"a.txt".into()), ".a.txt.xchg-part");
         let long = "\u{e9}".repeat(127);
-        let name = partial_name(&long);
+        let name = partial_name(&(&*long).into());
+        let name = name.as_str().unwrap();
         assert!(name.len() <= MAX_NAME_BYTES && name.ends_with(PARTIAL_SUFFIX));
-        assert_ne!(name, partial_name(&format!("{long}a")));
+        assert_ne!(partial_name(&format!("{long}a").into()), *name);
     }
 
     #[test]
     fn a_partial_is_held_by_one_transfer_at_a_time() {
         let temp = tempfile::tempdir().unwrap();
         let dir = Dir::open(temp.path()).unwrap();
-        let held = Partial::open(&dir, "a").unwrap();
-        assert!(matches!(Partial::open(&dir, "a"), Err(OpenError::Busy)));
+        let held = Partial::open(&dir, &"a".into()).unwrap();
+        assert!(matches!(Partial::open(&dir, &"a".into()), Err(OpenError::Busy)));
         drop(held);
-        assert!(Partial::open(&dir, "a").is_ok());
+        assert!(Partial::open(&dir, &"a".into()).is_ok());
     }
 
     #[cfg(unix)]
@@ -181,7 +184,7 @@ mod tests {
         std::fs::write(temp.path().join("precious"), "kept").unwrap();
         std::fs::hard_link(temp.path().join("precious"), temp.path().join(".a.xchg-part")).unwrap();
         let dir = Dir::open(temp.path()).unwrap();
-        assert!(matches!(Partial::open(&dir, "a"), Err(OpenError::Io(_))));
+        assert!(matches!(Partial::open(&dir, &"a".into()), Err(OpenError::Io(_))));
     }
 
     #[test]

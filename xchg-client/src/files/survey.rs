@@ -1,6 +1,7 @@
 //! What a person should see of an offer before accepting it.
 
 use super::manifest::{Kind, Manifest};
+use crate::terminal::is_deceptive;
 
 /// What a person who is asked about an offer should see first: which of its entries are hidden, lead elsewhere, or meet something
 /// that is at the destination already. Made before anything is written there.
@@ -11,6 +12,9 @@ use super::manifest::{Kind, Manifest};
 pub struct Survey {
     /// A component of their path begins with a dot: most programs do not show them.
     pub hidden: Vec<usize>,
+    /// Their names hold characters that show as something else than themselves, such as control characters, or are not
+    /// Unicode: they arrive as they are, and are [escaped](crate::terminal::escape) only where they are shown.
+    pub deceptive: Vec<usize>,
     /// They are symbolic links.
     pub links: Vec<usize>,
     /// Directories that are there already, and that what is offered would be added to.
@@ -35,10 +39,14 @@ impl Survey {
         let mut hidden_below = usize::MAX;
         for (index, entry) in manifest.entries().iter().enumerate() {
             if entry.depth <= hidden_below {
-                hidden_below = if entry.name.starts_with('.') { entry.depth } else { usize::MAX };
+                hidden_below =
+                    if entry.name.as_bytes().starts_with(b".") { entry.depth } else { usize::MAX };
             }
             if hidden_below <= entry.depth {
                 survey.hidden.push(index);
+            }
+            if entry.name.as_str().is_none_or(|name| name.contains(is_deceptive)) {
+                survey.deceptive.push(index);
             }
             if matches!(entry.kind, Kind::Symlink { .. }) {
                 survey.links.push(index);

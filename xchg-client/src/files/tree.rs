@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Name;
 use super::dir::Dir;
 use super::manifest::Manifest;
 
@@ -16,7 +17,7 @@ pub(super) struct Tree {
     /// The open directory of each depth, with its entry.
     open: Vec<(usize, Arc<Dir>)>,
     /// Top-level directories that have another name here than in the manifest.
-    renamed: HashMap<usize, String>,
+    renamed: HashMap<usize, Name>,
 }
 
 impl Tree {
@@ -29,26 +30,26 @@ impl Tree {
     }
 
     /// Gives the directory `index` another name here.
-    pub(super) fn rename(&mut self, index: usize, name: String) {
+    pub(super) fn rename(&mut self, index: usize, name: Name) {
         self.renamed.insert(index, name);
         // It may be open under the name that it had before.
         self.open.clear();
     }
 
     /// The name of directory `index` here.
-    pub(super) fn name<'a>(&'a self, manifest: &'a Manifest, index: usize) -> &'a str {
+    pub(super) fn name<'a>(&'a self, manifest: &'a Manifest, index: usize) -> &'a Name {
         match self.renamed.get(&index) {
             Some(name) => name,
             None => &manifest.entries()[index].name,
         }
     }
 
-    /// The path of entry `index` here.
+    /// The path of entry `index` here, to tell a person.
     pub(super) fn path(&self, manifest: &Manifest, index: usize) -> String {
-        let mut names = vec![self.name(manifest, index)];
+        let mut names = vec![self.name(manifest, index).to_string_lossy()];
         let mut above = manifest.parent(index);
         while let Some(directory) = above {
-            names.push(self.name(manifest, directory));
+            names.push(self.name(manifest, directory).to_string_lossy());
             above = manifest.parent(directory);
         }
         names.reverse();

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use super::Error;
 use super::manifest::{Entry, Kind, Manifest};
 use super::names::link_stays_inside;
 use super::outgoing::modified;
+use super::{Error, Name};
 
 /// How to treat what is neither file nor directory.
 ///
@@ -54,11 +54,12 @@ pub(super) fn collect<P: AsRef<Path>>(
     options: WalkOptions,
 ) -> Result<(Manifest, BTreeMap<usize, PathBuf>), Error> {
     let mut walk = Walk { options, manifest: Manifest::new(), around: Vec::new() };
-    let mut names: BTreeMap<String, &Path> = BTreeMap::new();
+    let mut names: BTreeMap<Name, &Path> = BTreeMap::new();
     let mut tops = BTreeMap::new();
     for path in paths.iter().map(AsRef::as_ref) {
         let name = top_name(path)?;
         if let Some(first) = names.insert(name.clone(), path) {
+            let name = name.to_string();
             return Err(Error::Duplicate { name, first: first.into(), second: path.into() });
         }
         tops.insert(walk.manifest.entries().len(), path.into());
@@ -83,16 +84,16 @@ impl Walk {
     fn add(
         &mut self,
         path: &Path,
-        name: &str,
+        name: &Name,
         metadata: &Metadata,
         floor: usize,
     ) -> Result<(), Error> {
         if metadata.is_file() {
             check_readable(path).map_err(|source| unreadable(path, source))?;
             let size = metadata.len();
-            self.push(Kind::File { size }, name, metadata)
+            self.push(path, Kind::File { size }, name, metadata)
         } else if metadata.is_dir() {
-            self.push(Kind::Directory, name, metadata)?;
+            self.push(path, Kind::Directory, name, metadata)?;
             self.around.push(path.into());
             self.add_content(path, floor)?;
             self.around.pop();
@@ -114,15 +115,15 @@ impl Walk {
         names.sort_unstable();
         for name in names {
             let path = path.join(&name);
-            let Some(name) = name.to_str() else {
+            let Some(name) = Name::of_os(&name) else {
                 return Err(Error::NotUnicode { path });
             };
             let metadata =
                 fs::symlink_metadata(&path).map_err(|source| unreadable(&path, source))?;
             if metadata.is_symlink() {
-                self.add_link(&path, name, &metadata, floor)?;
+                self.add_link(&path, &name, &metadata, floor)?;
             } else {
-                self.add(&path, name, &metadata, floor)?;
+                self.add(&path, &name, &metadata, floor)?;
             }
         }
         Ok(())
@@ -131,20 +132,20 @@ impl Walk {
     fn add_link(
         &mut self,
         path: &Path,
-        name: &str,
+        name: &Name,
         metadata: &Metadata,
         floor: usize,
     ) -> Result<(), Error> {
         let target = fs::read_link(path).map_err(|source| unreadable(path, source))?;
         let depth = self.around.len();
-        if let Some(target) = plain_target(&target)
-            && link_stays_inside(depth - floor, &target)
-        {
-            let target = target.into();
-            return self.push(Kind::Symlink { target }, name, metadata);
+        let inside = plain_target(&target)
+            .filter(|target| link_stays_inside(depth - floor, target))
+            .or_else(|| self.target_inside(&target, floor));
+        if let Some(target) = inside {
+            return self.push(path, Kind::Symlink { target }, name, metadata);
         }
         match self.options.outside_links {
-            OutsideLinks::Refuse => return Err(Error::LinkLeaves { path: path.into() }),
+            OutsideLinks::Refuse => return Err(Error::LinkLeaves { path: path.into(), target }),
             OutsideLinks::LeaveOut => return Ok(()),
             OutsideLinks::Follow => {}
         }
@@ -154,6 +155,27 @@ impl Walk {
         }
         // What it leads to is a place of its own: steps upwards from there lead elsewhere than from here.
         self.add(path, name, &metadata, depth)
+    }
+
+    /// The same target without detours, if it is relative and leads into the entry at depth `floor`: such as `sub/../file`.
+    fn target_inside(&self, target: &Path, floor: usize) -> Option<Name> {
+        let here = self.around.last().filter(|_| target.is_relative())?;
+        let whole = here.join(target);
+        // What the target names may be a link itself, or missing; what is around it must be there.
+        let place = match (whole.parent(), whole.file_name()) {
+            (Some(parent), Some(name)) => fs::canonicalize(parent).ok()?.join(name),
+            _ => fs::canonicalize(&whole).ok()?,
+        };
+        let (here, top) =
+            (fs::canonicalize(here).ok()?, fs::canonicalize(&self.around[floor]).ok()?);
+        if !place.starts_with(&top) {
+            return None;
+        }
+        let common = here.ancestors().find(|above| place.starts_with(above))?;
+        let ups = here.strip_prefix(common).ok()?.components().map(|_| Component::ParentDir);
+        let relative: PathBuf = ups.chain(place.strip_prefix(common).ok()?.components()).collect();
+        plain_target(&relative)
+            .filter(|target| link_stays_inside(self.around.len() - floor, target))
     }
 
     fn check_no_loop(&self, link: &Path) -> Result<(), Error> {
@@ -167,20 +189,30 @@ impl Walk {
         Ok(())
     }
 
-    fn push(&mut self, kind: Kind, name: &str, metadata: &Metadata) -> Result<(), Error> {
-        self.manifest.push(Entry {
+    fn push(
+        &mut self,
+        path: &Path,
+        kind: Kind,
+        name: &Name,
+        metadata: &Metadata,
+    ) -> Result<(), Error> {
+        let entry = Entry {
             mode: mode(metadata),
             kind,
             depth: self.around.len(),
-            name: name.into(),
+            name: name.clone(),
             modified: modified(metadata),
-        })?;
-        Ok(())
+        };
+        match self.manifest.push(entry) {
+            Ok(_) => Ok(()),
+            Err(Error::Manifest(why)) => Err(Error::NotOffered { path: path.into(), why }),
+            Err(error) => Err(error),
+        }
     }
 }
 
 /// The last component of `path`, or of what it leads to if it is written without one (`.`, `a/..`).
-fn top_name(path: &Path) -> Result<String, Error> {
+fn top_name(path: &Path) -> Result<Name, Error> {
     let name = match path.file_name() {
         Some(name) => name.to_owned(),
         None => fs::canonicalize(path)
@@ -189,15 +221,24 @@ fn top_name(path: &Path) -> Result<String, Error> {
             .ok_or(Error::NoName { path: path.into() })?
             .to_owned(),
     };
-    name.into_string().map_err(|_| Error::NotUnicode { path: path.into() })
+    Name::of_os(&name).ok_or(Error::NotUnicode { path: path.into() })
 }
 
-/// A link's target without components that say nothing; none if it is absolute or not Unicode.
-fn plain_target(target: &Path) -> Option<String> {
-    let target = target.to_str().filter(|_| target.is_relative())?;
-    let names = target.split(std::path::is_separator).filter(|name| !matches!(*name, "" | "."));
-    let plain = names.collect::<Vec<_>>().join("/");
-    (!plain.is_empty()).then_some(plain)
+/// A link's target without components that say nothing; none if it is absolute, or cannot be sent.
+fn plain_target(target: &Path) -> Option<Name> {
+    let mut names = Vec::new();
+    for component in target.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => names.push("..".into()),
+            Component::Normal(name) => names.push(Name::of_os(name)?),
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    match &names[..] {
+        [] => Some(".".into()),
+        names => Some(names.iter().map(Name::as_bytes).collect::<Vec<_>>().join(&b'/').into()),
+    }
 }
 
 /// Whether a file may be read: better known now than when its turn comes, perhaps hours after the other peer has come.
@@ -291,7 +332,9 @@ mod tests {
         fs::write(temp.path().join("out/x"), "1").unwrap();
         // From where it arrives, this one would lead elsewhere than from here.
         symlink("../top/sub/file", temp.path().join("out/y")).unwrap();
-        for target in ["../out", "sub/../../out", temp.path().join("out").to_str().unwrap()] {
+        for target in
+            ["../out", "sub/../../out", "../top/../out", temp.path().join("out").to_str().unwrap()]
+        {
             symlink(target, top.join("l")).unwrap();
             let refused = collected(&top, WalkOptions::default());
             assert!(matches!(refused, Err(Error::LinkLeaves { .. })), "{target}");
@@ -364,11 +407,69 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
-    fn a_name_that_is_not_unicode_is_refused() {
+    fn names_and_targets_that_are_not_unicode_are_sent_as_they_are() {
         let (_temp, top) = tree();
-        fs::write(top.join(OsString::from_vec(vec![b'a', 0xff])), "").unwrap();
-        let refused = collected(&top, WalkOptions::default());
-        assert!(matches!(refused, Err(Error::NotUnicode { .. })));
+        let name = OsString::from_vec(b"a\xff".to_vec());
+        fs::write(top.join(&name), "").unwrap();
+        symlink(&name, top.join("link")).unwrap();
+        let (manifest, _) = collect(&[top], WalkOptions::default()).unwrap();
+        assert_eq!(manifest.entries()[1].name.as_bytes(), b"a\xff");
+        assert_eq!(manifest.entries()[2].kind, Kind::Symlink { target: b"a\xff"[..].into() });
+    }
+
+    #[test]
+    fn links_that_make_detours_inside_are_sent_without_them() {
+        let (_temp, top) = tree();
+        symlink("sub", top.join("aside")).unwrap();
+        for (link, target, expected) in [
+            ("l", ".", "."),
+            ("l", "./", "."),
+            ("l", "sub/..", "."),
+            ("l", "sub/../sub/file", "sub/file"),
+            ("l", "../top/sub/file", "sub/file"),
+            ("l", "../top/sub/missing", "sub/missing"),
+            ("l", "aside/../sub/file", "sub/file"),
+            ("l", "aside/file", "aside/file"),
+            ("sub/l", ".", "."),
+            ("sub/l", "..", ".."),
+            ("sub/l", "../sub", "../sub"),
+            ("sub/l", "../../top/sub/file", "file"),
+            ("sub/l", "../sub/../aside", "../aside"),
+        ] {
+            symlink(target, top.join(link)).unwrap();
+            let walked = collected(&top, WalkOptions::default()).unwrap();
+            let sent = format!("top/{link} -> {expected}");
+            assert!(walked.contains(&sent), "no {sent} for {target} in {walked:?}");
+            fs::remove_file(top.join(link)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_refused_link_and_its_target_are_named() {
+        let (temp, top) = tree();
+        fs::create_dir(temp.path().join("out")).unwrap();
+        for target in
+            ["../out", "../missing", "..", "sub/../..", "../top/../out", "missing/../sub", "/"]
+        {
+            symlink(target, top.join("l")).unwrap();
+            let refused = collected(&top, WalkOptions::default()).unwrap_err().to_string();
+            let part = format!("top/l is a link to {target}, which leads out of what is sent");
+            assert!(refused.contains(&part), "{refused}");
+            fs::remove_file(top.join("l")).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_too_deep_is_named() {
+        let (_temp, top) = tree();
+        let deepest = top.join(vec!["d"; crate::files::MAX_DEPTH].join("/"));
+        fs::create_dir_all(&deepest).unwrap();
+        fs::write(deepest.join("f"), "").unwrap();
+        let refused = collected(&top, WalkOptions::default()).unwrap_err().to_string();
+        let expected =
+            format!("{}/f cannot be sent: it is in more than 128 directories", deepest.display());
+        assert_eq!(refused, expected);
     }
 }

@@ -241,7 +241,7 @@ impl session::Observer for Reporter {
         let position = self.story().position + offset;
         self.story().position = position;
         if let Some(bar) = &self.bar {
-            bar.set_message(escape(&entry.name));
+            bar.set_message(escape(&entry.name.to_string_lossy()));
             bar.set_position(position);
             if offset > 0 {
                 // What is there already did not come at this rate.
@@ -298,10 +298,10 @@ fn place_of(received: &Received, output: &Path) -> Option<PathBuf> {
             .notes
             .iter()
             .find_map(|note| match note {
-                Note::Renamed { path, name } if **path == *top.name => Some(name.as_str()),
+                Note::Renamed { path, name } if top.name == **path => Some(Path::new(name)),
                 _ => None,
             })
-            .unwrap_or(&top.name),
+            .unwrap_or(Path::new(&top.name)),
         _ => return Some(output.into()),
     };
     Some(if output == Path::new(".") { name.into() } else { output.join(name) })

@@ -8,8 +8,8 @@ use super::message::{
 };
 use super::record::{Record, RecordReader, RecordWriter};
 use crate::Side;
-use crate::files::names::{link_stays_inside, problem, safe_manifest};
-use crate::files::{Kind, Manifest, NamePolicy};
+use crate::files::names::{Rules, check, link_stays_inside};
+use crate::files::{Kind, Manifest};
 
 /// Takes `data` for a record's plaintext: what can be read is written the same, and what is made safe is safe.
 pub fn messages(mut data: &[u8]) {
@@ -48,11 +48,13 @@ fn entries(bytes: &[u8]) {
         }
         assert_eq!(manifest.encoded_bytes(), written.len());
     }
-    for policy in [NamePolicy::Refuse, NamePolicy::Replace] {
-        let Ok(safe) = safe_manifest(manifest.clone(), policy) else { continue };
-        assert_eq!(safe.entries().len(), manifest.entries().len());
-        for entry in safe.entries() {
-            assert_eq!(problem(&entry.name), None);
+    if check(&manifest).is_err() {
+        return;
+    }
+    for rules in [Rules::default(), Rules::windows()] {
+        for entry in manifest.entries() {
+            let replaced = rules.replaced(&entry.name).expect("what cannot be replaced is refused");
+            assert_eq!(rules.problem(&replaced), None);
             if let Kind::Symlink { target } = &entry.kind {
                 assert!(link_stays_inside(entry.depth, target));
             }

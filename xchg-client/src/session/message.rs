@@ -222,13 +222,13 @@ pub(super) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(&entry.mode.to_be_bytes());
     out.extend_from_slice(&entry.modified.seconds.to_be_bytes());
     out.extend_from_slice(&entry.modified.nanos.to_be_bytes());
-    out.push(short(entry.name.len()));
+    out.push(short(entry.name.as_bytes().len()));
     out.extend_from_slice(entry.name.as_bytes());
     if let Some(size) = size {
         out.extend_from_slice(&size.to_be_bytes());
     }
     if let Some(target) = target {
-        let length = u16::try_from(target.len()).expect("a manifest bounds targets");
+        let length = u16::try_from(target.as_bytes().len()).expect("a manifest bounds targets");
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(target.as_bytes());
     }
@@ -245,13 +245,13 @@ fn decode_entry(fields: &mut Fields<'_>) -> Result<Entry, Error> {
     let mode = fields.u16()?;
     let modified = Modified { seconds: fields.u64()?.cast_signed(), nanos: fields.u32()? };
     let name_bytes = fields.u8()?;
-    let name = fields.str(name_bytes.into())?.into();
+    let name = fields.take(name_bytes.into())?.into();
     let kind = match number {
         kind::FILE => Kind::File { size: fields.u64()? },
         kind::DIRECTORY => Kind::Directory,
         kind::SYMLINK => {
             let length = fields.u16()?;
-            Kind::Symlink { target: fields.str(length.into())?.into() }
+            Kind::Symlink { target: fields.take(length.into())?.into() }
         }
         kind::TEXT => Kind::Text { size: fields.u64()? },
         kind::STREAM => Kind::Stream,

@@ -115,6 +115,10 @@ fn entries() {
         ("file", entry(Kind::File { size: 5 }, 1, "a.txt", 0o644)),
         ("directory", entry(Kind::Directory, 0, "docs", 0o755)),
         ("link", entry(Kind::Symlink { target }, 2, "b", 0o777)),
+        (
+            "bytes",
+            Entry { name: b"\xe9"[..].into(), ..entry(Kind::File { size: 0 }, 0, "", 0o644) },
+        ),
         ("text", entry(Kind::Text { size: 2 }, 0, "note", 0o600)),
         ("stream", Entry { modified: old, ..entry(Kind::Stream, 0, "\u{e9}", 0o644) }),
     ];

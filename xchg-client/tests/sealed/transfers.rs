@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::tempdir;
 
-use crate::support::{Client, names};
+use crate::support::{Client, command, names};
 use crate::{Rendezvous, event, events, exchange, folder_with, noise, waiting};
 
 #[test]
@@ -126,7 +126,7 @@ fn a_link_that_leads_out_is_refused_or_followed() {
     symlink("../outside", here.path().join("top/link")).unwrap();
     let server = Rendezvous::start();
     let refused = server.run(here.path(), &["upload", "top"]).finish();
-    refused.expect(1, "top/link is a link that leads out of what is sent");
+    refused.expect(1, "top/link is a link to ../outside, which leads out of what is sent");
     let upload = ["top", "--outside-links", "follow"];
     let (sent, received) = exchange(&server, here.path(), &upload, there.path(), &["top"]);
     sent.expect(0, "");
@@ -223,20 +223,103 @@ fn a_text_is_printed_or_kept() {
 }
 
 #[test]
-fn hostile_names_are_refused_or_replaced_and_never_shown_as_they_are() {
+fn hostile_names_arrive_as_they_are_and_are_never_shown_so() {
     let server = Rendezvous::start();
     let (here, there) = (folder_with("a\u{202e}\u{7}b", b"x"), tempdir().unwrap());
     let upload = ["a\u{202e}\u{7}b", "--key", "k"];
     let (sent, received) = exchange(&server, here.path(), &upload, there.path(), &["k"]);
     let shown = [&sent.stderr[..], &received.stderr].concat().concat();
     assert!(!shown.contains(['\u{202e}', '\u{7}']), "{shown}");
-    sent.expect(5, "is not safe");
-    received.expect(1, "is not safe");
-    let download = ["k", "--fix-names"];
-    let (sent, received) = exchange(&server, here.path(), &upload, there.path(), &download);
+    sent.expect(0, "");
+    received.expect(0, "a\\u{202e}\\u{7}b");
+    assert_eq!(names(there.path()), ["a\u{202e}\u{7}b"]);
+}
+
+#[test]
+fn a_name_that_is_ours_is_refused_or_replaced_and_made_the_only_one() {
+    let server = Rendezvous::start();
+    let here = tempdir().unwrap();
+    fs::create_dir(here.path().join("top")).unwrap();
+    for name in ["f.xchg-part", "f.xchg-part_"] {
+        fs::write(here.path().join("top").join(name), name).unwrap();
+    }
+    symlink("f.xchg-part", here.path().join("top/link")).unwrap();
+    let there = tempdir().unwrap();
+    let (sent, received) = exchange(&server, here.path(), &["top"], there.path(), &["top"]);
+    let part = "`top/f.xchg-part` cannot have its name: it is the name of an unfinished transfer's file; download with --fix-names";
+    sent.expect(5, part);
+    received.expect(1, part);
+    assert_eq!(names(there.path()), [""; 0]);
+    let download = ["top", "--fix-names"];
+    let (sent, received) = exchange(&server, here.path(), &["top"], there.path(), &download);
     sent.expect(0, "");
     received.expect(0, "");
-    assert_eq!(names(there.path()), ["a__b"]);
+    let top = there.path().join("top");
+    assert_eq!(names(&top), ["f (1).xchg-part_", "f.xchg-part_", "link"]);
+    assert_eq!(fs::read_to_string(top.join("link")).unwrap(), "f.xchg-part");
+}
+
+/// Names that some system cannot hold, and this one can.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_this_system_can_hold_arrives_under_its_own_name() {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt;
+    let odd: [&[u8]; 11] = [
+        b"10:30:00.png",
+        b"aux.c",
+        b"Foo::Bar.3pm",
+        b"notes.",
+        b"trailing ",
+        b"a\\b",
+        b"what?*<>|\"",
+        b"line\nfeed",
+        b"caf\xe9.txt",
+        b"-rf",
+        b"README",
+    ];
+    let link_to = |name: &OsStr| {
+        let mut link = OsString::from("l ");
+        link.push(name);
+        link
+    };
+    let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
+    let top = here.path().join("top");
+    fs::create_dir(&top).unwrap();
+    for name in odd {
+        let name = OsStr::from_bytes(name);
+        fs::write(top.join(name), name.as_bytes()).unwrap();
+        symlink(name, top.join(link_to(name))).unwrap();
+    }
+    fs::write(top.join("readme"), "readme").unwrap();
+    let server = Rendezvous::start();
+    for download in [&["top"][..], &["top", "--fix-names", "-o", "fixed"]] {
+        if download.contains(&"fixed") {
+            fs::create_dir(there.path().join("fixed")).unwrap();
+        }
+        let (sent, received) = exchange(&server, here.path(), &["top"], there.path(), download);
+        sent.expect(0, "");
+        received.expect(0, "it is in");
+        let arrived = if download.contains(&"fixed") { "fixed/top" } else { "top" };
+        let arrived = there.path().join(arrived);
+        assert_eq!(fs::read_dir(&arrived).unwrap().count(), 2 * odd.len() + 1);
+        for name in odd {
+            let name = OsStr::from_bytes(name);
+            assert_eq!(fs::read(arrived.join(name)).unwrap(), name.as_bytes());
+            assert_eq!(fs::read_link(arrived.join(link_to(name))).unwrap(), Path::new(name));
+        }
+    }
+    // Each of them alone, named by itself.
+    for name in odd {
+        let there = tempdir().unwrap();
+        let mut upload =
+            command(&top, &["upload", "--key", "k", "--server", &server.address, "--"]);
+        upload.arg(OsStr::from_bytes(name));
+        let upload = Client::spawn(upload);
+        server.run(there.path(), &["download", "k"]).finish().expect(0, "");
+        upload.finish().expect(0, "");
+        assert_eq!(fs::read(there.path().join(OsStr::from_bytes(name))).unwrap(), name);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! astray; Windows lets only administrators make links. Modes do not exist here, nor can directories be
 //! synced.
 
+use std::ffi::OsStr;
 #[cfg(not(unix))]
 use std::fs::FileTimes;
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +12,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::Found;
-use crate::files::manifest::Modified;
+use crate::files::{Modified, Name};
 
 /// A directory, by its path.
 pub(crate) struct Dir(PathBuf);
@@ -24,17 +25,17 @@ impl Dir {
     }
 
     /// The directory `name` in this one.
-    pub(crate) fn child(&self, name: &str) -> io::Result<Self> {
-        match self.look(name)? {
-            Some(Found::Directory) => Ok(Self(self.0.join(name))),
+    pub(crate) fn child(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        match self.look(&name)? {
+            Some(Found::Directory) => Ok(Self(self.0.join(name.as_ref()))),
             Some(_) => Err(ErrorKind::NotADirectory.into()),
             None => Err(ErrorKind::NotFound.into()),
         }
     }
 
     /// Makes a directory.
-    pub(crate) fn make_child(&self, name: &str) -> io::Result<()> {
-        fs::create_dir(self.0.join(name))
+    pub(crate) fn make_child(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        fs::create_dir(self.0.join(name.as_ref()))
     }
 
     /// Modes do not exist here.
@@ -43,13 +44,13 @@ impl Dir {
     }
 
     /// Removes an empty directory.
-    pub(crate) fn remove_child(&self, name: &str) -> io::Result<()> {
-        fs::remove_dir(self.0.join(name))
+    pub(crate) fn remove_child(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        fs::remove_dir(self.0.join(name.as_ref()))
     }
 
     /// What has this name, if anything.
-    pub(crate) fn look(&self, name: &str) -> io::Result<Option<Found>> {
-        let metadata = match fs::symlink_metadata(self.0.join(name)) {
+    pub(crate) fn look(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Found>> {
+        let metadata = match fs::symlink_metadata(self.0.join(name.as_ref())) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             metadata => metadata?,
         };
@@ -61,65 +62,89 @@ impl Dir {
         }))
     }
 
+    /// What is in it, in no order.
+    pub(crate) fn list(&self) -> io::Result<Vec<Name>> {
+        let name = |entry: io::Result<fs::DirEntry>| {
+            Ok(Name::of_os(&entry?.file_name()).unwrap_or("\u{fffd}".into()))
+        };
+        fs::read_dir(&self.0)?.map(name).collect()
+    }
+
     /// Opens a regular file to read it.
-    pub(crate) fn read(&self, name: &str) -> io::Result<File> {
-        match self.look(name)? {
-            Some(Found::File(_)) => File::open(self.0.join(name)),
+    pub(crate) fn read(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        match self.look(&name)? {
+            Some(Found::File(_)) => File::open(self.0.join(name.as_ref())),
             _ => Err(io::Error::other("it is no regular file")),
         }
     }
 
     /// Opens a regular file to read and write it, and makes it if there is none.
-    pub(crate) fn read_write(&self, name: &str) -> io::Result<File> {
+    pub(crate) fn read_write(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        match self.look(name)? {
-            Some(Found::File(_)) => options.open(self.0.join(name)),
-            None => options.create_new(true).open(self.0.join(name)),
+        match self.look(&name)? {
+            Some(Found::File(_)) => options.open(self.0.join(name.as_ref())),
+            None => options.create_new(true).open(self.0.join(name.as_ref())),
             Some(_) => Err(io::Error::other("something else has its name; remove that first")),
         }
     }
 
     /// Whether `file` still has this name. Windows keeps the names of open files.
-    pub(crate) fn names(&self, _name: &str, _file: &File) -> io::Result<bool> {
+    pub(crate) fn names(&self, _name: impl AsRef<OsStr>, _file: &File) -> io::Result<bool> {
         Ok(true)
     }
 
     /// Renames a file, unless the new name is taken ([`ErrorKind::AlreadyExists`]).
-    pub(crate) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        match fs::hard_link(self.0.join(from), self.0.join(to)) {
+    pub(crate) fn rename_new(
+        &self,
+        from: impl AsRef<OsStr>,
+        to: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        match fs::hard_link(self.0.join(from.as_ref()), self.0.join(to.as_ref())) {
             Ok(()) => self.remove_file(from),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
             // The file system has no hard links.
-            Err(_) if self.look(to)?.is_some() => Err(ErrorKind::AlreadyExists.into()),
+            Err(_) if self.look(&to)?.is_some() => Err(ErrorKind::AlreadyExists.into()),
             Err(_) => self.rename_over(from, to),
         }
     }
 
     /// Renames a file, and replaces the file or link that has the new name.
-    pub(crate) fn rename_over(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.0.join(from), self.0.join(to))
+    pub(crate) fn rename_over(
+        &self,
+        from: impl AsRef<OsStr>,
+        to: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        fs::rename(self.0.join(from.as_ref()), self.0.join(to.as_ref()))
     }
 
     /// Removes a file or link.
-    pub(crate) fn remove_file(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.0.join(name))
+    pub(crate) fn remove_file(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        fs::remove_file(self.0.join(name.as_ref()))
     }
 
     /// Symbolic links need rights here that programs do not usually have.
-    pub(crate) fn symlink(&self, _target: &str, _name: &str) -> io::Result<()> {
+    pub(crate) fn symlink(
+        &self,
+        _target: impl AsRef<OsStr>,
+        _name: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
         Err(ErrorKind::Unsupported.into())
     }
 
     /// There are no links whose time could be set.
-    pub(crate) fn set_link_time(&self, _name: &str, _modified: Modified) -> io::Result<()> {
+    pub(crate) fn set_link_time(
+        &self,
+        _name: impl AsRef<OsStr>,
+        _modified: Modified,
+    ) -> io::Result<()> {
         Ok(())
     }
 
     /// Where a symbolic link points to, as far as it is Unicode.
-    pub(crate) fn read_link(&self, name: &str) -> io::Result<String> {
-        let target = fs::read_link(self.0.join(name))?;
-        Ok(target.to_string_lossy().into_owned())
+    pub(crate) fn read_link(&self, name: impl AsRef<OsStr>) -> io::Result<Name> {
+        let target = fs::read_link(self.0.join(name.as_ref()))?;
+        Ok(target.to_string_lossy().into_owned().into())
     }
 
     /// Directories cannot be synced here.

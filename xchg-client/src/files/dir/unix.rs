@@ -1,6 +1,7 @@
 //! [`Dir`] by file descriptors: a path is never looked up twice, so nobody can swap its components in
 //! between.
 
+use std::ffi::OsStr;
 use std::fs::{File, FileTimes, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -10,7 +11,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfs, Timespec, Timestamps,
 use rustix::io::Errno;
 
 use super::Found;
-use crate::files::manifest::Modified;
+use crate::files::{Modified, Name};
 
 /// What every opening has: no link is followed, no child process inherits it, and no pipe that was put there
 /// blocks it.
@@ -27,33 +28,33 @@ impl Dir {
     }
 
     /// The directory `name` in this one.
-    pub(crate) fn child(&self, name: &str) -> io::Result<Self> {
+    pub(crate) fn child(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         let flags = SAFELY | OFlags::RDONLY | OFlags::DIRECTORY;
-        Ok(Self(rustix::fs::openat(&self.0, name, flags, Mode::empty())?.into()))
+        Ok(Self(rustix::fs::openat(&self.0, name.as_ref(), flags, Mode::empty())?.into()))
     }
 
     /// Makes a directory that only its owner may use, until its mode is [set](Self::set_metadata).
-    pub(crate) fn make_child(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?)
+    pub(crate) fn make_child(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.0, name.as_ref(), Mode::RWXU)?)
     }
 
     /// The permission bits that what is made here may have: those that the process's umask leaves, or the directory's own rules. Found out
     /// by making a directory `trial`, for the umask cannot be read without setting it for all threads.
-    pub(crate) fn allowed_mode(&self, trial: &str) -> io::Result<u16> {
-        rustix::fs::mkdirat(&self.0, trial, Mode::RWXU | Mode::RWXG | Mode::RWXO)?;
-        let stat = rustix::fs::statat(&self.0, trial, AtFlags::SYMLINK_NOFOLLOW);
+    pub(crate) fn allowed_mode(&self, trial: impl AsRef<OsStr>) -> io::Result<u16> {
+        rustix::fs::mkdirat(&self.0, trial.as_ref(), Mode::RWXU | Mode::RWXG | Mode::RWXO)?;
+        let stat = rustix::fs::statat(&self.0, trial.as_ref(), AtFlags::SYMLINK_NOFOLLOW);
         self.remove_child(trial)?;
         Ok(u16::try_from(stat?.st_mode & 0o777).unwrap_or(0))
     }
 
     /// Removes an empty directory.
-    pub(crate) fn remove_child(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    pub(crate) fn remove_child(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name.as_ref(), AtFlags::REMOVEDIR)?)
     }
 
     /// What has this name, if anything.
-    pub(crate) fn look(&self, name: &str) -> io::Result<Option<Found>> {
-        let stat = match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+    pub(crate) fn look(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Found>> {
+        let stat = match rustix::fs::statat(&self.0, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(None),
             stat => stat?,
         };
@@ -65,10 +66,22 @@ impl Dir {
         }))
     }
 
+    /// What is in it, in no order.
+    pub(crate) fn list(&self) -> io::Result<Vec<Name>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.0)? {
+            match entry?.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => names.push(name.into()),
+            }
+        }
+        Ok(names)
+    }
+
     /// Opens a regular file to read it.
-    pub(crate) fn read(&self, name: &str) -> io::Result<File> {
+    pub(crate) fn read(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let flags = SAFELY | OFlags::RDONLY;
-        let file = File::from(rustix::fs::openat(&self.0, name, flags, Mode::empty())?);
+        let file = File::from(rustix::fs::openat(&self.0, name.as_ref(), flags, Mode::empty())?);
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is no regular file"));
         }
@@ -79,10 +92,10 @@ impl Dir {
     ///
     /// One that somebody else made, or that has a second name, is refused: writing could change a file
     /// elsewhere, or show the content to others.
-    pub(crate) fn read_write(&self, name: &str) -> io::Result<File> {
+    pub(crate) fn read_write(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let flags = SAFELY | OFlags::RDWR | OFlags::CREATE;
         let mode = Mode::RUSR | Mode::WUSR;
-        let file = File::from(rustix::fs::openat(&self.0, name, flags, mode)?);
+        let file = File::from(rustix::fs::openat(&self.0, name.as_ref(), flags, mode)?);
         let metadata = file.metadata()?;
         let ours = metadata.uid() == rustix::process::geteuid().as_raw();
         if !metadata.is_file() || metadata.nlink() > 1 || !ours {
@@ -92,8 +105,8 @@ impl Dir {
     }
 
     /// Whether `file` still has this name.
-    pub(crate) fn names(&self, name: &str, file: &File) -> io::Result<bool> {
-        let named = match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+    pub(crate) fn names(&self, name: impl AsRef<OsStr>, file: &File) -> io::Result<bool> {
+        let named = match rustix::fs::statat(&self.0, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(false),
             stat => stat?,
         };
@@ -102,7 +115,12 @@ impl Dir {
     }
 
     /// Renames a file, unless the new name is taken ([`io::ErrorKind::AlreadyExists`]).
-    pub(crate) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+    pub(crate) fn rename_new(
+        &self,
+        from: impl AsRef<OsStr>,
+        to: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        let (from, to) = (from.as_ref(), to.as_ref());
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
         {
             use rustix::fs::{RenameFlags, renameat_with};
@@ -117,34 +135,46 @@ impl Dir {
     }
 
     /// Renames a file, and replaces the file or link that has the new name.
-    pub(crate) fn rename_over(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    pub(crate) fn rename_over(
+        &self,
+        from: impl AsRef<OsStr>,
+        to: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from.as_ref(), &self.0, to.as_ref())?)
     }
 
     /// Removes a file or link.
-    pub(crate) fn remove_file(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    pub(crate) fn remove_file(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name.as_ref(), AtFlags::empty())?)
     }
 
     /// Makes a symbolic link, unless its name is taken.
-    pub(crate) fn symlink(&self, target: &str, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::symlinkat(target, &self.0, name)?)
+    pub(crate) fn symlink(
+        &self,
+        target: impl AsRef<OsStr>,
+        name: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target.as_ref(), &self.0, name.as_ref())?)
     }
 
     /// Sets a symbolic link's own time.
-    pub(crate) fn set_link_time(&self, name: &str, modified: Modified) -> io::Result<()> {
+    pub(crate) fn set_link_time(
+        &self,
+        name: impl AsRef<OsStr>,
+        modified: Modified,
+    ) -> io::Result<()> {
         let Modified { seconds, nanos } = modified;
         let times = Timestamps {
             last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
             last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos.into() },
         };
-        Ok(rustix::fs::utimensat(&self.0, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(rustix::fs::utimensat(&self.0, name.as_ref(), &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Where a symbolic link points to, as far as it is Unicode.
-    pub(crate) fn read_link(&self, name: &str) -> io::Result<String> {
-        let target = rustix::fs::readlinkat(&self.0, name, Vec::new())?;
-        Ok(target.to_string_lossy().into_owned())
+    /// Where a symbolic link points to.
+    pub(crate) fn read_link(&self, name: impl AsRef<OsStr>) -> io::Result<Name> {
+        let target = rustix::fs::readlinkat(&self.0, name.as_ref(), Vec::new())?;
+        Ok(target.to_bytes().into())
     }
 
     /// Writes the directory's names to the disk.

@@ -4,11 +4,11 @@ use std::io::{self, ErrorKind};
 use std::mem;
 
 use super::{Existing, MARKER, Placement};
-use crate::files::Error;
 use crate::files::dir::Dir;
 use crate::files::finish::{Note, place_named};
 use crate::files::manifest::Kind;
 use crate::files::partial::partial_name;
+use crate::files::{Error, Name};
 
 impl Placement {
     /// Waits until every file is on the disk under its name, makes the links, and restores the directories'
@@ -31,10 +31,10 @@ impl Placement {
         Ok(mem::take(&mut self.notes))
     }
 
-    fn make_link(&mut self, index: usize, target: &str) -> Result<(), Error> {
+    fn make_link(&mut self, index: usize, target: &Name) -> Result<(), Error> {
         let dir = self.around(index)?;
-        let name = self.entry(index).name.to_string();
-        if dir.read_link(&name).is_ok_and(|old| old == target) {
+        let name = self.entry(index).name.clone();
+        if dir.read_link(&name).is_ok_and(|old| old == *target) {
             return Ok(());
         }
         let made = match self.options.existing {
@@ -47,13 +47,13 @@ impl Placement {
         })?;
         self.set_link_time(index, &dir, &placed);
         if placed != name {
-            self.notes
-                .push(Note::Renamed { path: self.tree.path(&self.manifest, index), name: placed });
+            let path = self.tree.path(&self.manifest, index);
+            self.notes.push(Note::Renamed { path, name: placed.to_string() });
         }
         Ok(())
     }
 
-    fn set_link_time(&mut self, index: usize, dir: &Dir, name: &str) {
+    fn set_link_time(&mut self, index: usize, dir: &Dir, name: &Name) {
         if let Err(source) = dir.set_link_time(name, self.entry(index).modified) {
             self.notes.push(Note::Metadata { path: self.tree.path(&self.manifest, index), source });
         }
@@ -81,7 +81,7 @@ impl Placement {
 }
 
 /// Makes the link under another name first: there is no moment without the one or the other.
-fn replace_with_link(dir: &Dir, target: &str, name: &str) -> io::Result<()> {
+fn replace_with_link(dir: &Dir, target: &Name, name: &Name) -> io::Result<()> {
     let beside = partial_name(name);
     match dir.remove_file(&beside) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

@@ -10,19 +10,18 @@ mod complete;
 mod survey;
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Error;
 use super::dir::Dir;
 use super::finish::{Finisher, Job, Note};
 use super::manifest::{Entry, Kind, Manifest};
-use super::names::{NamePolicy, PARTIAL_SUFFIX};
+use super::names::{NamePolicy, PARTIAL_SUFFIX, trial_name};
 use super::partial::{OpenError, Partial};
 use super::survey::Survey;
 use super::tree::Tree;
+use super::{Error, Name};
 
 /// A file with this name is in the outermost directories that a transfer has made and not finished. No offer has the name.
 const MARKER: &str = PARTIAL_SUFFIX;
@@ -41,13 +40,13 @@ pub enum Existing {
     Rename,
 }
 
-/// How to place what arrives. The default overwrites nothing and refuses names that are not safe.
+/// How to place what arrives. The default overwrites nothing and changes no name.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "a plain set of choices")]
 pub struct PlaceOptions {
     /// What to do if a name is taken.
     pub existing: Existing,
-    /// What to do about names that could do harm.
+    /// What to do about names that the destination cannot hold, or not beside others.
     pub names: NamePolicy,
     /// Go on from what an earlier run left: partial files are continued, files that are there already and the
     /// same are skipped, directories that are there are entered whatever [`existing`](Self::existing) says.
@@ -176,7 +175,7 @@ impl Placement {
         self.finisher.submit(Job {
             dir,
             partial,
-            name: entry.name.to_string(),
+            name: entry.name.clone(),
             path: self.tree.path(&self.manifest, index),
             existing: self.options.existing,
             mode,
@@ -197,7 +196,7 @@ impl Placement {
         let allowed = match self.allowed {
             Some(allowed) => allowed,
             None => dir
-                .allowed_mode(&trial_name())
+                .allowed_mode(trial_name())
                 .map_err(|source| self.failed("trying the mode of", index, source))?,
         };
         self.allowed = Some(allowed);
@@ -238,12 +237,6 @@ impl Drop for Placement {
     }
 }
 
-/// A name that nobody has, for what is made to see what comes of it, and removed at once.
-fn trial_name() -> String {
-    let nonce = RandomState::new().hash_one(());
-    format!(".xchg-trial-{nonce:016x}")
-}
-
 /// The directory and the manifest for a destination that is one exact file: the only entry gets the file's
 /// name.
 pub(crate) fn at_exact_path(
@@ -258,9 +251,9 @@ pub(crate) fn at_exact_path(
     }
     let unusable = |kind: ErrorKind| Error::Destination { path: path.into(), source: kind.into() };
     let name = path.file_name().ok_or(unusable(ErrorKind::IsADirectory))?;
-    let name = name.to_str().ok_or(unusable(ErrorKind::InvalidFilename))?;
+    let name = Name::of_os(name).ok_or(unusable(ErrorKind::InvalidFilename))?;
     let mut renamed = Manifest::new();
-    renamed.push(Entry { name: name.into(), ..entry.clone() })?;
+    renamed.push(Entry { name, ..entry.clone() })?;
     let parent = path.parent().filter(|parent| *parent != Path::new(""));
     Ok((parent.unwrap_or(Path::new(".")).into(), renamed))
 }

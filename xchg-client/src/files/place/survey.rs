@@ -5,25 +5,24 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Earlier, Existing, MARKER, PlaceOptions, Placement, ResumePoint, trial_name};
-use crate::files::Error;
+use super::{Earlier, Existing, MARKER, PlaceOptions, Placement, ResumePoint};
 use crate::files::dir::{Dir, Found};
 use crate::files::finish::{Finisher, Note, place_named};
 use crate::files::manifest::{Kind, Manifest};
-use crate::files::names::{collision, lookalikes};
 use crate::files::partial::{OpenError, Partial, Prefix, hash_prefix, partial_name};
 use crate::files::survey::Survey;
 use crate::files::tree::Tree;
+use crate::files::{Error, Name};
 
 /// Partials that are resumed at once; each is an open file. An interrupted run leaves one.
 const MAX_RESUMED_PARTIALS: usize = 64;
 
 impl Placement {
-    /// Looks whether `manifest`, whose names are safe, can be placed in the directory at `destination`. Names that are taken are
+    /// Looks whether `manifest`, whose names are fit, can be placed in the directory at `destination`. Names that are taken are
     /// for [`settle`](Self::settle) to decide.
     ///
     /// # Errors
-    /// [`Error::InTheWay`], [`Error::Collision`] or [`Error::NoSpace`] if it cannot.
+    /// [`Error::InTheWay`] or [`Error::NoSpace`] if it cannot.
     pub(crate) fn survey(
         destination: &Path,
         manifest: Arc<Manifest>,
@@ -79,7 +78,6 @@ impl Placement {
         for index in 0..self.manifest.entries().len() {
             needed = needed.saturating_sub(self.survey_entry(index)?);
         }
-        self.check_distinct()?;
         match self.tree.root().available_bytes() {
             Some(available) if needed > available => Err(Error::NoSpace { needed, available }),
             _ => Ok(()),
@@ -162,7 +160,7 @@ impl Placement {
             Kind::Directory => self.survey_directory(index, &dir, found),
             Kind::Symlink { target } => {
                 let same = found == Some(Found::Symlink)
-                    && dir.read_link(&entry.name).is_ok_and(|old| old == **target);
+                    && dir.read_link(&entry.name).is_ok_and(|old| old == *target);
                 if cfg!(not(unix)) {
                     return Err(self.failed("linking", index, ErrorKind::Unsupported.into()));
                 }
@@ -191,7 +189,7 @@ impl Placement {
         match found {
             None => {}
             Some(_) if beside => {
-                let taken = |name: &str| match dir.look(name)? {
+                let taken = |name: &Name| match dir.look(name)? {
                     None => Ok(()),
                     Some(_) => Err(ErrorKind::AlreadyExists.into()),
                 };
@@ -199,7 +197,7 @@ impl Placement {
                     .map_err(|source| self.failed("renaming", index, source))?;
                 self.notes.push(Note::Renamed {
                     path: self.tree.path(&self.manifest, index),
-                    name: name.clone(),
+                    name: name.to_string(),
                 });
                 self.tree.rename(index, name);
             }
@@ -245,7 +243,7 @@ impl Placement {
         }
         self.check_free(index, found, "file")?;
         let partial = dir
-            .look(&partial_name(&self.entry(index).name))
+            .look(partial_name(&self.entry(index).name))
             .map_err(|source| self.failed("looking for", index, source))?;
         match partial {
             Some(Found::File(bytes)) if bytes.min(size) > 0 => {
@@ -254,36 +252,6 @@ impl Placement {
                 Ok(bytes)
             }
             _ => Ok(0),
-        }
-    }
-
-    /// Whether the destination tells names apart that are one on some systems. Directories of one file system may differ in
-    /// that, so each is asked that will hold such names, or that will hold the directory that will.
-    fn check_distinct(&mut self) -> Result<(), Error> {
-        let groups = lookalikes(&self.manifest)?;
-        for group in groups {
-            let dir = self.nearest_directory(group[0])?;
-            let names: Vec<_> = group.iter().map(|&index| &*self.entry(index).name).collect();
-            let same = first_pair(&dir, &names)
-                .map_err(|source| self.failed("trying the name of", group[0], source))?;
-            if let Some((one, other)) = same {
-                return Err(collision(&self.manifest, group[one], group[other]));
-            }
-        }
-        Ok(())
-    }
-
-    /// The innermost directory around entry `index` that exists already.
-    fn nearest_directory(&mut self, index: usize) -> Result<Arc<Dir>, Error> {
-        let mut inside = index;
-        loop {
-            match self.tree.around(&self.manifest, inside) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Ok(dir) => return Ok(dir),
-                Err(source) => return Err(self.failed("opening the directory of", index, source)),
-            }
-            // The root is open: who has no parent is found in it.
-            inside = self.manifest.parent(inside).unwrap_or(inside);
         }
     }
 
@@ -340,67 +308,5 @@ impl Placement {
         let hash = hasher.finalize();
         self.earlier.insert(entry, Earlier::Opened(partial, hasher));
         Ok(Some(hash))
-    }
-}
-
-/// Two of `names`, by their places in it, that are one file in `dir`, if any are: found out by trying, in a directory of their own.
-fn first_pair(dir: &Dir, names: &[&str]) -> io::Result<Option<(usize, usize)>> {
-    let trial = trial_name();
-    dir.make_child(&trial)?;
-    let tried = dir.child(&trial).and_then(|trial| try_names(&trial, names));
-    let removed = dir.remove_child(&trial);
-    tried.and_then(|pair| removed.map(|()| pair))
-}
-
-/// The same in the empty directory `trial`, which is empty again afterwards.
-fn try_names(trial: &Dir, names: &[&str]) -> io::Result<Option<(usize, usize)>> {
-    for (place, name) in names.iter().enumerate() {
-        let Err(error) = trial.make_child(name) else {
-            continue;
-        };
-        // Some that are mounted from elsewhere remember a name for a while after it has gone: then it may be any.
-        let mut one = None;
-        for (other, made) in names[..place].iter().enumerate() {
-            trial.remove_child(made)?;
-            // The name was this one's too if it is free now.
-            if one.is_none() && trial.look(name)?.is_none() {
-                one = Some(other);
-            }
-        }
-        return match error.kind() {
-            ErrorKind::AlreadyExists => Ok(Some((one.unwrap_or(0), place))),
-            _ => Err(error),
-        };
-    }
-    names.iter().try_for_each(|name| trial.remove_child(name))?;
-    Ok(None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_are_one_file_are_found_by_trying() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = Dir::open(temp.path()).unwrap();
-        // The same name twice is what every file system takes for one.
-        for (names, expected) in [
-            (&["a", "b", "c"][..], None),
-            (&["a", "b", "c", "b", "a"], Some((1, 3))),
-            (&["a", "a"], Some((0, 1))),
-        ] {
-            assert_eq!(first_pair(&dir, names).unwrap(), expected, "{names:?}");
-            assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "{names:?}");
-        }
-    }
-
-    #[test]
-    fn a_name_that_cannot_be_tried_is_an_error_and_leaves_nothing() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = Dir::open(temp.path()).unwrap();
-        let error = first_pair(&dir, &["a", &"b".repeat(300)]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidFilename);
-        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 }

@@ -22,7 +22,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Receives what the uploader offers, if [`Observer::decide`] accepts it, and places it at `destination`.
 ///
-/// It returns when everything is on the disk under its name. Names that are not safe, conflicts with what is
+/// It returns when everything is on the disk under its name. Names that cannot be held, conflicts with what is
 /// there, and too little space decline the offer before anybody is asked.
 ///
 /// # Errors
@@ -71,8 +71,8 @@ fn consider<'a>(
     stop: &dyn Fn() -> bool,
 ) -> Result<(Sink<'a>, Vec<ResumePoint>), Error> {
     let offered = read_offer(link)?;
-    let safe = names::safe_manifest(offered, options.names)?;
-    let mut sink = Sink::look(destination, safe, options)?;
+    names::check(&offered)?;
+    let mut sink = Sink::look(destination, offered, options)?;
     observer.manifest(sink.manifest());
     if options.existing == Existing::Refuse && !sink.survey().taken.is_empty() {
         let existing = observer.existing(sink.manifest(), sink.survey());

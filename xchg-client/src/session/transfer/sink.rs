@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::files::{
     Destination, Error, Existing, Kind, Manifest, Note, PlaceOptions, Placement, ResumePoint,
-    Start, Survey, at_exact_path,
+    Start, Survey, at_exact_path, fit,
 };
 
 pub(super) struct Sink<'a> {
@@ -22,34 +22,36 @@ enum Target<'a> {
 }
 
 impl<'a> Sink<'a> {
-    /// Looks whether `manifest`, whose names are safe, can go to `destination`.
+    /// Looks whether `manifest`, whose names have been checked, can go to `destination`.
     pub(super) fn look(
         destination: Destination<'a>,
         manifest: Manifest,
         options: PlaceOptions,
     ) -> Result<Self, Error> {
-        let manifest = Arc::new(manifest);
-        let place = |directory: &_, manifest: &Arc<_>| {
-            let placement = Placement::survey(directory, Arc::clone(manifest), options)?;
-            Ok(Target::Disk(Box::new(placement)))
-        };
+        let mut manifest = Arc::new(manifest);
+        let mut survey = Survey::default();
         let target = match (destination, manifest.entries()) {
             (Destination::Directory(_), [entry]) if matches!(entry.kind, Kind::Text { .. }) => {
                 Target::Memory(Vec::new())
             }
-            (Destination::Directory(path), _) => place(&path, &manifest)?,
+            (Destination::Directory(path), _) => {
+                manifest = Arc::new(fit(Arc::unwrap_or_clone(manifest), options.names, &path)?);
+                let placement = Placement::survey(&path, Arc::clone(&manifest), options)?;
+                survey = placement.found().clone();
+                Target::Disk(Box::new(placement))
+            }
             (Destination::File(path), _) => {
                 let (directory, renamed) = at_exact_path(&path, &manifest)?;
-                place(&directory, &Arc::new(renamed))?
+                let placement = Placement::survey(&directory, Arc::new(renamed), options)?;
+                // The name is this side's own choice.
+                survey.taken.clone_from(&placement.found().taken);
+                survey.alike.clone_from(&placement.found().alike);
+                Target::Disk(Box::new(placement))
             }
             (Destination::Writer(writer), [entry]) if entry.kind.has_content() => {
                 Target::Writer(writer)
             }
             (Destination::Writer(_), _) => return Err(Error::NotOneFile),
-        };
-        let survey = match &target {
-            Target::Disk(placement) => placement.found().clone(),
-            Target::Writer(_) | Target::Memory(_) => Survey::default(),
         };
         Ok(Self { manifest, survey, target })
     }
@@ -62,7 +64,12 @@ impl<'a> Sink<'a> {
     pub(super) fn settle(&mut self, existing: Existing) -> Result<(), Error> {
         if let Target::Disk(placement) = &mut self.target {
             placement.settle(existing)?;
-            self.survey = placement.found().clone();
+            let found = placement.found();
+            self.survey.merged.clone_from(&found.merged);
+            self.survey.added.clone_from(&found.added);
+            self.survey.unfinished.clone_from(&found.unfinished);
+            self.survey.taken.clone_from(&found.taken);
+            self.survey.alike.clone_from(&found.alike);
         }
         Ok(())
     }
