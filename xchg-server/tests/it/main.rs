@@ -5,6 +5,7 @@ mod browser;
 mod common;
 mod web;
 
+mod arrived;
 mod big;
 mod classic;
 mod drain;
