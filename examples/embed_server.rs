@@ -11,18 +11,18 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use xchg_server::{Config, Event, Limits, Listen, Outcome, Server};
+use xchg_server::{Config, Event, Limits, Listen, ListenAddress, Outcome, Server};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::bind(Config {
-        listen: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
+        listen: vec!["127.0.0.1:0".parse::<Listen>()?],
         workers: 1,
         limits: Limits { waiting: 100, ..Limits::default() },
         drain_timeout: Some(Duration::from_secs(30)),
         ..Config::default()
     })?
     .start()?;
-    let Listen::Tcp(address) = server.addresses()[0] else {
+    let ListenAddress::Tcp(address) = server.addresses()[0] else {
         unreachable!("it is what was asked for")
     };
     let events = server.subscribe(100);

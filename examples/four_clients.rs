@@ -18,7 +18,7 @@ use xchg_client::{
 use xchg_server::{Config, Listen, Server};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let listen = vec![Listen::Tcp(([127, 0, 0, 1], 0).into())];
+    let listen = vec!["127.0.0.1:0".parse::<Listen>()?];
     let server = Server::bind(Config { listen, ..Config::default() })?.start()?;
     let address = server.addresses()[0].to_string();
     println!("the server listens on {address}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use clap_complete::Shell;
 use xchg_core::wire::Token;
-use xchg_server::{Config, Dialect, Listen, Terminate};
+use xchg_server::{Config, Dialect, Listen, Terminate, WebOrigin};
 
 use crate::log::{Format, Level};
 use crate::mistakes::{self, Mistakes};
@@ -60,13 +60,21 @@ pub(crate) struct Cli {
 /// What flags, environment and config file have in common.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Settings {
-    /// Where to listen: ADDR:PORT (port 0: the system chooses) or unix:PATH; may be repeated [default: [::]:4980]
-    #[arg(long, value_name = "ADDR:PORT", env = "XCHG_LISTEN", value_delimiter = ',')]
+    /// Where to listen: ADDR:PORT (port 0: the system chooses) or unix:PATH, repeated or with `;` between several [default: [::]:4980]
+    ///
+    /// Options follow behind commas. `dialects=http+native` says what peers may speak there. `public` serves everybody at an address of
+    /// this machine's alone, as behind a proxy; without it, web pages of other sites are kept out there. For instance:
+    /// 127.0.0.1:4981,dialects=http,public
+    #[arg(long, value_name = "ADDR:PORT[,OPTION]...", env = "XCHG_LISTEN", value_delimiter = ';')]
     listen: Option<Vec<Listen>>,
 
-    /// What peers may speak on the port [default: all]
+    /// What peers may speak where --listen does not say it [default: all]
     #[arg(long, value_enum, value_name = "DIALECTS", env = "XCHG_DIALECTS", value_delimiter = ',')]
     dialects: Option<Vec<Dialect>>,
+
+    /// Sites whose web pages may use addresses of this machine's alone, such as https://example.org, or * for all [default: none]
+    #[arg(long, value_name = "ORIGIN", env = "XCHG_ALLOW_ORIGIN", value_delimiter = ',')]
+    allow_origin: Option<Vec<WebOrigin>>,
 
     /// Threads that move bytes [default: one for two cores]
     #[arg(long, value_name = "N", env = "XCHG_WORKERS", value_parser = number("4"))]
@@ -170,6 +178,7 @@ impl Settings {
         }
         set(&mut config.listen, &self.listen);
         set(&mut config.dialects, &self.dialects);
+        set(&mut config.allow_origins, &self.allow_origin);
         set(&mut config.workers, &self.workers);
         set(&mut config.limits.waiting, &self.max_waiting);
         set(&mut config.limits.waiting_per_key, &self.max_waiting_per_key);

@@ -1,22 +1,23 @@
 //! What an operator or an embedder may choose.
 
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use xchg_core::Limits;
 use xchg_core::wire::Token;
 
-use crate::{Dialect, Error};
+use crate::{Dialect, Error, Listen, WebOrigin};
 
 /// Everything that a [`Server`](crate::Server) can be told. Each field has a default that suits a small public server.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen. Default: `[::]:4980`, which takes IPv4 too.
     pub listen: Vec<Listen>,
-    /// What peers may speak. Default: all.
+    /// What peers may speak where [`Listen::dialects`] says nothing else. Default: all.
     pub dialects: Vec<Dialect>,
+    /// Sites whose web pages may use listeners that are this machine's alone, beside the server's own. Default: none.
+    ///
+    /// Such pages run in the browsers of whoever sits at this machine, and could up- and download in their place.
+    pub allow_origins: Vec<WebOrigin>,
     /// Threads that move bytes. Default: one for two cores, for each keeps the kernel's network code busy beside it: on 2 cores, one worker
     /// moves as much in bulk as two and more small exchanges a second (`cargo bench -p xchg-server --bench relay`).
     pub workers: usize,
@@ -71,6 +72,7 @@ impl Default for Config {
         Config {
             listen: vec![Listen::default()],
             dialects: Dialect::ALL.to_vec(),
+            allow_origins: Vec::new(),
             workers: std::thread::available_parallelism()
                 .map_or(1, |cores| cores.get().div_ceil(2)),
             max_connections: 65_536,
@@ -95,7 +97,16 @@ impl Default for Config {
     }
 }
 
+/// Each connection has the number of its listener, in a byte.
+const MAX_LISTENERS: usize = 256;
+
 impl Config {
+    /// What peers may speak that came to the listener of this number.
+    pub(crate) fn dialects_at(&self, listener: u8) -> &[Dialect] {
+        let own = self.listen[usize::from(listener)].dialects.as_ref();
+        own.unwrap_or(&self.dialects)
+    }
+
     /// Checks what types cannot.
     ///
     /// # Errors
@@ -114,7 +125,11 @@ impl Config {
         if self.listen.is_empty() {
             wrong("listen", "name at least one address");
         }
-        if self.dialects.is_empty() {
+        if self.listen.len() > MAX_LISTENERS {
+            wrong("listen", "too many addresses: use one for all, such as [::]:4980");
+        }
+        let mut own = self.listen.iter().filter_map(|listen| listen.dialects.as_deref());
+        if self.dialects.is_empty() || own.any(<[_]>::is_empty) {
             wrong("dialects", "nobody could be served: name at least one");
         }
         if !(1..=1024).contains(&self.workers) {
@@ -142,44 +157,6 @@ impl Config {
             wrong("timeouts", "the greeting, idle and heartbeat times must not be 0");
         }
         problems
-    }
-}
-
-/// Where to listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listen {
-    /// An address and port; port 0 lets the system choose.
-    Tcp(std::net::SocketAddr),
-    /// A unix socket's path.
-    Unix(PathBuf),
-}
-
-impl Default for Listen {
-    fn default() -> Listen {
-        Listen::Tcp((std::net::Ipv6Addr::UNSPECIFIED, 4980).into())
-    }
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Listen, String> {
-        match text.strip_prefix("unix:") {
-            Some("") => Err("a path must follow `unix:`".to_owned()),
-            Some(path) => Ok(Listen::Unix(path.into())),
-            None => text.parse().map(Listen::Tcp).map_err(|_| {
-                format!("`{text}` is no ADDR:PORT (such as 127.0.0.1:4980 or [::]:4980) and no unix:PATH")
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Listen::Tcp(address) => address.fmt(f),
-            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     /// Tells this use of the worker's table entry from others.
     pub(crate) serial: u32,
     pub(crate) origin: Origin,
+    /// The number of the listener that it came to, which says what it may speak.
+    pub(crate) listener: u8,
     pub(crate) standing: Standing,
     pub(crate) is_registered: bool,
     /// Whether a read may find something, a write find room: what the poll has said and no call has refuted since.
@@ -117,6 +119,7 @@ impl Connection {
     pub(crate) fn new(accepted: Accepted, standing: Standing) -> Connection {
         Connection {
             origin: accepted.origin,
+            listener: accepted.listener,
             socket: Socket(accepted.socket),
             serial: 0,
             standing,
@@ -340,7 +343,7 @@ mod tests {
     #[test]
     fn a_peers_wish_for_buffers_is_granted_within_bounds() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let accepted = Accepted { socket: ours.into(), origin: Origin::UNIX };
+        let accepted = Accepted { socket: ours.into(), origin: Origin::UNIX, listener: 0 };
         let connection = Connection::new(accepted, Standing::Within);
         let socket = SockRef::from(&connection.socket.0);
         for (bytes, bounds) in [

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::Listen;
+use crate::ListenAddress;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum Error {
     #[error("cannot listen on {listen}; {advice}")]
     Listen {
         /// The address.
-        listen: Listen,
+        listen: ListenAddress,
         /// What to do.
         advice: &'static str,
         /// Why.

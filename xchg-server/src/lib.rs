@@ -6,13 +6,13 @@
 //! ```
 //! use std::io::{Read, Write};
 //! use std::net::{Shutdown, TcpStream};
-//! use xchg_server::{Config, Listen, Server};
+//! use xchg_server::{Config, Listen, ListenAddress, Server};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Port 0: the system chooses one. A port of another's choice is `"192.0.2.1:4980".parse()`, a unix socket `"unix:/run/xchg"`.
 //! let listen = vec!["127.0.0.1:0".parse::<Listen>()?];
 //! let server = Server::bind(Config { listen, ..Config::default() })?.start()?;
-//! let Listen::Tcp(address) = server.addresses()[0] else { unreachable!("TCP was asked for") };
+//! let ListenAddress::Tcp(address) = server.addresses()[0] else { unreachable!("TCP was asked for") };
 //!
 //! // Two peers that speak the classic dialect: a command, a key padded to eight bytes, and the payload.
 //! let mut uploader = TcpStream::connect(address)?;
@@ -54,6 +54,7 @@ mod error;
 mod failed_uploads;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod listen;
 mod listener;
 mod origin;
 mod server;
@@ -61,12 +62,15 @@ mod shared;
 mod system_calls;
 mod timers;
 mod web;
+mod web_origin;
 mod worker;
 
-pub use config::{Config, Listen, Terminate};
+pub use config::{Config, Terminate};
 pub use dialect::Dialect;
 pub use error::Error;
+pub use listen::{Listen, ListenAddress};
 pub use server::{Ending, Server, ServerHandle};
 pub use shared::Stats;
+pub use web_origin::WebOrigin;
 pub use xchg_core::wire::Token;
 pub use xchg_core::{Counts, Event, ExchangeHandle, ExchangeId, Limits, Outcome};

@@ -13,7 +13,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::origin::Origin;
-use crate::{Config, Error, Listen};
+use crate::{Config, Error, ListenAddress};
 
 /// How long a silent connection stays unprobed, how often it is then probed, and how often in vain: a dead peer that has nothing
 /// in flight is found after 60 + 3 x 20 s.
@@ -33,6 +33,8 @@ pub(crate) const LOCAL_RECV_BYTES: usize = 512 << 10;
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Socket,
+    /// Its number among those of the configuration.
+    index: u8,
     unlink: Option<PathBuf>,
     /// Whether peers on this machine get [`LOCAL_RECV_BYTES`].
     tunes_local: bool,
@@ -43,37 +45,27 @@ pub(crate) struct Listener {
 pub(crate) struct Accepted {
     pub(crate) socket: OwnedFd,
     pub(crate) origin: Origin,
+    /// The number of the listener that it came to.
+    pub(crate) listener: u8,
 }
 
-/// Opens `listen`, once for each worker where the kernel can spread connections over several sockets. Gives the address with the port that
-/// the system chose.
-pub(crate) fn open(listen: &Listen, config: &Config) -> Result<(Listen, Vec<Listener>), Error> {
-    let failed = |source: io::Error| Error::Listen {
+/// Opens the listener of that number, once for each worker where the kernel can spread connections over several sockets. Gives the address
+/// with the port that the system chose.
+pub(crate) fn open(config: &Config, index: usize) -> Result<(ListenAddress, Vec<Listener>), Error> {
+    let listen = &config.listen[index].address;
+    let (address, sockets) = open_sockets(listen, config).map_err(|source| Error::Listen {
         listen: listen.clone(),
-        advice: advice(&source),
+        advice: advice(listen, &source),
         source,
+    })?;
+    let index = u8::try_from(index).expect("the configuration allows few listeners");
+    let unlink = match &address {
+        ListenAddress::Unix(path) => Some(path.clone()),
+        ListenAddress::Tcp(_) => None,
     };
-    match listen {
-        Listen::Unix(path) => {
-            let listener = open_unix(path, config).map_err(failed)?;
-            Ok((listen.clone(), vec![listener]))
-        }
-        Listen::Tcp(address) => {
-            let (address, listeners) = match open_tcp(*address, config) {
-                // A machine without IPv6: the default address means all of IPv4 then.
-                Err(error)
-                    if *listen == Listen::default()
-                        && error.raw_os_error()
-                            == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) =>
-                {
-                    open_tcp((Ipv4Addr::UNSPECIFIED, address.port()).into(), config)
-                }
-                opened => opened,
-            }
-            .map_err(failed)?;
-            Ok((Listen::Tcp(address), listeners))
-        }
-    }
+    let tunes_local = unlink.is_none() && config.recv_buffer.is_none();
+    let listener = |socket| Listener { socket, index, unlink: unlink.clone(), tunes_local };
+    Ok((address, sockets.into_iter().map(listener).collect()))
 }
 
 /// Sees whether the kernel lets this process choose the congestion control that `config` names.
@@ -109,8 +101,32 @@ pub(crate) fn check_congestion(_: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-fn advice(error: &io::Error) -> &'static str {
+fn open_sockets(
+    listen: &ListenAddress,
+    config: &Config,
+) -> io::Result<(ListenAddress, Vec<Socket>)> {
+    let address = match listen {
+        ListenAddress::Unix(path) => return Ok((listen.clone(), vec![open_unix(path, config)?])),
+        ListenAddress::Tcp(address) => *address,
+    };
+    let (address, sockets) = match open_tcp(address, config) {
+        // A machine without IPv6: the default address means all of IPv4 then.
+        Err(error)
+            if *listen == ListenAddress::default()
+                && error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) =>
+        {
+            open_tcp((Ipv4Addr::UNSPECIFIED, address.port()).into(), config)?
+        }
+        opened => opened?,
+    };
+    Ok((ListenAddress::Tcp(address), sockets))
+}
+
+fn advice(listen: &ListenAddress, error: &io::Error) -> &'static str {
+    let is_unscoped = matches!(listen, ListenAddress::Tcp(SocketAddr::V6(address))
+        if address.ip().is_unicast_link_local() && address.scope_id() == 0);
     match error.kind() {
+        _ if is_unscoped => "an address of one link needs its interface, as in [fe80::1%eth0]:4980",
         io::ErrorKind::AddrInUse => {
             "is another server running there? stop it, or choose another address with --listen"
         }
@@ -127,7 +143,7 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-fn open_tcp(address: SocketAddr, config: &Config) -> io::Result<(SocketAddr, Vec<Listener>)> {
+fn open_tcp(address: SocketAddr, config: &Config) -> io::Result<(SocketAddr, Vec<Socket>)> {
     if config.workers == 1 || !cfg!(target_os = "linux") {
         let (address, listener) = listen_tcp(address, config, false)?;
         return Ok((address, vec![listener]));
@@ -161,7 +177,7 @@ fn listen_tcp(
     address: SocketAddr,
     config: &Config,
     shared: bool,
-) -> io::Result<(SocketAddr, Listener)> {
+) -> io::Result<(SocketAddr, Socket)> {
     let socket = bind_tcp(address, shared)?;
     let (idle, interval, retries) = KEEPALIVE;
     let keepalive =
@@ -177,13 +193,10 @@ fn listen_tcp(
     }
     set_buffers(&socket, config)?;
     socket.listen(config.backlog)?;
-    Ok((
-        local_address(&socket)?,
-        Listener { socket, unlink: None, tunes_local: config.recv_buffer.is_none() },
-    ))
+    Ok((local_address(&socket)?, socket))
 }
 
-fn open_unix(path: &Path, config: &Config) -> io::Result<Listener> {
+fn open_unix(path: &Path, config: &Config) -> io::Result<Socket> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     if let Err(error) = socket.bind(&address) {
@@ -201,7 +214,7 @@ fn open_unix(path: &Path, config: &Config) -> io::Result<Listener> {
     }
     set_buffers(&socket, config)?;
     socket.listen(config.backlog)?;
-    Ok(Listener { socket, unlink: Some(path.to_owned()), tunes_local: false })
+    Ok(socket)
 }
 
 fn set_buffers(socket: &Socket, config: &Config) -> io::Result<()> {
@@ -236,7 +249,7 @@ impl Listener {
             (OwnedFd::from(socket), address.as_socket())
         };
         let origin = address.map_or(Origin::UNIX, |address| Origin::of(address.ip()));
-        let accepted = Accepted { socket, origin };
+        let accepted = Accepted { socket, origin, listener: self.index };
         if self.tunes_local && origin.is_local() {
             // A wish: the kernel's own choice serves as well.
             SockRef::from(&accepted.socket).set_recv_buffer_size(LOCAL_RECV_BYTES).ok();

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use xchg_server::{Config, Error, Listen, Server};
+use xchg_server::{Config, Error, Server};
 
 use cli::Cli;
 use mistakes::Mistakes;
@@ -48,7 +48,7 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     // Before the address is told: whoever reads it may send a signal at once.
     let signals = signals::take()?;
     let server = Server::bind(config)?;
-    let addresses: Vec<String> = server.addresses().iter().map(Listen::to_string).collect();
+    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     let handle = server.start()?;
     signals::obey(signals, handle.clone())?;
     tracing::info!(

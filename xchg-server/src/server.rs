@@ -15,13 +15,13 @@ use crate::descriptors::Descriptors;
 use crate::listener::{self, Listener};
 use crate::shared::{Inbox, Message, Shared, Stats};
 use crate::worker::{WAKER, Worker};
-use crate::{Config, Error, Listen};
+use crate::{Config, Error, ListenAddress};
 
 /// A server whose addresses are bound and not yet served.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
-    addresses: Vec<Listen>,
+    addresses: Vec<ListenAddress>,
     /// For each worker.
     listeners: Vec<Vec<Listener>>,
 }
@@ -36,8 +36,8 @@ impl Server {
         listener::check_congestion(&config)?;
         let mut addresses = Vec::new();
         let mut listeners: Vec<Vec<Listener>> = (0..config.workers).map(|_| Vec::new()).collect();
-        for (index, listen) in config.listen.iter().enumerate() {
-            let (address, opened) = listener::open(listen, &config)?;
+        for index in 0..config.listen.len() {
+            let (address, opened) = listener::open(&config, index)?;
             addresses.push(address);
             for (offset, listener) in opened.into_iter().enumerate() {
                 // A single socket of several addresses goes to another worker each.
@@ -48,7 +48,7 @@ impl Server {
     }
 
     /// The bound addresses, with the ports that the system chose.
-    pub fn addresses(&self) -> &[Listen] {
+    pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
     }
 
@@ -144,7 +144,7 @@ fn outlive(shared: &Shared, worker: usize) {
 pub struct ServerHandle {
     shared: Arc<Shared>,
     ended: Arc<Ended>,
-    addresses: Arc<[Listen]>,
+    addresses: Arc<[ListenAddress]>,
 }
 
 /// How a server ended.
@@ -160,7 +160,7 @@ pub struct Ending {
 
 impl ServerHandle {
     /// The bound addresses, with the ports that the system chose.
-    pub fn addresses(&self) -> &[Listen] {
+    pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
     }
 

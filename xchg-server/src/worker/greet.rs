@@ -83,7 +83,7 @@ impl Worker {
         if let Some(dialect) = connection.dialect {
             return self.hear_in(dialect, slot, bytes);
         }
-        let spoken = &self.shared.config.dialects;
+        let spoken = self.shared.config.dialects_at(connection.listener);
         match dialect::detect(bytes, earlier, spoken) {
             Detected::Partial => connection.state = State::Greeting(bytes.to_vec()),
             Detected::Dialect(dialect) => self.hear_in(dialect, slot, bytes),

@@ -95,7 +95,7 @@ mod tests {
         peer.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
         peer.write_all(greeting).unwrap();
         let standing = worker.shared.admission.enter(Origin::UNIX);
-        let accepted = Accepted { socket: ours.into(), origin: Origin::UNIX };
+        let accepted = Accepted { socket: ours.into(), origin: Origin::UNIX, listener: 0 };
         (Connection::new(accepted, standing), peer)
     }
 

@@ -30,6 +30,13 @@ impl Worker {
                 }
             };
             connection.requests += 1;
+            let config = &self.shared.config;
+            if config.listen[usize::from(connection.listener)].is_private()
+                && let Some(words) = request.refused_as_foreign(&config.allow_origins)
+            {
+                self.shared.counters.refused(RefusalCode::Forbidden);
+                return self.leave(slot, words);
+            }
             let is_last =
                 connection.standing != Standing::Within || connection.requests >= MAX_REQUESTS;
             let request = if is_last { request.last() } else { request };

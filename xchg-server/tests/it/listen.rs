@@ -9,8 +9,8 @@ use crate::common::{
     DEADLINE, Exit, InProcess, Peer, Process, classic_greeting, config, loopback, payload, tcp,
 };
 use rustix::process::Signal;
-use xchg_core::Outcome;
-use xchg_server::{Config, Error, Listen, Server};
+use xchg_core::{Outcome, Side};
+use xchg_server::{Config, Dialect, Error, Listen, ListenAddress, Server};
 
 fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
@@ -24,7 +24,7 @@ fn exchange(upload: SocketAddr, download: SocketAddr) {
 }
 
 fn unix(path: &Path) -> Listen {
-    Listen::Unix(path.to_owned())
+    ListenAddress::Unix(path.to_owned()).into()
 }
 
 /// A classic peer at a unix socket.
@@ -74,11 +74,68 @@ fn peers_of_several_addresses_meet() {
 }
 
 #[test]
+fn each_address_may_have_dialects_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let socket = format!("unix:{},dialects=native", path.display());
+    let listen = ["127.0.0.1:0", "127.0.0.1:0,dialects=http+native", &socket];
+    let listen = listen.map(|listen| listen.parse().unwrap()).to_vec();
+    let dialects = vec![Dialect::Classic];
+    for workers in [1, 2, 3] {
+        let listen = listen.clone();
+        let server =
+            InProcess::start(Config { listen, dialects: dialects.clone(), workers, ..config() });
+        let [classic, web] = [0, 1].map(|index| tcp(&server.addresses()[index]));
+        let request = b"GET /version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let said = |address| String::from_utf8(Peer::saying(address, request).whole()).unwrap();
+        assert!(said(classic).contains("It speaks: classic.\n"), "{}", said(classic));
+        assert!(said(web).starts_with("HTTP/1.1 200 "), "{}", said(web));
+        let mut native = UnixStream::connect(&path).unwrap();
+        native.set_read_timeout(Some(DEADLINE)).unwrap();
+        native.write_all(request).unwrap();
+        assert!(String::from_utf8(whole(native)).unwrap().contains("It speaks: native.\n"));
+
+        // They meet all the same.
+        let downloader = Peer::classic(classic, b'G', "between");
+        let mut uploader = Peer::native(web, Side::Upload, "between");
+        uploader.matched();
+        uploader.send_with_end(b"addresses");
+        assert_eq!(downloader.whole(), b"addresses");
+        assert_lost_or_told(web);
+        server.drain();
+        server.join();
+    }
+}
+
+/// A classic peer is not served where classic is not spoken.
+fn assert_lost_or_told(address: SocketAddr) {
+    let told = Peer::classic(address, b'G', "between").rest().unwrap_or_default();
+    assert!(told.is_empty() || told.starts_with(b"This is an xchg server."), "{told:?}");
+}
+
+#[test]
+fn an_interface_may_be_named() {
+    if !has_ipv6() {
+        return println!("skipped: this machine has no IPv6");
+    }
+    let listen = vec!["[::1%lo]:0".parse().unwrap()];
+    let server = InProcess::start(Config { listen, ..config() });
+    exchange(server.address(), (Ipv6Addr::LOCALHOST, server.address().port()).into());
+    let mut command = Process::command();
+    command.args(["--check-config", "--listen", "[fe80::1%nowhere7]:4980"]);
+    fails(&Process::run(command), &["--listen", "no network interface `nowhere7`"]);
+    // Without its interface such an address is nobody's.
+    let mut command = Process::command();
+    command.args(["--listen", "[fe80::1]:0"]);
+    fails(&Process::run(command), &["needs its interface", "%eth0"]);
+}
+
+#[test]
 fn a_unix_socket_carries_much_and_goes_with_its_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let server = InProcess::start(Config { listen: vec![unix(&path)], ..config() });
-    assert_eq!(server.addresses()[0], unix(&path));
+    assert_eq!(server.addresses()[0], unix(&path).address);
     let file = payload(1, 5_000_000);
     let downloader = at_unix(&path, b'G', "much");
     let mut uploader = at_unix(&path, b'P', "much");
@@ -162,7 +219,7 @@ fn a_port_in_use_is_an_error_that_names_the_way_out() {
     for workers in [1, 2] {
         for other in [1, 2] {
             let server = InProcess::start(Config { workers, ..config() });
-            let listen = vec![server.addresses()[0].clone()];
+            let listen = vec![server.addresses()[0].clone().into()];
             let error = Server::bind(Config { listen, workers: other, ..config() }).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(&server.address().to_string()), "{text}");
@@ -218,7 +275,8 @@ fn check_config(text: &str) -> Exit {
 fn a_config_file_may_set_everything() {
     let exit = check_config(
         r#"
-        listen = ["127.0.0.1:0", "unix:/tmp/socket", "[::1]:4980"]
+        listen = ["127.0.0.1:0,dialects=http+native,public", "unix:/tmp/socket", "[::1]:4980"]
+        allow_origin = ["https://example.org", "http://localhost:3000"]
         workers = 3
         recv_buffer = "256K"
         send_buffer = 262144
@@ -308,6 +366,9 @@ fn settings_without_sense_are_refused_by_name() {
         ("token = \"\"", "token"),
         ("idle_timeout = 0", "idle"),
         ("listen = []", "listen"),
+        ("listen = \"[::]:1,dialect=http\"", "dialects=NAME+NAME"),
+        ("listen = \"[::]:1,[::]:2\"", "repeat --listen"),
+        ("allow_origin = \"example.org\"", "https://example.org"),
     ] {
         fails(&check_config(text), &[part]);
     }
@@ -340,6 +401,23 @@ fn a_flag_beats_the_environment_and_that_the_file() {
         }
         let line = Process::spawn(command).line();
         assert!(line.starts_with(expected), "{line} is not {expected}, with {env:?}, {flag:?}");
+    }
+}
+
+#[test]
+fn the_environment_may_name_several_listeners() {
+    let mut command = Process::command();
+    command.env("XCHG_LISTEN", "127.0.0.1:0,dialects=http,public;127.0.0.2:0");
+    let mut process = Process::spawn(command);
+    let lines = [process.line(), process.line()];
+    assert!(lines[0].starts_with("127.0.0.1:") && lines[1].starts_with("127.0.0.2:"), "{lines:?}");
+    for (listen, part) in [
+        ("127.0.0.1:0,127.0.0.2:0", "put `;` between"),
+        ("127.0.0.1:0,dialects=http,native", "dialects=NAME+NAME"),
+    ] {
+        let mut command = Process::command();
+        command.env("XCHG_LISTEN", listen);
+        fails(&Process::run(command), &["XCHG_LISTEN", part]);
     }
 }
 

@@ -10,6 +10,7 @@ mod big;
 mod classic;
 mod drain;
 mod embed;
+mod foreign;
 mod greeting;
 mod http_exchange;
 mod http_lost;

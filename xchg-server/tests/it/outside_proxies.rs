@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use crate::common::{InProcess, Peer, config, eventually, payload};
+use crate::common::{InProcess, Peer, config, eventually, loopback, payload, tcp};
 use tempfile::TempDir;
 use xchg_server::Config;
 
@@ -16,9 +16,9 @@ const PAYLOAD_BYTES: usize = 3_000_000;
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// A proxy that does not outlive the test.
-struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _folder: TempDir,
 }
 
@@ -31,8 +31,8 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Starts `command` with the configuration that `configure` makes of the section under `heading`.
-    fn start(
+    /// Starts `command` with the configuration that `configure` makes of the section under `heading`, in front of the listener for it.
+    pub(crate) fn start(
         server: &InProcess,
         heading: &str,
         configure: impl Fn(&str, &Path) -> String,
@@ -42,7 +42,7 @@ impl Proxy {
         let address = free_address();
         let sample = sample(heading)
             .replace("PROXY", &address.port().to_string())
-            .replace("XCHG", &server.address().port().to_string());
+            .replace("XCHG", &tcp(&server.addresses()[1]).port().to_string());
         let file = folder.path().join("proxy.conf");
         std::fs::write(&file, configure(&sample, folder.path())).unwrap();
         let child = command(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -56,10 +56,14 @@ impl Proxy {
     }
 }
 
+/// What follows a heading of docs/proxies.md.
+fn section(heading: &str) -> &'static str {
+    DOCS.split_once(&format!("## {heading}\n")).expect("the docs have the heading").1
+}
+
 /// The configuration under a heading of docs/proxies.md.
 fn sample(heading: &str) -> &'static str {
-    let (_, rest) = DOCS.split_once(&format!("## {heading}\n")).expect("the docs have the heading");
-    let (_, rest) = rest.split_once("```").unwrap();
+    let (_, rest) = section(heading).split_once("```").unwrap();
     let (_, rest) = rest.split_once('\n').unwrap();
     rest.split_once("```").unwrap().0
 }
@@ -69,7 +73,7 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn nginx(kind: &str) -> impl Fn(&str, &Path) -> String {
+pub(crate) fn nginx(kind: &str) -> impl Fn(&str, &Path) -> String {
     let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
     let load = match kind == "stream" && module.exists() {
         true => format!("load_module {};\n", module.display()),
@@ -95,7 +99,7 @@ fn haproxy(sample: &str, _: &Path) -> String {
 }
 
 /// The configuration with the long timeouts of its proxy cut down to [`SILENCE`].
-fn impatient(sample: &str) -> String {
+pub(crate) fn impatient(sample: &str) -> String {
     let silence = format!("{}s", SILENCE.as_secs());
     let lines = sample.lines().map(|line| match line.contains("timeout") {
         true => line.replace("60s", &silence).replace("1h", &silence) + "\n",
@@ -104,13 +108,13 @@ fn impatient(sample: &str) -> String {
     lines.collect()
 }
 
-fn run_nginx(file: &Path) -> Command {
+pub(crate) fn run_nginx(file: &Path) -> Command {
     let mut command = Command::new("nginx");
     command.arg("-c").arg(file);
     command
 }
 
-fn run_haproxy(file: &Path) -> Command {
+pub(crate) fn run_haproxy(file: &Path) -> Command {
     let mut command = Command::new("haproxy");
     command.arg("-db").arg("-f").arg(file);
     command
@@ -133,9 +137,23 @@ fn output(child: Child) -> Vec<u8> {
     stdout
 }
 
-/// A server that says `102 Processing` far more often than the proxies' timeouts.
-fn server() -> InProcess {
-    InProcess::start(Config { processing_interval: Duration::from_millis(300), ..config() })
+/// A server with the listener that the section under `heading` names beside the general one. It says `102 Processing` far more often than
+/// the proxies' timeouts.
+fn server(heading: &str) -> InProcess {
+    let (_, rest) = section(heading).split_once("--listen '").unwrap();
+    let (listen, _) = rest.split_once('\'').unwrap();
+    let listen = vec![loopback(), listen.replace("XCHG", "0").parse().unwrap()];
+    let processing_interval = Duration::from_millis(300);
+    InProcess::start(Config { listen, processing_interval, ..config() })
+}
+
+/// The site is everybody's, under whatever name the proxy has, also for other sites' pages.
+fn check_name(proxy: &Proxy) {
+    let fields =
+        ["Host: files.example.org", "Origin: https://example.com", "Sec-Fetch-Site: cross-site"];
+    let fields = fields.map(|field| ["--header", field]).concat();
+    let version = output(curl(&[&fields[..], &[&proxy.url("version")]].concat()));
+    assert!(!version.is_empty());
 }
 
 /// Exchanges through the proxy: upload first, then download first.
@@ -203,8 +221,10 @@ fn check_long_upload(server: &InProcess, proxy: &Proxy) {
 #[test]
 #[ignore = "needs nginx and curl"]
 fn http_passes_nginx() {
-    let server = server();
-    let proxy = Proxy::start(&server, "nginx, as an HTTP proxy", nginx("http"), run_nginx);
+    let heading = "nginx, as an HTTP proxy";
+    let server = server(heading);
+    let proxy = Proxy::start(&server, heading, nginx("http"), run_nginx);
+    check_name(&proxy);
     check(&server, &proxy);
     check_long_download(&server, &proxy);
     check_long_upload(&server, &proxy);
@@ -213,8 +233,10 @@ fn http_passes_nginx() {
 #[test]
 #[ignore = "needs nginx with its stream module and curl"]
 fn tcp_passes_nginx() {
-    let server = server();
-    let proxy = Proxy::start(&server, "nginx, as a TCP proxy", nginx("stream"), run_nginx);
+    let heading = "nginx, as a TCP proxy";
+    let server = server(heading);
+    let proxy = Proxy::start(&server, heading, nginx("stream"), run_nginx);
+    check_name(&proxy);
     check(&server, &proxy);
     check_long_download(&server, &proxy);
     check_long_upload(&server, &proxy);
@@ -224,8 +246,10 @@ fn tcp_passes_nginx() {
 #[test]
 #[ignore = "needs haproxy and curl"]
 fn tcp_passes_haproxy() {
-    let server = server();
-    let proxy = Proxy::start(&server, "HAProxy", haproxy, run_haproxy);
+    let heading = "HAProxy";
+    let server = server(heading);
+    let proxy = Proxy::start(&server, heading, haproxy, run_haproxy);
+    check_name(&proxy);
     check(&server, &proxy);
     check_long_download(&server, &proxy);
     check_long_upload(&server, &proxy);
@@ -235,8 +259,9 @@ fn tcp_passes_haproxy() {
 #[test]
 #[ignore = "needs haproxy and curl"]
 fn downloads_pass_haproxy_in_http_mode() {
-    let server = server();
+    let heading = "HAProxy";
+    let server = server(heading);
     let http = |sample: &str, _: &Path| impatient(&sample.replace("mode tcp", "mode http"));
-    let proxy = Proxy::start(&server, "HAProxy", http, run_haproxy);
+    let proxy = Proxy::start(&server, heading, http, run_haproxy);
     check_long_download(&server, &proxy);
 }

@@ -60,6 +60,10 @@ pub(crate) struct Request {
     /// Only a part of what is downloaded is asked for.
     pub(super) asks_for_part: bool,
     pub(super) asks_private_network: bool,
+    /// The site whose page makes the request, as the browser names it.
+    pub(super) origin: Option<Box<[u8]>>,
+    /// Whether the browser says that another origin's page makes it, or led to it.
+    pub(super) is_cross_site: bool,
     /// What the client names this one request by, however often it sends it (draft-ietf-httpapi-idempotency-key-header): a
     /// hash of it, for names are compared and never shown.
     pub(super) idempotency_key: Option<u64>,
@@ -209,6 +213,10 @@ fn read(
             "access-control-request-private-network",
             "true",
         ),
+        origin: fields::one(headers, "origin")?.map(Into::into),
+        is_cross_site: ["cross-site", "same-site"]
+            .into_iter()
+            .any(|site| fields::lists(headers, "sec-fetch-site", site)),
         idempotency_key: fields::one(headers, "idempotency-key")?.map(fields::hash),
         method,
     })

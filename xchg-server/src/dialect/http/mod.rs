@@ -26,6 +26,7 @@ mod answer;
 mod body;
 mod encode;
 mod fields;
+mod foreign;
 mod head;
 mod line;
 mod media;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use xchg_core::{Counts, Event, ExchangeHandle, Outcome};
-use xchg_server::{Config, Listen, Server, ServerHandle};
+use xchg_server::{Config, Listen, ListenAddress, Server, ServerHandle};
 
 pub(crate) use peer::{Peer, assert_lost, classic_greeting, offer};
 pub(crate) use process::{Exit, Process};
@@ -103,10 +103,10 @@ impl Drop for InProcess {
 }
 
 /// The socket address of a TCP listener.
-pub(crate) fn tcp(listen: &Listen) -> SocketAddr {
-    match listen {
-        Listen::Tcp(address) => *address,
-        Listen::Unix(path) => panic!("{} is no TCP address", path.display()),
+pub(crate) fn tcp(address: &ListenAddress) -> SocketAddr {
+    match address {
+        ListenAddress::Tcp(address) => *address,
+        ListenAddress::Unix(path) => panic!("{} is no TCP address", path.display()),
     }
 }
 

@@ -37,7 +37,7 @@ impl Head {
 
 /// A request's head, up to and with its empty line. `fields` are lines with their ends.
 pub(crate) fn head(start: &str, fields: &str) -> String {
-    format!("{start} HTTP/1.1\r\nHost: test\r\n{fields}\r\n")
+    format!("{start} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")
 }
 
 /// A whole upload of known length.

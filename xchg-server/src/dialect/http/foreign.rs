@@ -1,0 +1,135 @@
+//! Requests that a web page of somebody else makes, in the browser of a person for whom alone the server is.
+//!
+//! Other people's connections do not reach a loopback address, but their pages do: they run on this machine. What gives them away is
+//! what browsers, and no page, put into a request: `Origin` and `Sec-Fetch-Site` (Fetch Metadata, section 2.3); and `Host`, where
+//! a page's own name was made to lead here (DNS rebinding), so that the browser takes server and page for one site.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::head::Request;
+use super::respond::{ResponseHead, Status};
+use crate::WebOrigin;
+
+impl Request {
+    /// The refusal of a request that a web page of a site that is neither this server's nor `allowed` may have made.
+    #[must_use]
+    pub(crate) fn refused_as_foreign(&self, allowed: &[WebOrigin]) -> Option<Vec<u8>> {
+        if allowed.iter().any(WebOrigin::is_any) {
+            return None;
+        }
+        let is_allowed = |origin: &[u8]| allowed.iter().any(|one| one.is(origin));
+        let is_named_in =
+            |one: &WebOrigin| self.host.eq_ignore_ascii_case(one.authority().as_bytes());
+        if !is_local(&self.host) && !allowed.iter().any(is_named_in) {
+            return Some(self.forbidden(
+                "This server is for the machine that it runs on, and not known there by the name in the address. \
+                 Use localhost. Behind a proxy, add `,public` to its address in --listen.",
+            ));
+        }
+        let is_foreign = match self.origin.as_deref() {
+            Some(origin) if is_allowed(origin) => false,
+            Some(origin) => self.is_cross_site || !is_of(origin, &self.host),
+            None => self.is_cross_site,
+        };
+        is_foreign.then(|| {
+            self.forbidden(
+                "A page of another site asks, and this server is for the machine that it runs on. Type the address \
+                 yourself; or let that site in by --allow-origin, as in --allow-origin https://example.org.",
+            )
+        })
+    }
+
+    /// Unlike other texts it is not for the page that asked.
+    fn forbidden(&self, text: &str) -> Vec<u8> {
+        let to = self.reply_to.closing();
+        ResponseHead::new(to.version, Status::Forbidden)
+            .field("Content-Type", "text/plain")
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Cache-Control", "no-store")
+            .body(to, format!("[ERROR] {text}\n").as_bytes())
+    }
+}
+
+/// Whether that is the site of `host`. Browsers leave the scheme's own port out of both.
+fn is_of(origin: &[u8], host: &[u8]) -> bool {
+    let scheme = origin.windows(3).position(|part| part == b"://");
+    scheme.is_some_and(|end| origin[end + 3..].eq_ignore_ascii_case(host))
+}
+
+/// Whether only this machine is called so, whatever the port (RFC 6761 section 6.3). Requests that name no host come from no browser.
+fn is_local(host: &[u8]) -> bool {
+    let Ok(host) = str::from_utf8(host) else { return false };
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, port),
+        _ => (host, ""),
+    };
+    if !port.bytes().all(|digit| digit.is_ascii_digit()) {
+        return false;
+    }
+    let literal = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(name) => name.parse::<Ipv6Addr>().map(IpAddr::V6),
+        None => name.parse().map(IpAddr::V4),
+    };
+    let name = name.to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    match literal {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host.is_empty() || name == "localhost" || name.ends_with(".localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_few_names() {
+        for host in [
+            "",
+            "localhost",
+            "localhost:4980",
+            "LocalHost:1",
+            "localhost.",
+            "localhost.:80",
+            "a.localhost",
+            "a.b.localhost:4980",
+            "127.0.0.1",
+            "127.0.0.1:4980",
+            "127.1.2.3:1",
+            "[::1]",
+            "[::1]:4980",
+            "[::ffff:127.0.0.1]:1",
+            "[0:0:0:0:0:0:0:1]",
+        ] {
+            assert!(is_local(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "h",
+            "example.org",
+            "example.org:4980",
+            "localhost.example.org",
+            "notlocalhost",
+            "127.0.0.1.example.org",
+            "0.0.0.0:4980",
+            "[::]",
+            "192.168.0.1",
+            "10.0.0.1:4980",
+            "[fe80::1]",
+            "[::ffff:192.0.2.1]",
+            "128.0.0.1",
+            "127.1",
+            "user@localhost",
+            "localhost:80@example.org",
+            "localhost:x",
+            "::1",
+            "[::1",
+            "[127.0.0.1]",
+            "localhost ",
+            ":80",
+            ".",
+        ] {
+            assert!(!is_local(host.as_bytes()), "{host}");
+        }
+        assert!(!is_local(b"\xff.localhost"));
+    }
+}
