@@ -29,6 +29,7 @@ mod outside_browser;
 mod outside_http;
 mod outside_proxies;
 mod outside_resume;
+mod outside_shapes;
 mod outside_transit;
 mod readme;
 mod refusals;

@@ -8,10 +8,10 @@ use xchg_core::Side;
 use xchg_server::Config;
 
 /// Of what an attacker would have taken for an answer.
-const PLANTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nplanted";
+pub(crate) const PLANTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nplanted";
 
 /// Methods that begin like each dialect does, and some that do not. None is served.
-const METHODS: [&str; 46] = [
+pub(crate) const METHODS: [&str; 46] = [
     "P",
     "PURGE",
     "PRI",
@@ -66,13 +66,13 @@ fn single() -> InProcess {
     InProcess::start(Config { workers: 1, ..config() })
 }
 
-fn request(method: &str, target: &str) -> Vec<u8> {
+pub(crate) fn request(method: &str, target: &str) -> Vec<u8> {
     format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .into_bytes()
 }
 
 /// Has an uploader wait wherever `bytes` would lead as a classic download.
-fn plant(server: &InProcess, bytes: &[u8]) -> Peer {
+pub(crate) fn plant(server: &InProcess, bytes: &[u8]) -> Peer {
     let key = str::from_utf8(&bytes[1..9]).unwrap();
     let mut uploader = Peer::native(server.address(), Side::Upload, key).waits();
     uploader.send(PLANTED);
