@@ -13,6 +13,7 @@ mod guesses;
 mod kills;
 mod library;
 mod names;
+mod outsider;
 mod transfers;
 
 use std::fs;
