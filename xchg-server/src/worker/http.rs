@@ -21,7 +21,7 @@ impl Worker {
     pub(super) fn hear_requests(&mut self, slot: u32, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let connection = &mut self.connections[slot as usize];
-            let (len, request) = match http::parse(bytes) {
+            let (len, mut request) = match http::parse(bytes) {
                 Head::Request { len, request } => (len, *request),
                 Head::Partial => break,
                 Head::Bad(words) => {
@@ -32,7 +32,7 @@ impl Worker {
             connection.requests += 1;
             let config = &self.shared.config;
             if config.listen[usize::from(connection.listener)].is_private()
-                && let Some(words) = request.refused_as_foreign(&config.allow_origins)
+                && let Err(words) = request.screen(&config.allow_origins)
             {
                 self.shared.counters.refused(RefusalCode::Forbidden);
                 return self.leave(slot, words);

@@ -89,8 +89,14 @@ fn a_page_of_another_site_takes_and_leaves_nothing() {
 
 #[test]
 fn sites_may_be_let_in() {
+    const ALLOWS: &str = "Access-Control-Allow-Private-Network: true\r\n";
     let server = serve("", &["https://friend.example", "http://mine.test:8080"]);
     let asks = "Access-Control-Request-Private-Network: true\r\n";
+    for fields in ["", "Origin: http://localhost\r\n"] {
+        let (got, text) =
+            status(&server, &request("OPTIONS", "/key", "localhost", &format!("{fields}{asks}")));
+        assert!(got == 200 && !text.contains(ALLOWS), "{text}");
+    }
     for (host, fields, expected) in [
         ("localhost", "Origin: https://friend.example\r\nSec-Fetch-Site: cross-site\r\n", 200),
         ("localhost", "Origin: http://friend.example\r\n", 403),
@@ -106,8 +112,8 @@ fn sites_may_be_let_in() {
         let (got, text) =
             status(&server, &request("OPTIONS", "/key", host, &format!("{fields}{asks}")));
         assert_eq!(got, expected, "{host} with {fields:?}: {text}");
-        let is_let_in = text.contains("Access-Control-Allow-Private-Network: true\r\n");
-        assert_eq!(is_let_in, expected == 200, "{text}");
+        let is_let_in = text.contains(ALLOWS);
+        assert_eq!(is_let_in, expected == 200 && fields.contains("Origin"), "{text}");
     }
 }
 

@@ -26,6 +26,7 @@ mod many;
 mod mixed;
 mod native;
 mod outside_browser;
+mod outside_foreign;
 mod outside_http;
 mod outside_proxies;
 mod outside_resume;

@@ -11,32 +11,35 @@ use super::respond::{ResponseHead, Status};
 use crate::WebOrigin;
 
 impl Request {
-    /// The refusal of a request that a web page of a site that is neither this server's nor `allowed` may have made.
-    #[must_use]
-    pub(crate) fn refused_as_foreign(&self, allowed: &[WebOrigin]) -> Option<Vec<u8>> {
+    /// Prepares a request for a listener that is not for web pages of sites but this server's own and `allowed`.
+    ///
+    /// # Errors
+    /// One of those may have made it; the words refuse it.
+    pub(crate) fn screen(&mut self, allowed: &[WebOrigin]) -> Result<(), Vec<u8>> {
         if allowed.iter().any(WebOrigin::is_any) {
-            return None;
+            return Ok(());
         }
-        let is_allowed = |origin: &[u8]| allowed.iter().any(|one| one.is(origin));
         let is_named_in =
             |one: &WebOrigin| self.host.eq_ignore_ascii_case(one.authority().as_bytes());
         if !is_local(&self.host) && !allowed.iter().any(is_named_in) {
-            return Some(self.forbidden(
+            return Err(self.forbidden(
                 "This server is for the machine that it runs on, and not known there by the name in the address. \
                  Use localhost. Behind a proxy, add `,public` to its address in --listen.",
             ));
         }
-        let is_foreign = match self.origin.as_deref() {
-            Some(origin) if is_allowed(origin) => false,
-            Some(origin) => self.is_cross_site || !is_of(origin, &self.host),
-            None => self.is_cross_site,
-        };
-        is_foreign.then(|| {
-            self.forbidden(
+        let origin = self.origin.as_deref();
+        if origin.is_some_and(|origin| allowed.iter().any(|one| one.is(origin))) {
+            return Ok(());
+        }
+        if self.is_cross_site || origin.is_some_and(|origin| !is_of(origin, &self.host)) {
+            return Err(self.forbidden(
                 "A page of another site asks, and this server is for the machine that it runs on. Type the address \
                  yourself; or let that site in by --allow-origin, as in --allow-origin https://example.org.",
-            )
-        })
+            ));
+        }
+        // What asks so and names no site that is let in is told of none.
+        self.asks_private_network = false;
+        Ok(())
     }
 
     /// Unlike other texts it is not for the page that asked.

@@ -48,7 +48,7 @@ impl Browser {
         let profile = format!("--user-data-dir={}", folder.display());
         let options = json!({
             "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-                "--disable-background-networking", "--disable-component-update", "--disable-sync", profile],
+                "--disable-background-networking", "--host-resolver-rules=MAP *.example 127.0.0.1", "--disable-component-update", "--disable-sync", profile],
             "prefs": {"download.default_directory": downloads, "download.prompt_for_download": false},
         });
         let capabilities = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
