@@ -60,6 +60,7 @@ mod origin;
 mod server;
 mod shared;
 mod system_calls;
+mod throttle;
 mod timers;
 mod web;
 mod web_origin;

@@ -34,9 +34,9 @@ pub(crate) enum Level {
     Error,
     /// What may need one.
     Warn,
-    /// Start, drain and end as well.
+    /// Start, drain and end, and how exchanges ended and who was refused, ten a second of each.
     Info,
-    /// Each exchange and refusal as well.
+    /// Every exchange and refusal, with its beginning and what was lost.
     Debug,
 }
 

@@ -12,6 +12,7 @@ use crate::admission::{Admission, WAITING_PER_SOURCE};
 use crate::connection::Address;
 use crate::descriptors::Descriptors;
 use crate::failed_uploads::FailedUploads;
+use crate::throttle::Throttles;
 use crate::worker::{Arrived, Gathering, Id, Join};
 
 pub(crate) struct Shared {
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) counters: Counters,
     pub(crate) failed_uploads: FailedUploads,
+    pub(crate) throttles: Throttles,
     pub(crate) started: Instant,
     pub(crate) drain: Sender<()>,
     /// Whether exchanges are cut: also those that start while the message is on its way.
@@ -180,6 +182,7 @@ impl Shared {
             inboxes,
             counters: Counters::default(),
             failed_uploads: FailedUploads::default(),
+            throttles: Throttles::default(),
             started: Instant::now(),
             drain,
             cuts: AtomicBool::new(false),

@@ -88,7 +88,8 @@ impl Worker {
 
     /// Closes a connection that has still not said what it wants, so that a newcomer can.
     fn evict(&mut self, id: Id) {
-        self.shared.counters.refused(RefusalCode::Busy);
+        let text = "it came over a limit, and a newcomer takes its place";
+        self.note_refusal(id.slot, RefusalCode::Busy, None, text);
         self.remove(id.slot).reset();
     }
 

@@ -13,6 +13,7 @@ use xchg_core::relay::{Tee, TeeError};
 use xchg_core::{Exchange, Outcome, Side};
 
 use super::gather::{Arrived, Gathering};
+use super::log::Party;
 use super::relay::{Looks, keep_queue_short, let_pause};
 use super::{Id, Worker};
 use crate::Config;
@@ -40,6 +41,8 @@ pub(super) struct Fan {
     source: Framing,
     /// Those who are still here.
     receivers: Vec<Receiver>,
+    /// Everybody who was to receive it, for the log.
+    downloads: Box<[Party]>,
     any_lost: bool,
     any_served: bool,
     /// What not every receiver has taken yet, if it was copied.
@@ -167,16 +170,20 @@ impl Worker {
             exchange = %exchange.id(),
             key = self.shared.shown(exchange.handle().key()),
             realm = exchange.handle().realm().as_str(),
+            uploader = %self.connections[upload as usize].origin,
             receivers = receivers.len(),
             "matched"
         );
         let slots: Vec<_> = receivers.iter().map(|receiver| receiver.slot).collect();
+        let downloads =
+            slots.iter().map(|&slot| Party::of(&self.connections[slot as usize])).collect();
         let deadline = self.timers.now().after(self.shared.config.idle_timeout);
         let fan = self.fans.insert(Fan {
             exchange,
             upload,
             source,
             receivers,
+            downloads,
             any_lost: false,
             any_served: false,
             block: Vec::new(),
@@ -297,7 +304,8 @@ impl Worker {
 
     fn end_fan(&mut self, index: u32, outcome: Outcome) {
         let fan = self.fans.remove(index as usize);
-        self.log_end(&fan.exchange, outcome);
+        let upload = Party::of(&self.connections[fan.upload as usize]);
+        self.log_end(&fan.exchange, outcome, Some(upload), &fan.downloads);
         fan.exchange.finish(outcome);
         // Who is told finds it ended.
         for receiver in fan.receivers {
@@ -337,7 +345,8 @@ impl Fan {
             Ok(then) => then,
             Err(error) => {
                 let (exchange, bytes) = (self.exchange.id(), self.exchange.bytes());
-                tracing::debug!(%exchange, side = "upload", error = %error.kind(), "lost");
+                let (peer, error) = (connections[self.upload as usize].origin, error.kind());
+                tracing::debug!(%exchange, %peer, side = "upload", %error, "lost");
                 Then::End(Outcome::UploaderLost { bytes })
             }
         };
@@ -542,7 +551,8 @@ impl Fan {
                     Outcome::Completed { bytes }
                 }
                 Stands::Lost(error) => {
-                    tracing::debug!(exchange = %self.exchange.id(), %error, "a receiver is lost");
+                    let (exchange, peer) = (self.exchange.id(), connection.origin);
+                    tracing::debug!(%exchange, %peer, %error, "a receiver is lost");
                     self.on_lost(&mut connections[self.upload as usize]);
                     Outcome::DownloaderLost { bytes }
                 }
@@ -569,8 +579,9 @@ impl Fan {
             return Vec::new();
         }
         let late: Vec<_> = self.receivers.extract_if(.., |receiver| is_late(receiver)).collect();
-        for _ in &late {
-            tracing::debug!(exchange = %self.exchange.id(), "a receiver stands still, and is lost");
+        for receiver in &late {
+            let (exchange, peer) = (self.exchange.id(), connections[receiver.slot as usize].origin);
+            tracing::debug!(%exchange, %peer, "a receiver stands still, and is lost");
             self.on_lost(&mut connections[self.upload as usize]);
         }
         late

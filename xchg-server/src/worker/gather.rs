@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use xchg_core::{Exchange, ExchangeId, Outcome, Pair};
 
 use super::Worker;
+use super::log::Party;
 use crate::connection::{Address, Brought, Connection, State};
 use crate::dialect::http::Peer;
 use crate::shared::Message;
@@ -89,7 +90,10 @@ impl Worker {
         for (_, gathering) in std::mem::take(&mut self.gatherings) {
             self.shared.counters.cut_exchange();
             let outcome = Outcome::Cancelled { bytes: 0 };
-            self.log_end(&gathering.exchange, outcome);
+            let upload = gathering.upload.as_ref().map(|it| Party::of(&it.connection));
+            let downloads: Vec<_> =
+                gathering.downloads.iter().map(|it| Party::of(&it.connection)).collect();
+            self.log_end(&gathering.exchange, outcome, upload, &downloads);
             gathering.exchange.finish(outcome);
             for arrived in gathering.upload.into_iter().chain(gathering.downloads) {
                 self.turn_back(arrived);

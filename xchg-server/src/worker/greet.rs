@@ -13,6 +13,7 @@ use crate::config::Terminate;
 use crate::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
 use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
 use crate::shared::Message;
+use crate::throttle::Kind;
 use crate::timers::Tick;
 
 impl Worker {
@@ -94,8 +95,8 @@ impl Worker {
                 connection.deadline = self.timers.now().after(dialect::SILENCE);
             }
             Detected::Unknown => {
-                self.shared.counters.refused(RefusalCode::Malformed);
                 let words = dialect::what_we_speak(spoken);
+                self.note_refusal(slot, RefusalCode::Malformed, None, "unknown first bytes");
                 self.leave(slot, words);
             }
         }
@@ -123,7 +124,7 @@ impl Worker {
     pub(super) fn offer(&mut self, slot: u32, dialect: Dialect, arrival: Arrival, early: &[u8]) {
         let connection = &mut self.connections[slot as usize];
         if connection.standing == Standing::Excess {
-            return self.turn_away(slot, xchg_core::Refusal::SourceFull);
+            return self.turn_away(slot, xchg_core::Refusal::SourceFull, &arrival.key);
         }
         if let Some(bytes) = arrival.buffer_bytes {
             connection.set_buffers(bytes);
@@ -133,6 +134,7 @@ impl Worker {
             Role::Side(side) => Some(side),
             Role::Label(_) => None,
         };
+        let key = arrival.key.clone();
         let offer = Offer {
             realm: arrival.realm,
             key: arrival.key,
@@ -180,7 +182,7 @@ impl Worker {
                 };
                 self.meet(slot, brought, waits, pair.exchange);
             }
-            Brokered::Refused { why, .. } => self.turn_away(slot, why),
+            Brokered::Refused { why, .. } => self.turn_away(slot, why, &key),
         }
     }
 
@@ -253,19 +255,23 @@ impl Worker {
 
     fn terminate(&mut self, slot: u32, dialect: Dialect, token: Option<Token>) {
         if !self.may_terminate(slot, token.as_ref()) {
-            tracing::warn!(
-                dialect = dialect.as_str(),
-                "a peer without the right asked to terminate the server"
-            );
+            if self.may_log(Kind::Forbidden) {
+                tracing::warn!(
+                    peer = %self.connections[slot as usize].origin,
+                    dialect = dialect.as_str(),
+                    "a peer without the right asked to terminate the server"
+                );
+            }
             return self.refuse(
                 slot,
                 RefusalCode::Forbidden,
                 "you may not terminate this server: give its token, or ask from the machine it runs on",
             );
         }
-        tracing::info!(dialect = dialect.as_str(), "a peer terminates the server");
         let report = self.report();
         self.shared.drain();
+        let peer = self.connections[slot as usize].origin;
+        tracing::info!(%peer, dialect = dialect.as_str(), "a peer terminates the server");
         self.leave(slot, dialect.status(StatusReport { draining: true, ..report }));
     }
 

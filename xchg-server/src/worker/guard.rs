@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Id, SERIALS, Worker};
 use crate::connection::State;
+use crate::throttle::Kind;
 
 impl Worker {
     /// Does `work` for a connection; a panic in it ends that connection only.
@@ -25,8 +26,11 @@ impl Worker {
             return;
         }
         for id in ids {
-            if self.connection(id).is_some() {
+            if let Some(peer) = self.connection(id).map(|connection| connection.origin) {
                 self.discard(id.slot);
+                if self.may_log(Kind::Panicked) {
+                    tracing::error!(%peer, "a connection's handling panicked; it is closed");
+                }
             }
         }
         let count = self.serial.wrapping_sub(newest) & SERIALS;
@@ -40,7 +44,6 @@ impl Worker {
                 self.discard(slot);
             }
         }
-        tracing::error!(worker = self.index, "a connection's handling panicked; it is closed");
     }
 
     /// The connection in `slot`, or nobody's if it is empty.

@@ -3,7 +3,7 @@
 use std::io;
 
 use xchg_core::wire::RefusalCode;
-use xchg_core::{Outcome, Realm, Side, Sides};
+use xchg_core::{Key, Outcome, Realm, Side, Sides};
 
 use super::{Id, Worker};
 use crate::admission::Standing;
@@ -25,7 +25,7 @@ impl Worker {
                 Head::Request { len, request } => (len, *request),
                 Head::Partial => break,
                 Head::Bad(words) => {
-                    self.shared.counters.refused(RefusalCode::Malformed);
+                    self.note_refusal(slot, RefusalCode::Malformed, None, "malformed request");
                     return self.leave(slot, words);
                 }
             };
@@ -48,7 +48,12 @@ impl Worker {
                     let rest = if download.reply_to.keep_alive { rest } else { &[] };
                     return self.offer_http(slot, Peer::Download(download), rest);
                 }
-                Action::Reply { bytes: words, keep_alive } => (words, keep_alive),
+                Action::Reply { bytes: words, keep_alive } => {
+                    if let Some(why) = http::refusal(&words) {
+                        self.note_refusal(slot, RefusalCode::Malformed, None, why);
+                    }
+                    (words, keep_alive)
+                }
                 Action::Health(to) => {
                     (http::health(to, self.shared.broker.counts().draining), to.keep_alive)
                 }
@@ -105,7 +110,8 @@ impl Worker {
             ..Arrival::new(Realm::Plain, peer.key().clone(), peer.side())
         };
         if peer.idempotency_key().is_some_and(|named| self.shared.failed_uploads.has(named)) {
-            self.shared.counters.refused(RefusalCode::Busy);
+            let text = "this upload has failed before";
+            self.note_refusal(slot, RefusalCode::Busy, Some(peer.key()), text);
             return self.leave(slot, peer.refused(Refusal::Failed));
         }
         self.connections[slot as usize].http = Some(Box::new(peer));
@@ -113,18 +119,18 @@ impl Worker {
     }
 
     /// Tells a peer in its dialect why its offer is not taken, and closes.
-    pub(super) fn turn_away(&mut self, slot: u32, why: xchg_core::Refusal) {
+    pub(super) fn turn_away(&mut self, slot: u32, why: xchg_core::Refusal, key: &Key) {
         let code = match why {
             xchg_core::Refusal::Closed => RefusalCode::Draining,
             _ => RefusalCode::Busy,
         };
         match self.connections[slot as usize].http.take() {
             Some(peer) => {
-                self.shared.counters.refused(code);
+                self.note_refusal(slot, code, Some(key), &why.to_string());
                 let refusal = Refusal::of(why, &peer);
                 self.leave(slot, peer.refused(refusal));
             }
-            None => self.refuse(slot, code, &why.to_string()),
+            None => self.refuse_key(slot, code, Some(key), &why.to_string()),
         }
     }
 

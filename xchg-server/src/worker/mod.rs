@@ -12,6 +12,7 @@ mod gather;
 mod greet;
 mod guard;
 mod http;
+mod log;
 mod messages;
 mod relay;
 
@@ -23,12 +24,14 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use slab::Slab;
+use xchg_core::Key;
 use xchg_core::wire::RefusalCode;
 
 use crate::connection::{Connection, Leaving, State};
 use crate::dialect::Dialect;
 use crate::listener::Listener;
 use crate::shared::Shared;
+use crate::throttle::{Kind, WINDOW};
 use crate::timers::{Tick, Timers};
 
 use accept::Door;
@@ -111,6 +114,8 @@ pub(crate) struct Worker {
     serial: u32,
     /// Set when the server stops: the worker then ends with its last connection, or at this time.
     stops: Option<Tick>,
+    /// When it is to be told how many log lines were left out.
+    untold: Option<Tick>,
 }
 
 impl Worker {
@@ -140,6 +145,7 @@ impl Worker {
             shared,
             serial: 0,
             stops: None,
+            untold: None,
         })
     }
 
@@ -174,9 +180,11 @@ impl Worker {
             }
             self.sweep_timers();
             self.hear_kept();
+            self.tell_left_out();
             if let Some(by) = self.stops
                 && (self.connections.is_empty() || by <= self.timers.now())
             {
+                self.shared.throttles.tell(Instant::now() + WINDOW);
                 return;
             }
         }
@@ -188,7 +196,8 @@ impl Worker {
         }
         let doors = self.doors_timeout();
         let stops = self.stops.map(|by| by.since(self.timers.now()));
-        [self.timers.timeout(), doors, stops].into_iter().flatten().min()
+        let untold = self.untold.map(|at| at.since(self.timers.now()));
+        [self.timers.timeout(), doors, stops, untold].into_iter().flatten().min()
     }
 
     fn on_event(&mut self, event: &mio::event::Event) {
@@ -284,7 +293,12 @@ impl Worker {
             unreachable!("callers have seen it wait")
         };
         if self.shared.broker.withdraw(waiting.place).is_some() {
-            self.shared.counters.refused(RefusalCode::Malformed);
+            self.note_refusal(
+                slot,
+                RefusalCode::Malformed,
+                None,
+                "it did not wait for its counterpart",
+            );
             self.leave(slot, words.to_vec());
         }
     }
@@ -315,7 +329,8 @@ impl Worker {
                 let (is_answered, has_begun) = (connection.requests > 0, !heard.is_empty());
                 // An idle connection that has been answered before is not counted as refused.
                 if has_begun || !is_answered {
-                    self.shared.counters.refused(RefusalCode::TimedOut);
+                    let text = "it has not said in time what it wants";
+                    self.note_refusal(id.slot, RefusalCode::TimedOut, None, text);
                 }
                 let connection = self.remove(id.slot);
                 if has_begun {
@@ -390,16 +405,14 @@ impl Worker {
 
     /// Tells a peer in its dialect that it is not served, and closes.
     fn refuse(&mut self, slot: u32, code: RefusalCode, text: &str) {
-        self.shared.counters.refused(code);
+        self.refuse_key(slot, code, None, text);
+    }
+
+    /// As [`refuse`](Self::refuse), for the log with what the peer named.
+    fn refuse_key(&mut self, slot: u32, code: RefusalCode, key: Option<&Key>, text: &str) {
+        self.note_refusal(slot, code, key, text);
         let connection = &mut self.connections[slot as usize];
         let dialect = connection.dialect;
-        tracing::debug!(
-            peer = %connection.origin,
-            code = code.as_str(),
-            dialect = dialect.map(Dialect::as_str),
-            text,
-            "refused"
-        );
         let words = match (connection.http.take(), dialect) {
             (Some(peer), _) => {
                 // What has waited was taken: if it comes again, its client has not heard why it ended.
@@ -460,7 +473,10 @@ impl Worker {
         match connection.register(self.poll.registry(), id.token()) {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(%error, "cannot watch a connection; it is closed");
+                let peer = connection.origin;
+                if self.may_log(Kind::Unwatched) {
+                    tracing::warn!(%peer, %error, "cannot watch a connection; it is closed");
+                }
                 self.discard(slot);
                 false
             }

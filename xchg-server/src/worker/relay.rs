@@ -9,6 +9,7 @@ use xchg_core::relay::{Pump, Resources, Turn};
 use xchg_core::{Exchange, Outcome, Side, Sides};
 
 use super::http::framings;
+use super::log::Party;
 use super::{Id, Worker};
 use crate::Config;
 use crate::connection::{Brought, Connection, State};
@@ -83,6 +84,8 @@ impl Worker {
             exchange = %exchange.id(),
             key = self.shared.shown(exchange.handle().key()),
             realm = exchange.handle().realm().as_str(),
+            uploader = %self.connections[slots.upload as usize].origin,
+            downloader = %self.connections[slots.download as usize].origin,
             "matched"
         );
         let running = Running {
@@ -192,7 +195,8 @@ impl Worker {
         }
         let bytes = running.exchange.bytes();
         if let Some((side, error)) = lost {
-            tracing::debug!(exchange = %running.exchange.id(), side = side.as_str(), %error, "lost");
+            let (exchange, peer) = (running.exchange.id(), peers[side].origin);
+            tracing::debug!(%exchange, %peer, side = side.as_str(), %error, "lost");
             return self.end(index, Outcome::lost(side, bytes));
         }
         if running.framings.download.is_untouched() {
@@ -203,7 +207,8 @@ impl Worker {
             return self.end(index, Outcome::Completed { bytes });
         }
         if let Some((side, error)) = running.failed(&peers) {
-            tracing::debug!(exchange = %running.exchange.id(), side = side.as_str(), %error, "lost");
+            let (exchange, peer) = (running.exchange.id(), peers[side].origin);
+            tracing::debug!(%exchange, %peer, side = side.as_str(), %error, "lost");
             return self.end(index, Outcome::lost(side, bytes));
         }
         if running.is_closing() {
@@ -260,6 +265,8 @@ impl Worker {
     fn end(&mut self, index: u32, outcome: Outcome) {
         let mut running = self.exchanges.remove(index as usize);
         let slots = running.slots;
+        let [upload, download] =
+            Side::BOTH.map(|side| Party::of(&self.connections[slots[side] as usize]));
         let http = Side::BOTH.map(|side| {
             let peer = self.connections[slots[side] as usize].http.take();
             if peer.is_none() {
@@ -268,25 +275,13 @@ impl Worker {
             }
             peer.map(|peer| (side, peer))
         });
-        self.log_end(&running.exchange, outcome);
+        self.log_end(&running.exchange, outcome, Some(upload), &[download]);
         running.exchange.finish(outcome);
         // Who is told finds it ended.
         for (side, peer) in http.into_iter().flatten() {
             let unsaid = running.pumps[!side].unwritten();
             self.part(slots[side], *peer, outcome, &running.framings[side], unsaid);
         }
-    }
-
-    pub(super) fn log_end(&self, exchange: &Exchange, outcome: Outcome) {
-        let handle = exchange.handle();
-        tracing::debug!(
-            exchange = %handle.id(),
-            key = self.shared.shown(handle.key()),
-            outcome = outcome.as_str(),
-            bytes = outcome.bytes(),
-            seconds = handle.started().elapsed().as_secs_f64(),
-            "ended"
-        );
     }
 
     /// Closes the connection of a peer whose exchange has ended; `has_left` says whether its own

@@ -5,6 +5,7 @@ mod browser;
 mod common;
 mod web;
 
+mod access_log;
 mod arrived;
 mod big;
 mod classic;

@@ -49,7 +49,7 @@ pub(crate) use peer::{Farewell, Peer};
 pub(crate) use reserved::health;
 #[cfg(test)]
 pub(crate) use respond::Version;
-pub(crate) use respond::{Framing, Refusal, ReplyTo, download_head};
+pub(crate) use respond::{Framing, Refusal, ReplyTo, download_head, refusal};
 pub(crate) use target::encode_path;
 
 pub(crate) use respond::{ResponseHead, Status};

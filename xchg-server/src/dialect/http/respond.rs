@@ -369,3 +369,10 @@ impl ResponseHead {
         if keep_alive { self } else { self.field("Connection", "close") }
     }
 }
+
+/// The status of a response that says no, for the log. That a page does not exist is no refusal.
+pub(crate) fn refusal(response: &[u8]) -> Option<&str> {
+    let line = response.split(|&byte| byte == b'\r').next()?;
+    let status = str::from_utf8(line).ok()?.split_once(' ')?.1;
+    (status >= "400" && !status.starts_with("404")).then_some(status)
+}

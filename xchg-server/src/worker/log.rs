@@ -1,0 +1,107 @@
+//! What the log says of peers: whom it is about, and no more of a kind than is of use.
+
+use std::time::Instant;
+
+use tracing::Level;
+use xchg_core::wire::RefusalCode;
+use xchg_core::{Exchange, Key, Outcome};
+
+use super::Worker;
+use crate::connection::{Connection, State};
+use crate::dialect::Dialect;
+use crate::origin::Origin;
+use crate::throttle::{Kind, WINDOW};
+
+/// One who takes part in an exchange.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Party {
+    origin: Origin,
+    dialect: Option<Dialect>,
+}
+
+impl Party {
+    pub(super) fn of(connection: &Connection) -> Party {
+        Party { origin: connection.origin, dialect: connection.dialect }
+    }
+}
+
+impl Worker {
+    /// Counts and logs that a peer is not served. `key` is what it named, where that is known.
+    pub(super) fn note_refusal(
+        &mut self,
+        slot: u32,
+        code: RefusalCode,
+        key: Option<&Key>,
+        text: &str,
+    ) {
+        self.shared.counters.refused(code);
+        if !self.may_log(Kind::Refused) {
+            return;
+        }
+        let connection = &self.connections[slot as usize];
+        let waiting = match &connection.state {
+            State::Waiting(waiting) => self.shared.broker.waiter(waiting.place),
+            _ => None,
+        };
+        let key = key
+            .or_else(|| connection.http.as_ref().map(|peer| peer.key()))
+            .or_else(|| waiting.as_ref().map(|(_, key, _)| key));
+        tracing::info!(
+            peer = %connection.origin,
+            dialect = connection.dialect.map(Dialect::as_str),
+            code = code.as_str(),
+            key = key.map(|key| self.shared.shown(key)),
+            text,
+            "refused"
+        );
+    }
+
+    /// Logs how an exchange has ended.
+    pub(super) fn log_end(
+        &mut self,
+        exchange: &Exchange,
+        outcome: Outcome,
+        upload: Option<Party>,
+        downloads: &[Party],
+    ) {
+        if !self.may_log(Kind::Ended) {
+            return;
+        }
+        let handle = exchange.handle();
+        let addresses: Vec<_> = downloads.iter().map(|party| party.origin.to_string()).collect();
+        let dialect = |party: Option<&Party>| party.and_then(|party| party.dialect);
+        tracing::info!(
+            exchange = %handle.id(),
+            key = self.shared.shown(handle.key()),
+            outcome = outcome.as_str(),
+            bytes = outcome.bytes(),
+            seconds = handle.started().elapsed().as_secs_f64(),
+            uploader = upload.map(|party| tracing::field::display(party.origin)),
+            upload_dialect = dialect(upload.as_ref()).map(Dialect::as_str),
+            downloader = addresses.join(","),
+            download_dialect = dialect(downloads.first()).map(Dialect::as_str),
+            "ended"
+        );
+    }
+
+    /// Whether one more line of this kind goes into the log.
+    pub(super) fn may_log(&mut self, kind: Kind) -> bool {
+        if !tracing::enabled!(Level::INFO) {
+            return false;
+        }
+        let is_admitted = self.shared.throttles.admit(kind, Instant::now());
+        if !is_admitted {
+            // Whoever has left lines out sees to it that they are told.
+            self.untold.get_or_insert(self.timers.now().after(WINDOW));
+        }
+        is_admitted
+    }
+
+    /// Tells how many lines were left out, once their time is over.
+    pub(super) fn tell_left_out(&mut self) {
+        if self.untold.is_some_and(|at| at <= self.timers.now()) {
+            self.untold = None;
+            self.shared.throttles.tell(Instant::now());
+        }
+    }
+}
