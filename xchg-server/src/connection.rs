@@ -2,25 +2,21 @@
 //! once it has been answered.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use socket2::SockRef;
-use xchg_core::relay::{Duplex, Socket};
 use xchg_core::{Key, Place, Realm, Side};
 
 use crate::Config;
 use crate::admission::Standing;
 use crate::dialect::{Dialect, http};
-use crate::listener::Accepted;
+use crate::net::{Accepted, Readiness, Stream};
 use crate::origin::Origin;
-use crate::system_calls::unacknowledged;
 use crate::timers::Tick;
 
 /// One peer's connection, owned by one worker.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) socket: Socket<OwnedFd>,
+pub(crate) struct Connection<S> {
+    pub(crate) stream: S,
     /// Tells this use of the worker's table entry from others.
     pub(crate) serial: u32,
     pub(crate) origin: Origin,
@@ -115,12 +111,12 @@ pub(crate) struct Reply {
     pub(crate) rest: Vec<u8>,
 }
 
-impl Connection {
-    pub(crate) fn new(accepted: Accepted, standing: Standing) -> Connection {
+impl<S: Stream> Connection<S> {
+    pub(crate) fn new(accepted: Accepted<S>, standing: Standing) -> Connection<S> {
         Connection {
             origin: accepted.origin,
             listener: accepted.listener,
-            socket: Socket(accepted.socket),
+            stream: accepted.stream,
             serial: 0,
             standing,
             is_registered: false,
@@ -136,23 +132,14 @@ impl Connection {
         }
     }
 
-    /// Registers it for all that can happen, edge-triggered, once and for good.
-    pub(crate) fn register(
-        &mut self,
-        registry: &mio::Registry,
-        token: mio::Token,
-    ) -> io::Result<()> {
-        let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
-        let fd = self.socket.0.as_raw_fd();
-        registry.register(&mut mio::unix::SourceFd(&fd), token, both)?;
-        self.is_registered = true;
-        Ok(())
-    }
-
-    /// Notes the error that the poll has reported.
-    pub(crate) fn on_error(&mut self) {
-        let error = SockRef::from(&self.socket.0).take_error().ok().flatten();
-        self.failure = Some(error.map_or(io::ErrorKind::ConnectionReset, |error| error.kind()));
+    /// Notes what has happened to the stream.
+    pub(crate) fn on_ready(&mut self, ready: Readiness) {
+        self.is_readable |= ready.is_readable || ready.has_read_end;
+        self.is_writable |= ready.is_writable;
+        if ready.has_failed {
+            let failure = self.stream.take_failure();
+            self.failure = Some(failure.unwrap_or(io::ErrorKind::ConnectionReset));
+        }
     }
 
     /// By what error the peer is lost, that is still to hear something or not.
@@ -164,9 +151,9 @@ impl Connection {
     }
 
     /// Whether it waits, and the event says that it has left.
-    pub(crate) fn has_left(&self, event: &mio::event::Event) -> bool {
+    pub(crate) fn has_left(&self, ready: Readiness) -> bool {
         let State::Waiting(waiting) = &self.state else { return false };
-        let has_ended = event.is_read_closed() || event.is_write_closed();
+        let has_ended = ready.has_read_end || ready.has_write_end;
         let leaves = waiting.leaves_by_ending;
         self.lost(leaves).is_some() || (leaves && has_ended)
     }
@@ -237,17 +224,16 @@ impl Connection {
     /// Whoever closes with bytes unread, or before they come, causes a reset instead of an
     /// acknowledgement, which leaves an error behind.
     pub(crate) fn has_acknowledged_all(&mut self) -> Option<bool> {
-        let left = unacknowledged(&self.socket.0)?;
+        let left = self.stream.unacknowledged()?;
         // A reset may have come since the poll last reported. Its event is on the way, and finds the
         // failure noted here.
-        let error = SockRef::from(&self.socket.0).take_error().unwrap_or_else(Some);
-        self.failure = self.failure.or(error.map(|error| error.kind()));
+        self.failure = self.failure.or(self.stream.take_failure());
         Some(left == 0 && self.failure.is_none())
     }
 
     /// Sends words that must fit at once: a peer that has not read the few bytes before them is gone.
     pub(crate) fn say(&self, words: &[u8]) -> io::Result<()> {
-        match words.is_empty() || self.socket.write(words)? == words.len() {
+        match words.is_empty() || self.stream.write(words)? == words.len() {
             true => Ok(()),
             false => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -255,8 +241,7 @@ impl Connection {
 
     /// Closes so that the peer sees a failure (a reset), whatever its dialect.
     pub(crate) fn reset(self) {
-        // If it fails, the close is an ordinary one: nothing else is left to try.
-        SockRef::from(&self.socket.0.as_fd()).set_linger(Some(Duration::ZERO)).ok();
+        self.stream.reset();
     }
 
     /// Gives the socket's buffers the size that the peer asked for, within bounds.
@@ -264,10 +249,7 @@ impl Connection {
         /// With less, the counterpart crawls too (4 KiB: 30 KB/s over loopback); more is a way to spend the kernel's memory.
         const BOUNDS: (usize, usize) = (64 << 10, 4 << 20);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(BOUNDS.0, BOUNDS.1);
-        let socket = SockRef::from(&self.socket.0);
-        // A wish: the kernel's own choice serves as well.
-        socket.set_recv_buffer_size(bytes).ok();
-        socket.set_send_buffer_size(bytes).ok();
+        self.stream.set_buffers(bytes);
     }
 }
 
@@ -280,16 +262,16 @@ impl Leaving {
     ///
     /// One that sends more than patience goes for is read no further, and blocks: it then has time to read, until it closes or the
     /// connection's deadline.
-    pub(crate) fn turn(&mut self, socket: &Socket<OwnedFd>, scratch: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn turn(&mut self, stream: &impl Stream, scratch: &mut [u8]) -> io::Result<()> {
         while self.sent < self.words.len() {
-            self.sent += socket.write(&self.words[self.sent..])?;
+            self.sent += stream.write(&self.words[self.sent..])?;
         }
         if !self.has_half_closed {
-            socket.half_close()?;
+            stream.half_close()?;
             self.has_half_closed = true;
         }
         while !self.is_out_of_patience() {
-            match socket.read(scratch)? {
+            match stream.read(scratch)? {
                 0 => return Ok(()),
                 n => self.drained += n,
             }
@@ -307,9 +289,9 @@ impl Leaving {
 
 impl Reply {
     /// Sends what is not sent yet.
-    pub(crate) fn turn(&mut self, socket: &Socket<OwnedFd>) -> io::Result<()> {
+    pub(crate) fn turn(&mut self, stream: &impl Stream) -> io::Result<()> {
         while self.sent < self.words.len() {
-            self.sent += socket.write(&self.words[self.sent..])?;
+            self.sent += stream.write(&self.words[self.sent..])?;
         }
         Ok(())
     }
@@ -332,20 +314,29 @@ pub(crate) struct Address {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+
+    use socket2::SockRef;
+    use xchg_core::relay::Socket;
+
     use super::*;
 
     #[test]
     fn a_connection_that_waits_is_small() {
         // The larger part of what a waiting peer costs (BENCHMARKS.md, idle): think twice before adding to it.
-        assert!(size_of::<Connection>() <= 88, "{} bytes", size_of::<Connection>());
+        assert!(
+            size_of::<Connection<Socket<OwnedFd>>>() <= 88,
+            "{} bytes",
+            size_of::<Connection<Socket<OwnedFd>>>()
+        );
     }
 
     #[test]
     fn a_peers_wish_for_buffers_is_granted_within_bounds() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let accepted = Accepted { socket: ours.into(), origin: Origin::UNIX, listener: 0 };
+        let accepted = Accepted { stream: Socket(ours.into()), origin: Origin::UNIX, listener: 0 };
         let connection = Connection::new(accepted, Standing::Within);
-        let socket = SockRef::from(&connection.socket.0);
+        let socket = SockRef::from(&connection.stream.0);
         for (bytes, bounds) in [
             (0, 64 << 10..=128 << 10),
             (64 << 10, 64 << 10..=128 << 10),

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use xchg_core::relay::Socket as Stream;
 
+use crate::net::Accepted;
 use crate::origin::Origin;
 use crate::{Config, Error, ListenAddress};
 
@@ -38,15 +40,6 @@ pub(crate) struct Listener {
     unlink: Option<PathBuf>,
     /// Whether peers on this machine get [`LOCAL_RECV_BYTES`].
     tunes_local: bool,
-}
-
-/// A connection just accepted.
-#[derive(Debug)]
-pub(crate) struct Accepted {
-    pub(crate) socket: OwnedFd,
-    pub(crate) origin: Origin,
-    /// The number of the listener that it came to.
-    pub(crate) listener: u8,
 }
 
 /// Opens the listener of that number, once for each worker where the kernel can spread connections over several sockets. Gives the address
@@ -234,7 +227,7 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
 
 impl Listener {
     /// Accepts one connection, non-blocking.
-    pub(crate) fn accept(&self) -> io::Result<Accepted> {
+    pub(crate) fn accept(&self) -> io::Result<Accepted<Stream<OwnedFd>>> {
         #[cfg(target_os = "linux")]
         let (socket, address) = {
             use rustix::net::{SocketFlags, acceptfrom_with};
@@ -249,12 +242,11 @@ impl Listener {
             (OwnedFd::from(socket), address.as_socket())
         };
         let origin = address.map_or(Origin::UNIX, |address| Origin::of(address.ip()));
-        let accepted = Accepted { socket, origin, listener: self.index };
         if self.tunes_local && origin.is_local() {
             // A wish: the kernel's own choice serves as well.
-            SockRef::from(&accepted.socket).set_recv_buffer_size(LOCAL_RECV_BYTES).ok();
+            SockRef::from(&socket).set_recv_buffer_size(LOCAL_RECV_BYTES).ok();
         }
-        Ok(accepted)
+        Ok(Accepted { stream: Stream(socket), origin, listener: self.index })
     }
 }
 

@@ -13,9 +13,13 @@ use xchg_core::{Counts, Drained, Event, ExchangeHandle};
 
 use crate::descriptors::Descriptors;
 use crate::listener::{self, Listener};
+use crate::net::Net;
 use crate::shared::{Inbox, Message, Shared, Stats};
-use crate::worker::{WAKER, Worker};
+use crate::system::{self, System, WAKER};
+use crate::worker::Worker;
 use crate::{Config, Error, ListenAddress};
+
+type SystemStream = <System as Net>::Stream;
 
 /// A server whose addresses are bound and not yet served.
 #[derive(Debug)]
@@ -70,8 +74,11 @@ impl Server {
             .map_err(failed("making a poll"))?;
         let inboxes = polls
             .iter()
-            .map(|poll| mio::Waker::new(poll.registry(), WAKER).map(Inbox::new))
-            .collect::<Result<_, _>>()
+            .map(|poll| {
+                let waker = mio::Waker::new(poll.registry(), WAKER)?;
+                Ok(Inbox::new(Box::new(move || waker.wake())))
+            })
+            .collect::<io::Result<_>>()
             .map_err(failed("making a waker"))?;
         let listeners = self.listeners.iter().map(Vec::len).sum();
         let descriptors = Descriptors::here(self.config.workers, listeners);
@@ -81,12 +88,15 @@ impl Server {
             .into_iter()
             .zip(self.listeners)
             .zip(0..)
-            .map(|((poll, listeners), index)| Worker::new(index, poll, listeners, shared.clone()))
-            .collect::<Result<Vec<_>, _>>()
+            .map(|((poll, listeners), index)| {
+                let system = System::new(&poll, listeners)?;
+                Ok((Worker::new(index, system, shared.clone(), Instant::now()), poll))
+            })
+            .collect::<io::Result<Vec<_>>>()
             .map_err(failed("watching the listeners"))?;
         let mut crew = Crew { shared: shared.clone(), threads: Vec::new() };
-        for worker in workers {
-            crew.add(worker).map_err(failed("starting a thread"))?;
+        for (worker, poll) in workers {
+            crew.add(worker, poll).map_err(failed("starting a thread"))?;
         }
         let ended = Arc::new(Ended::default());
         let told = ended.clone();
@@ -100,17 +110,17 @@ impl Server {
 
 /// The workers' threads. Dropped, they are stopped: whoever cannot start all of them has none.
 struct Crew {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<SystemStream>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Crew {
-    fn add(&mut self, worker: Worker) -> io::Result<()> {
+    fn add(&mut self, worker: Worker<System>, poll: Poll) -> io::Result<()> {
         let index = self.threads.len();
         let shared = self.shared.clone();
         let run = move || {
             // Unwind safe: what the panic may have broken is the worker's, and goes with it.
-            if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| system::drive(worker, poll))).is_err() {
                 outlive(&shared, index);
             }
         };
@@ -132,7 +142,7 @@ impl Drop for Crew {
 }
 
 /// Takes a panicked worker's place until the server has drained: whoever is sent there is closed, so that nobody hangs.
-fn outlive(shared: &Shared, worker: usize) {
+fn outlive(shared: &Shared<SystemStream>, worker: usize) {
     shared.note_panic();
     shared.drain();
     tracing::error!(worker, "a worker panicked; the server drains");
@@ -142,7 +152,7 @@ fn outlive(shared: &Shared, worker: usize) {
 /// A running server. Clone it freely; dropping it stops nothing.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<SystemStream>>,
     ended: Arc<Ended>,
     addresses: Arc<[ListenAddress]>,
 }
@@ -280,7 +290,11 @@ mod tests {
     fn the_end_is_told_also_when_the_supervisor_panics() {
         let started = server().start_under(|_, _| panic!("on purpose")).unwrap();
         assert_eq!(started.join(), Ending { cut: 0, has_panicked: true });
-        let workers = Arc::strong_count(&started.shared) - 1;
-        assert_eq!(workers, 0, "the workers are stopped, and hold nothing");
+        // The supervisor itself lets go of it only after that.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Arc::strong_count(&started.shared) > 1 {
+            assert!(Instant::now() < deadline, "the workers are stopped, and hold nothing");
+            thread::yield_now();
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What the workers and the handle share.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,16 @@ use crate::admission::{Admission, WAITING_PER_SOURCE};
 use crate::connection::Address;
 use crate::descriptors::Descriptors;
 use crate::failed_uploads::FailedUploads;
+use crate::net::Id;
 use crate::throttle::Throttles;
-use crate::worker::{Arrived, Gathering, Id, Join};
+use crate::worker::{Arrived, Gathering, Join};
 
-pub(crate) struct Shared {
+pub(crate) struct Shared<S> {
     /// As it was given, with no more connections than there are descriptors for.
     pub(crate) config: Config,
     pub(crate) descriptors: Descriptors,
     pub(crate) broker: Broker<Address>,
-    pub(crate) inboxes: Vec<Inbox>,
+    pub(crate) inboxes: Vec<Inbox<S>>,
     pub(crate) admission: Admission,
     pub(crate) counters: Counters,
     pub(crate) failed_uploads: FailedUploads,
@@ -34,9 +36,9 @@ pub(crate) struct Shared {
 }
 
 /// What is asked of a worker.
-pub(crate) enum Message {
+pub(crate) enum Message<S> {
     /// To run an exchange with a peer that waits there.
-    Join(Box<Join>),
+    Join(Box<Join<S>>),
     /// To let go of a waiting peer that the broker has given back.
     Release(u32),
     /// To close a waiting peer that the broker has given back because others were paired.
@@ -44,11 +46,11 @@ pub(crate) enum Message {
     /// To tell an uploader, if it still waits at that place, that one of its receivers has come.
     ReceiverCame { slot: u32, place: Place },
     /// To run an exchange with several receivers, once all have arrived.
-    Gather(Box<Gathering>),
+    Gather(Box<Gathering<S>>),
     /// To send a peer that waits to the worker that runs its exchange.
     Summon { slot: u32, to: u16, exchange: ExchangeId },
     /// To take in a peer that was sent for.
-    Arrive { exchange: ExchangeId, arrived: Box<Arrived> },
+    Arrive { exchange: ExchangeId, arrived: Box<Arrived<S>> },
     /// To look at an exchange that a handle has cancelled.
     Cancelled(Id),
     /// To accept nobody any more.
@@ -60,25 +62,28 @@ pub(crate) enum Message {
 }
 
 /// A worker's messages, and the means to wake it for them.
-pub(crate) struct Inbox {
-    sender: Sender<Message>,
-    receiver: Receiver<Message>,
-    waker: mio::Waker,
+pub(crate) struct Inbox<S> {
+    sender: Sender<Message<S>>,
+    receiver: Receiver<Message<S>>,
+    wake: Wake,
     /// Whether the worker knows that something is here: a second wake-up would be a system call for nothing.
     is_woken: AtomicBool,
 }
 
-impl Inbox {
-    pub(crate) fn new(waker: mio::Waker) -> Inbox {
+/// Has a worker that waits for something to happen look at its messages.
+pub(crate) type Wake = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+
+impl<S> Inbox<S> {
+    pub(crate) fn new(wake: Wake) -> Inbox<S> {
         // Unbounded, and yet bounded: each connection and exchange is in few messages at a time.
         let (sender, receiver) = crossbeam_channel::unbounded();
-        Inbox { sender, receiver, waker, is_woken: AtomicBool::new(false) }
+        Inbox { sender, receiver, wake, is_woken: AtomicBool::new(false) }
     }
 
-    pub(crate) fn send(&self, message: Message) {
+    pub(crate) fn send(&self, message: Message<S>) {
         self.sender.send(message).expect("the inbox itself holds a receiver");
         if !self.is_woken.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.waker.wake()
+            && let Err(error) = (self.wake)()
         {
             // Whoever sends the next message tries again, and the worker looks in whenever a peer
             // gives it something to do.
@@ -92,7 +97,7 @@ impl Inbox {
         while !matches!(self.receiver.recv(), Ok(Message::Stop) | Err(_)) {}
     }
 
-    pub(crate) fn drain(&self) -> impl Iterator<Item = Message> {
+    pub(crate) fn drain(&self) -> impl Iterator<Item = Message<S>> {
         // Before the first look: what is sent after the last one then wakes the worker again. A swap, not a store: it reads what `send`
         // has swapped in, and so sees the message of one who found the worker woken. A store may become visible only after the look.
         self.is_woken.swap(false, Ordering::AcqRel);
@@ -160,13 +165,13 @@ pub struct Stats {
     pub refused: u64,
 }
 
-impl Shared {
+impl<S> Shared<S> {
     /// The state of a server whose workers have `inboxes`, and where the word to drain comes out.
     pub(crate) fn new(
         mut config: Config,
         descriptors: Descriptors,
-        inboxes: Vec<Inbox>,
-    ) -> (Shared, Receiver<()>) {
+        inboxes: Vec<Inbox<S>>,
+    ) -> (Shared<S>, Receiver<()>) {
         descriptors.bound(&mut config);
         let (drain, drains) = crossbeam_channel::bounded(1);
         let shared = Shared {
@@ -234,7 +239,7 @@ impl Shared {
         self.cuts.load(Ordering::Acquire)
     }
 
-    pub(crate) fn broadcast(&self, message: impl Fn() -> Message) {
+    pub(crate) fn broadcast(&self, message: impl Fn() -> Message<S>) {
         self.inboxes.iter().for_each(|inbox| inbox.send(message()));
     }
 
@@ -259,7 +264,7 @@ impl Shared {
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl<S> std::fmt::Debug for Shared<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
     }

@@ -50,6 +50,11 @@ impl<Id: Ord + Copy> Timers<Id> {
         self.now
     }
 
+    /// The time as it was last told.
+    pub(crate) fn instant(&self) -> Instant {
+        self.start + Duration::from_millis(self.now.0)
+    }
+
     pub(crate) fn advance(&mut self, now: Instant) {
         let millis = now.saturating_duration_since(self.start).as_millis();
         self.now = Tick(u64::try_from(millis).unwrap_or(u64::MAX));

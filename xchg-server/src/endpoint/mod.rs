@@ -7,12 +7,13 @@ mod source;
 
 use std::cell::{RefCell, RefMut};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::BorrowedFd;
 
-use rustix::net::SendFlags;
-use xchg_core::relay::{Duplex, Socket};
+use xchg_core::relay::Duplex;
 
 use crate::dialect::http::{Body, BodyError, Description, ReplyTo};
+use crate::net::Stream;
 
 use response::Response;
 use source::Source;
@@ -103,14 +104,14 @@ impl Framing {
 
 /// One peer's end of an exchange.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Endpoint<'a> {
-    pub(crate) socket: &'a Socket<OwnedFd>,
+pub(crate) struct Endpoint<'a, S> {
+    pub(crate) stream: &'a S,
     pub(crate) framing: &'a Framing,
     /// The counterpart's: a form describes itself, and so the response to its downloader.
     pub(crate) other: &'a Framing,
 }
 
-impl Endpoint<'_> {
+impl<S: Stream> Endpoint<'_, S> {
     /// The response, whose payload has begun or ended: what describes it is known now.
     fn described<'r>(&self, response: &'r RefCell<Box<Response>>) -> RefMut<'r, Box<Response>> {
         let mut response = response.borrow_mut();
@@ -121,18 +122,18 @@ impl Endpoint<'_> {
     /// Sends as much of a response's head as is known and fits.
     pub(crate) fn flush(&self) -> io::Result<()> {
         match self.framing {
-            Framing::Response(response) => response.borrow_mut().flush(self.socket),
+            Framing::Response(response) => response.borrow_mut().flush(self.stream),
             _ => Ok(()),
         }
     }
 }
 
-impl Duplex for Endpoint<'_> {
+impl<S: Stream> Duplex for Endpoint<'_, S> {
     fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self.framing {
-            Framing::Bare => self.socket.read(buf),
-            Framing::Source(source) => source.borrow_mut().read(self.socket, buf),
-            Framing::Response(response) => match self.socket.read(buf)? {
+            Framing::Bare => self.stream.read(buf),
+            Framing::Source(source) => source.borrow_mut().read(self.stream, buf),
+            Framing::Response(response) => match self.stream.read(buf)? {
                 // It cannot know the end before it is told, so that it leaves early.
                 0 if !response.borrow().has_ended() && !self.other.is_exhausted() => {
                     Err(io::ErrorKind::UnexpectedEof.into())
@@ -147,18 +148,16 @@ impl Duplex for Endpoint<'_> {
 
     fn write(&self, buf: &[u8]) -> io::Result<usize> {
         match self.framing {
-            Framing::Bare => self.socket.write(buf),
+            Framing::Bare => self.stream.write(buf),
             // An uploader that has sent everything may leave without hearing what becomes of it.
             Framing::Source(source) if source.borrow().is_exhausted() => {
-                match self.socket.write(buf) {
+                match self.stream.write(buf) {
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => Ok(buf.len()),
                     written => written,
                 }
             }
-            Framing::Source(_) => self.socket.write(buf),
-            Framing::Response(response) => {
-                self.described(response).write(self.socket, buf, SendFlags::empty())
-            }
+            Framing::Source(_) => self.stream.write(buf),
+            Framing::Response(response) => self.described(response).write(self.stream, buf, false),
         }
     }
 
@@ -168,31 +167,30 @@ impl Duplex for Endpoint<'_> {
                 let mut response = self.described(response);
                 // MORE holds a segment until the end of the stream rides on it: here none may come.
                 let may_keep = response.may_keep_alive();
-                let flags = if may_keep { SendFlags::empty() } else { SendFlags::MORE };
-                response.write(self.socket, buf, flags)
+                response.write(self.stream, buf, !may_keep)
             }
-            _ => self.socket.write_last(buf),
+            _ => self.stream.write_last(buf),
         }
     }
 
     fn half_close(&self) -> io::Result<()> {
         if let Framing::Response(response) = self.framing {
             let mut response = self.described(response);
-            response.end(self.socket)?;
+            response.end(self.stream)?;
             if response.may_keep_alive() {
                 return Ok(());
             }
         }
-        self.socket.half_close()
+        self.stream.half_close()
     }
 
     fn abort(&self) {
-        self.socket.abort();
+        self.stream.abort();
     }
 
     #[cfg(target_os = "linux")]
     fn splice_source(&self) -> Option<(BorrowedFd<'_>, usize)> {
-        let (socket, all) = self.socket.splice_source()?;
+        let (socket, all) = self.stream.splice_source()?;
         match self.framing {
             Framing::Bare => Some((socket, all)),
             Framing::Source(source) => source.borrow_mut().untouched().map(|len| (socket, len)),
@@ -211,7 +209,7 @@ impl Duplex for Endpoint<'_> {
     fn splice_sink(&self) -> Option<BorrowedFd<'_>> {
         match self.framing {
             Framing::Response(response) if response.borrow().is_chunked() => None,
-            _ => self.socket.splice_sink(),
+            _ => self.stream.splice_sink(),
         }
     }
 }

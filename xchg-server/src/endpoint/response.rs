@@ -1,15 +1,12 @@
 //! A downloader's response: head, framing, payload.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::num::NonZeroU64;
-use std::os::fd::OwnedFd;
-
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
-use xchg_core::relay::Socket;
 
 use crate::dialect::http::{
     ChunkedEncoder, Description, Framing, MAX_HEAD_BYTES, ReplyTo, download_head,
 };
+use crate::net::Stream;
 
 /// A response being written.
 #[derive(Debug)]
@@ -61,9 +58,9 @@ impl Response {
     }
 
     /// Sends what is pending.
-    pub(super) fn flush(&mut self, socket: &Socket<OwnedFd>) -> io::Result<()> {
+    pub(super) fn flush(&mut self, stream: &impl Stream) -> io::Result<()> {
         while !self.pending.is_empty() {
-            self.send(socket, &[], SendFlags::empty())?;
+            self.send(stream, &[], false)?;
         }
         Ok(())
     }
@@ -71,13 +68,13 @@ impl Response {
     /// Sends what is pending and then of `payload` what fits, at least one byte; says how many bytes of it.
     pub(super) fn write(
         &mut self,
-        socket: &Socket<OwnedFd>,
+        stream: &impl Stream,
         payload: &[u8],
-        flags: SendFlags,
+        is_last: bool,
     ) -> io::Result<usize> {
         let payload = self.chunk(payload);
         loop {
-            let n = self.send(socket, payload, flags)?;
+            let n = self.send(stream, payload, is_last)?;
             if n > 0 || payload.is_empty() {
                 if let Some((_, left)) = &mut self.chunked {
                     *left -= n as u64;
@@ -99,17 +96,8 @@ impl Response {
     }
 
     /// Sends once; says how many bytes of `payload` went.
-    fn send(
-        &mut self,
-        socket: &Socket<OwnedFd>,
-        payload: &[u8],
-        flags: SendFlags,
-    ) -> io::Result<usize> {
-        let sent = rustix::io::retry_on_intr(|| {
-            let both = [IoSlice::new(&self.pending), IoSlice::new(payload)];
-            let mut control = SendAncillaryBuffer::default();
-            sendmsg(&socket.0, &both, &mut control, flags | SendFlags::NOSIGNAL)
-        })?;
+    fn send(&mut self, stream: &impl Stream, payload: &[u8], is_last: bool) -> io::Result<usize> {
+        let sent = stream.write_framed(&self.pending, payload, is_last)?;
         self.head = Head::Begun;
         let framing = sent.min(self.pending.len());
         self.pending.drain(..framing);
@@ -117,14 +105,14 @@ impl Response {
     }
 
     /// Sends what ends the body.
-    pub(super) fn end(&mut self, socket: &Socket<OwnedFd>) -> io::Result<()> {
+    pub(super) fn end(&mut self, stream: &impl Stream) -> io::Result<()> {
         if !self.has_ended {
             self.has_ended = true;
             if let Some((encoder, _)) = self.chunked {
                 self.pending.extend_from_slice(encoder.last());
             }
         }
-        self.flush(socket)
+        self.flush(stream)
     }
 
     /// Whether all that the peer needs to know the end has been written, or is about to be.

@@ -1,11 +1,9 @@
 //! An uploader's payload with the framing taken off.
 
 use std::io;
-use std::os::fd::OwnedFd;
-
-use xchg_core::relay::{Duplex, Socket};
 
 use crate::dialect::http::{Body, BodyDecoder, BodyError, Description, Step};
+use crate::net::Stream;
 
 /// Reads that may yield no payload before others get their turn: a form's other parts are dropped, however long they are.
 const READS: usize = 16;
@@ -60,21 +58,21 @@ impl Source {
     }
 
     /// Reads payload into `buf`; 0 is its end.
-    pub(super) fn read(&mut self, socket: &Socket<OwnedFd>, buf: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, stream: &impl Stream, buf: &mut [u8]) -> io::Result<usize> {
         for _ in 0..READS {
             if !self.decoded.is_empty() {
                 return Ok(take(&mut self.decoded, buf));
             }
             match self.state {
                 State::Open => {}
-                State::Ended => return self.end(socket),
+                State::Ended => return self.end(stream),
                 State::Bad(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             }
             let n = match self.raw.is_empty() {
                 false => take(&mut self.raw, buf),
                 true => {
                     let most = self.wants(buf.len());
-                    match socket.read(&mut buf[..most])? {
+                    match stream.read(&mut buf[..most])? {
                         0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                         n => n,
                     }
@@ -139,8 +137,8 @@ impl Source {
     }
 
     /// The payload has been read.
-    fn end(&self, socket: &Socket<OwnedFd>) -> io::Result<usize> {
-        if self.behind == Behind::Request || self.raw.is_empty() && socket.read(&mut [0])? == 0 {
+    fn end(&self, stream: &impl Stream) -> io::Result<usize> {
+        if self.behind == Behind::Request || self.raw.is_empty() && stream.read(&mut [0])? == 0 {
             return Ok(0);
         }
         Err(io::Error::new(io::ErrorKind::InvalidData, "more came than was announced"))

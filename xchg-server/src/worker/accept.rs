@@ -1,16 +1,13 @@
 //! Accepting: in batches, with room kept, and surviving a lack of descriptors.
 
-use std::io;
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use mio::{Interest, Registry, Token};
 use xchg_core::wire::RefusalCode;
 
-use super::{FIRST_DOOR, Id, Worker};
+use super::Worker;
 use crate::admission::Standing;
 use crate::connection::Connection;
-use crate::listener::{Accepted, Listener};
+use crate::net::{Accepted, Id, Net};
 use crate::timers::Tick;
 
 /// Connections accepted at a time, so that running exchanges are not kept waiting by a flood.
@@ -19,22 +16,15 @@ const BATCH: usize = 64;
 /// How long accepting rests when descriptors or memory have run out.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// A listener, and whether somebody may be waiting at it.
+/// Whether somebody may be waiting at a listener.
 pub(super) struct Door {
-    listener: Listener,
     has_knock: bool,
     rests_until: Tick,
 }
 
 impl Door {
-    pub(super) fn open_all(listeners: Vec<Listener>, registry: &Registry) -> io::Result<Vec<Door>> {
-        let doors = listeners.into_iter().enumerate().map(|(index, listener)| {
-            let fd = listener.as_raw_fd();
-            let token = Token(FIRST_DOOR - index);
-            registry.register(&mut mio::unix::SourceFd(&fd), token, Interest::READABLE)?;
-            Ok(Door { listener, has_knock: true, rests_until: Tick::START })
-        });
-        doors.collect()
+    pub(super) fn new() -> Door {
+        Door { has_knock: true, rests_until: Tick::START }
     }
 
     pub(super) fn knock(&mut self) {
@@ -42,7 +32,7 @@ impl Door {
     }
 }
 
-impl Worker {
+impl<N: Net> Worker<N> {
     /// When a door must be tried without a new event; `None` is never.
     pub(super) fn doors_timeout(&self) -> Option<Duration> {
         let now = self.timers.now();
@@ -76,7 +66,7 @@ impl Worker {
     }
 
     /// The connection that has been heard longest of those over a limit that are `sought`.
-    fn oldest_unheard(&self, sought: impl Fn(&Connection) -> bool) -> Option<Id> {
+    fn oldest_unheard(&self, sought: impl Fn(&Connection<N::Stream>) -> bool) -> Option<Id> {
         self.unheard.iter().copied().find(|&id| {
             self.connections.get(id.slot as usize).is_some_and(|connection| {
                 connection.serial == id.serial
@@ -94,12 +84,9 @@ impl Worker {
     }
 
     fn accept(&mut self, door: usize) {
-        match self.doors[door].listener.accept() {
-            Ok(accepted) => self.welcome(accepted),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.doors[door].has_knock = false;
-            }
-            Err(error) if is_the_peers(&error) => {}
+        match self.net.accept(door) {
+            Ok(Some(accepted)) => self.welcome(accepted),
+            Ok(None) => self.doors[door].has_knock = false,
             Err(error) => {
                 self.doors[door].rests_until = self.timers.now().after(BACK_OFF);
                 if self.shared.counters.accept_failed() {
@@ -109,7 +96,7 @@ impl Worker {
         }
     }
 
-    fn welcome(&mut self, accepted: Accepted) {
+    fn welcome(&mut self, accepted: Accepted<N::Stream>) {
         let (shared, origin) = (self.shared.clone(), accepted.origin);
         shared.counters.accepted();
         if !shared.admission.has_room()
@@ -153,18 +140,4 @@ impl Worker {
         }
         self.unheard.push_back(id);
     }
-}
-
-/// Whether an error of `accept` speaks of that one connection only (accept(2), "Error handling").
-fn is_the_peers(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied, TimedOut,
-    };
-    use rustix::io::Errno;
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied | TimedOut
-    ) || [Errno::PROTO, Errno::NETDOWN, Errno::HOSTDOWN, Errno::HOSTUNREACH, Errno::NETUNREACH]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

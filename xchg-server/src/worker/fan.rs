@@ -12,15 +12,16 @@ use xchg_core::relay::{Duplex, Resources};
 use xchg_core::relay::{Tee, TeeError};
 use xchg_core::{Exchange, Outcome, Side};
 
+use super::Worker;
 use super::gather::{Arrived, Gathering};
 use super::log::Party;
 use super::relay::{Looks, keep_queue_short, let_pause};
-use super::{Id, Worker};
 use crate::Config;
 use crate::connection::{Connection, State};
 use crate::dialect::Dialect;
 use crate::dialect::http::Peer;
 use crate::endpoint::{Endpoint, Framing};
+use crate::net::{Id, Net, Stream};
 use crate::shared::Message;
 use crate::timers::Tick;
 
@@ -116,9 +117,9 @@ enum Stands {
     Lost(io::ErrorKind),
 }
 
-impl Worker {
+impl<N: Net> Worker<N> {
     /// Starts an exchange for which everybody is here.
-    pub(super) fn start_fan(&mut self, gathering: Gathering) {
+    pub(super) fn start_fan(&mut self, gathering: Gathering<N::Stream>) {
         let upload = gathering.upload.expect("one of them uploads");
         let mut connection = upload.connection;
         let luggage = upload.brought.unwrap_or_default();
@@ -134,7 +135,7 @@ impl Worker {
         }
         let words = connection.matched(Dialect::Http, None);
         let upload = self.insert(connection);
-        let receiver = |arrived: Arrived| {
+        let receiver = |arrived: Arrived<N::Stream>| {
             let framing = match arrived.connection.http.as_deref() {
                 Some(Peer::Download(download)) => {
                     let early = arrived.brought.map_or(Vec::new(), |luggage| luggage.early);
@@ -334,9 +335,9 @@ enum Then {
 }
 
 impl Fan {
-    fn turn(
+    fn turn<S: Stream>(
         &mut self,
-        connections: &mut Slab<Connection>,
+        connections: &mut Slab<Connection<S>>,
         resources: &mut Resources,
         config: &Config,
     ) -> Turned {
@@ -354,9 +355,9 @@ impl Fan {
     }
 
     /// Moves block after block. An error is the uploader's.
-    fn relay(
+    fn relay<S: Stream>(
         &mut self,
-        connections: &mut Slab<Connection>,
+        connections: &mut Slab<Connection<S>>,
         resources: &mut Resources,
         config: &Config,
         turned: &mut Turned,
@@ -411,7 +412,7 @@ impl Fan {
     }
 
     /// The payload has all been passed on.
-    fn on_sent(&mut self, upload: &mut Connection) {
+    fn on_sent(&mut self, upload: &mut Connection<impl Stream>) {
         if !std::mem::replace(&mut self.is_sent, true) {
             self.exchange.free_key();
             self.words.extend(upload.http.as_mut().map_or(Vec::new(), |peer| peer.sent()));
@@ -425,9 +426,9 @@ impl Fan {
 
     /// Has the kernel put a block of the payload into the pipes of all receivers, if it can.
     #[cfg(target_os = "linux")]
-    fn fill_tees(
+    fn fill_tees<S: Stream>(
         &mut self,
-        connections: &mut Slab<Connection>,
+        connections: &mut Slab<Connection<S>>,
         resources: &Resources,
         config: &Config,
         budget: &mut usize,
@@ -437,7 +438,7 @@ impl Fan {
             return Ok(());
         }
         let source =
-            Endpoint { socket: &upload.socket, framing: &self.source, other: &Framing::Bare };
+            Endpoint { stream: &upload.stream, framing: &self.source, other: &Framing::Bare };
         let Some((socket, most)) = source.splice_source() else { return Ok(()) };
         // Pipes no larger than what goes into them at once: all of a user's together may have 64 MiB (pipe(7)).
         let share = (TURN_BYTES / self.receivers.len().max(1)).max(MIN_TEE_BYTES);
@@ -481,14 +482,14 @@ impl Fan {
     /// Reads of the payload what there is, up to a buffer full. Gives the bytes read, and whether there is more for a later turn.
     fn read(
         &mut self,
-        upload: &mut Connection,
+        upload: &mut Connection<impl Stream>,
         scratch: &mut [u8],
         budget: &mut usize,
     ) -> io::Result<(usize, bool)> {
         if !upload.is_readable || *budget == 0 {
             return Ok((0, upload.is_readable));
         }
-        let end = Endpoint { socket: &upload.socket, framing: &self.source, other: &Framing::Bare };
+        let end = Endpoint { stream: &upload.stream, framing: &self.source, other: &Framing::Bare };
         match end.read(scratch) {
             Ok(n) => {
                 self.has_ended = n == 0;
@@ -509,8 +510,8 @@ impl Fan {
     }
 
     /// Sends the uploader what it is to be told.
-    fn tell(&mut self, upload: &mut Connection) -> io::Result<()> {
-        let end = Endpoint { socket: &upload.socket, framing: &self.source, other: &Framing::Bare };
+    fn tell(&mut self, upload: &mut Connection<impl Stream>) -> io::Result<()> {
+        let end = Endpoint { stream: &upload.stream, framing: &self.source, other: &Framing::Bare };
         while !self.words.is_empty() && upload.is_writable {
             match end.write(&self.words) {
                 Ok(n) => drop(self.words.drain(..n)),
@@ -524,9 +525,9 @@ impl Fan {
     }
 
     /// Gives every receiver what it can take of `block`; says whether one of them can go on at once.
-    fn serve(
+    fn serve<S: Stream>(
         &mut self,
-        connections: &mut Slab<Connection>,
+        connections: &mut Slab<Connection<S>>,
         block: Block<'_>,
         config: &Config,
         turned: &mut Turned,
@@ -563,7 +564,7 @@ impl Fan {
     }
 
     /// Notes that a receiver is lost, and has the uploader told.
-    fn on_lost(&mut self, upload: &mut Connection) {
+    fn on_lost(&mut self, upload: &mut Connection<impl Stream>) {
         self.any_lost = true;
         if let Some(peer) = &mut upload.http {
             self.words.extend(peer.receiver_lost());
@@ -572,7 +573,10 @@ impl Fan {
 
     /// Takes out the receivers on whom the exchange waits. Nobody, if it is the payload that does not come, or if no other receiver would be
     /// better off.
-    fn part_with_late(&mut self, connections: &mut Slab<Connection>) -> Vec<Receiver> {
+    fn part_with_late<S: Stream>(
+        &mut self,
+        connections: &mut Slab<Connection<S>>,
+    ) -> Vec<Receiver> {
         let (held, has_ended) = (self.held(), self.has_ended);
         let is_late = |receiver: &Receiver| receiver.taken < held || has_ended;
         if self.receivers.iter().all(is_late) && !self.any_served {
@@ -599,19 +603,19 @@ impl Fan {
 
 impl Receiver {
     #[cfg(target_os = "linux")]
-    fn endpoint<'a>(
+    fn endpoint<'a, S: Stream>(
         &'a self,
-        connections: &'a Slab<Connection>,
+        connections: &'a Slab<Connection<S>>,
         source: &'a Framing,
-    ) -> Endpoint<'a> {
-        let socket = &connections[self.slot as usize].socket;
-        Endpoint { socket, framing: &self.framing, other: source }
+    ) -> Endpoint<'a, S> {
+        let stream = &connections[self.slot as usize].stream;
+        Endpoint { stream, framing: &self.framing, other: source }
     }
 
     /// Writes what it can take of `block`, and the end behind it if the payload `ends`; drops what it says.
     fn turn(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut Connection<impl Stream>,
         source: &Framing,
         block: Block<'_>,
         ends: bool,
@@ -647,7 +651,7 @@ impl Receiver {
 
     /// Lets it pause as long as the exchange may, once it may be a receiver that is not reading: all
     /// that it has not taken yet may lie in buffers.
-    fn be_patient(&mut self, connection: &Connection, config: &Config) {
+    fn be_patient(&mut self, connection: &Connection<impl Stream>, config: &Config) {
         if !std::mem::replace(&mut self.is_patient, true) {
             let_pause(connection, config.idle_timeout);
             keep_queue_short(config, connection);
@@ -655,14 +659,18 @@ impl Receiver {
     }
 
     /// Drops what it says; says whether more is there.
-    fn listen(&mut self, connection: &mut Connection, source: &Framing) -> io::Result<bool> {
+    fn listen(
+        &mut self,
+        connection: &mut Connection<impl Stream>,
+        source: &Framing,
+    ) -> io::Result<bool> {
         let mut dropped = [0; 1024];
         for _ in 0..READS {
             if !connection.is_readable || self.has_left {
                 return Ok(false);
             }
             let end =
-                Endpoint { socket: &connection.socket, framing: &self.framing, other: source };
+                Endpoint { stream: &connection.stream, framing: &self.framing, other: source };
             match end.read(&mut dropped) {
                 Ok(0) => self.has_left = true,
                 Ok(_) => {}
@@ -677,7 +685,7 @@ impl Receiver {
 
     fn write(
         &mut self,
-        connection: &Connection,
+        connection: &Connection<impl Stream>,
         source: &Framing,
         block: Block<'_>,
         ends: bool,
@@ -685,7 +693,7 @@ impl Receiver {
         if !connection.is_writable {
             return Ok(());
         }
-        let end = Endpoint { socket: &connection.socket, framing: &self.framing, other: source };
+        let end = Endpoint { stream: &connection.stream, framing: &self.framing, other: source };
         while self.taken < block.len() {
             self.taken += match block {
                 Block::Bytes(bytes) => end.write(&bytes[self.taken..])?,

@@ -8,34 +8,35 @@ use super::Worker;
 use super::log::Party;
 use crate::connection::{Address, Brought, Connection, State};
 use crate::dialect::http::Peer;
+use crate::net::Net;
 use crate::shared::Message;
 
 /// Who is on the way here to take part in an exchange.
 #[derive(Debug)]
-pub(crate) struct Gathering {
+pub(crate) struct Gathering<S> {
     pub(super) exchange: Exchange,
-    pub(super) upload: Option<Arrived>,
-    pub(super) downloads: Vec<Arrived>,
+    pub(super) upload: Option<Arrived<S>>,
+    pub(super) downloads: Vec<Arrived<S>>,
     missing: usize,
 }
 
-impl Gathering {
+impl<S> Gathering<S> {
     pub(super) fn id(&self) -> ExchangeId {
         self.exchange.id()
     }
 }
 
 /// The exchanges that gather at a worker.
-pub(super) type Gatherings = HashMap<ExchangeId, Gathering>;
+pub(super) type Gatherings<S> = HashMap<ExchangeId, Gathering<S>>;
 
 /// A connection that has been brought to the worker where its exchange is to run.
 #[derive(Debug)]
-pub(crate) struct Arrived {
-    pub(super) connection: Connection,
+pub(crate) struct Arrived<S> {
+    pub(super) connection: Connection<S>,
     pub(super) brought: Brought,
 }
 
-impl Worker {
+impl<N: Net> Worker<N> {
     /// Has everybody in `pair` brought to the uploader's worker. `me` is the newcomer that made it complete.
     pub(super) fn gather(&mut self, me: Address, brought: Brought, pair: Pair<Address>) {
         let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
@@ -68,7 +69,7 @@ impl Worker {
     }
 
     /// Starts the exchange once everybody is here.
-    pub(super) fn arrive(&mut self, exchange: ExchangeId, arrived: Arrived) {
+    pub(super) fn arrive(&mut self, exchange: ExchangeId, arrived: Arrived<N::Stream>) {
         let Some(gathering) = self.gatherings.get_mut(&exchange) else {
             // It was cut while this one was on its way.
             return self.turn_back(arrived);
@@ -101,7 +102,7 @@ impl Worker {
         }
     }
 
-    fn turn_back(&self, arrived: Arrived) {
+    fn turn_back(&self, arrived: Arrived<N::Stream>) {
         let connection = arrived.connection;
         self.shared.admission.leave(connection.origin, connection.standing);
         connection.reset();

@@ -1,7 +1,6 @@
 //! From the first bytes to a place in the queue, a pairing, or a refusal.
 
 use std::io;
-use std::time::Instant;
 
 use xchg_core::relay::Duplex;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
@@ -12,11 +11,12 @@ use crate::admission::{self, Standing};
 use crate::config::Terminate;
 use crate::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
 use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
+use crate::net::Net;
 use crate::shared::Message;
 use crate::throttle::Kind;
 use crate::timers::Tick;
 
-impl Worker {
+impl<N: Net> Worker<N> {
     /// Hears what a peer has to say so far, and does it once it is whole.
     pub(super) fn greet(&mut self, slot: u32) {
         // No more than a greeting at a time: what is behind it can wait in the kernel.
@@ -24,7 +24,7 @@ impl Worker {
         while let Some(connection) = self.connections.get_mut(slot as usize)
             && matches!(connection.state, State::Greeting(_) | State::Undecided(_))
         {
-            let read = connection.socket.read(&mut bytes);
+            let read = connection.stream.read(&mut bytes);
             // Until a read says otherwise: the bytes may have come behind the poll's back, and their event then speaks of none.
             connection.is_readable = read.is_ok();
             match read {
@@ -150,7 +150,7 @@ impl Worker {
         // In the other direction it need not be said: anybody can hash a key.
         let twin = arrival.twin.filter(|_| arrival.realm == Realm::Sealed);
         let brought = Luggage::pack(early, arrival.length, twin);
-        match self.shared.broker.offer(offer, Instant::now()) {
+        match self.shared.broker.offer(offer, self.timers.instant()) {
             Brokered::Waiting { place, gathered } => {
                 let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
                 let expires = wait.map_or(Tick::NEVER, |wait| self.timers.now().after(wait));

@@ -2,22 +2,23 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Id, SERIALS, Worker};
+use super::{SERIALS, Worker};
 use crate::connection::State;
+use crate::net::{Id, Net};
 use crate::throttle::Kind;
 
-impl Worker {
+impl<N: Net> Worker<N> {
     /// Does `work` for a connection; a panic in it ends that connection only.
-    pub(super) fn guard(&mut self, id: Id, work: impl FnOnce(&mut Worker)) {
+    pub(super) fn guard(&mut self, id: Id, work: impl FnOnce(&mut Self)) {
         self.guard_all([id], work);
     }
 
     /// Does `work` for several connections; a panic in it ends them only, and those that it has
     /// brought here.
-    pub(super) fn guard_all<const N: usize>(
+    pub(super) fn guard_all<const COUNT: usize>(
         &mut self,
-        ids: [Id; N],
-        work: impl FnOnce(&mut Worker),
+        ids: [Id; COUNT],
+        work: impl FnOnce(&mut Self),
     ) {
         let newest = self.serial;
         // Unwind safe: what the panic may have left half done is the connections' and their
@@ -69,36 +70,41 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
     use std::time::Instant;
 
     use mio::Poll;
+    use xchg_core::relay::Socket;
     use xchg_core::{Brokered, Exchange, ExchangeHandle, Key, Offer, Outcome, Realm, Side};
 
     use crate::Config;
     use crate::connection::{Address, Connection};
     use crate::descriptors::Descriptors;
-    use crate::listener::Accepted;
+    use crate::net::Accepted;
     use crate::origin::Origin;
     use crate::shared::{Inbox, Message, Shared};
-    use crate::worker::{Arrived, Join, WAKER, Worker};
+    use crate::system::System;
+    use crate::worker::{Arrived, Join};
+
+    type Worker = super::Worker<System>;
 
     fn worker() -> Worker {
-        let poll = Poll::new().unwrap();
-        let inbox = Inbox::new(mio::Waker::new(poll.registry(), WAKER).unwrap());
+        let inbox = Inbox::new(Box::new(|| Ok(())));
         let (shared, _) = Shared::new(Config::default(), Descriptors::here(1, 0), vec![inbox]);
-        Worker::new(0, poll, Vec::new(), Arc::new(shared)).unwrap()
+        let system = System::new(&Poll::new().unwrap(), Vec::new()).unwrap();
+        Worker::new(0, system, Arc::new(shared), Instant::now())
     }
 
     /// A connection that is counted, and its peer, who has said `greeting`.
-    fn connection(worker: &Worker, greeting: &[u8]) -> (Connection, UnixStream) {
+    fn connection(worker: &Worker, greeting: &[u8]) -> (Connection<Socket<OwnedFd>>, UnixStream) {
         let (ours, mut peer) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         peer.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
         peer.write_all(greeting).unwrap();
         let standing = worker.shared.admission.enter(Origin::UNIX);
-        let accepted = Accepted { socket: ours.into(), origin: Origin::UNIX, listener: 0 };
+        let accepted = Accepted { stream: Socket(ours.into()), origin: Origin::UNIX, listener: 0 };
         (Connection::new(accepted, standing), peer)
     }
 

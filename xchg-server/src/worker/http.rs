@@ -5,18 +5,19 @@ use std::io;
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Key, Outcome, Realm, Side, Sides};
 
-use super::{Id, Worker};
+use super::Worker;
 use crate::admission::Standing;
 use crate::connection::{Brought, Connection, Reply, State};
 use crate::dialect::http::{self, Action, Farewell, Head, Peer, Refusal};
 use crate::dialect::{Arrival, Dialect};
 use crate::endpoint::Framing;
+use crate::net::{Id, Net, Stream};
 
 /// Requests on one connection, after which it is closed: one peer then keeps a worker from others no longer than they take. Each further
 /// hundred costs the peer a new connection.
 const MAX_REQUESTS: u8 = 100;
 
-impl Worker {
+impl<N: Net> Worker<N> {
     /// Hears the requests at the start of `bytes`, answers those that nothing is exchanged for, and offers the first of the others.
     pub(super) fn hear_requests(&mut self, slot: u32, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -74,7 +75,7 @@ impl Worker {
     fn reply(&mut self, slot: u32, mut reply: Reply, rest: &[u8]) -> bool {
         let connection = &mut self.connections[slot as usize];
         connection.deadline = self.timers.now().after(self.shared.config.greeting_timeout);
-        match reply.turn(&connection.socket) {
+        match reply.turn(&connection.stream) {
             Ok(()) => return true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 reply.rest = rest.to_vec();
@@ -198,8 +199,8 @@ impl Worker {
 }
 
 /// How the bytes of each side are framed. Takes out of what they have brought what the framing must see.
-pub(super) fn framings(
-    peers: &mut Sides<&mut Connection>,
+pub(super) fn framings<S: Stream>(
+    peers: &mut Sides<&mut Connection<S>>,
     brought: &mut Sides<Brought>,
 ) -> Sides<Framing> {
     let mut luggage = brought.upload.take().unwrap_or_default();

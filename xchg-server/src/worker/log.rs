@@ -1,7 +1,5 @@
 //! What the log says of peers: whom it is about, and no more of a kind than is of use.
 
-use std::time::Instant;
-
 use tracing::Level;
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Exchange, Key, Outcome};
@@ -9,6 +7,7 @@ use xchg_core::{Exchange, Key, Outcome};
 use super::Worker;
 use crate::connection::{Connection, State};
 use crate::dialect::Dialect;
+use crate::net::Net;
 use crate::origin::Origin;
 use crate::throttle::{Kind, WINDOW};
 
@@ -20,12 +19,12 @@ pub(super) struct Party {
 }
 
 impl Party {
-    pub(super) fn of(connection: &Connection) -> Party {
+    pub(super) fn of<S>(connection: &Connection<S>) -> Party {
         Party { origin: connection.origin, dialect: connection.dialect }
     }
 }
 
-impl Worker {
+impl<N: Net> Worker<N> {
     /// Counts and logs that a peer is not served. `key` is what it named, where that is known.
     pub(super) fn note_refusal(
         &mut self,
@@ -75,7 +74,7 @@ impl Worker {
             key = self.shared.shown(handle.key()),
             outcome = outcome.as_str(),
             bytes = outcome.bytes(),
-            seconds = handle.started().elapsed().as_secs_f64(),
+            seconds = self.timers.instant().duration_since(handle.started()).as_secs_f64(),
             uploader = upload.map(|party| tracing::field::display(party.origin)),
             upload_dialect = dialect(upload.as_ref()).map(Dialect::as_str),
             downloader = addresses.join(","),
@@ -89,7 +88,7 @@ impl Worker {
         if !tracing::enabled!(Level::INFO) {
             return false;
         }
-        let is_admitted = self.shared.throttles.admit(kind, Instant::now());
+        let is_admitted = self.shared.throttles.admit(kind, self.timers.instant());
         if !is_admitted {
             // Whoever has left lines out sees to it that they are told.
             self.untold.get_or_insert(self.timers.now().after(WINDOW));
@@ -101,7 +100,7 @@ impl Worker {
     pub(super) fn tell_left_out(&mut self) {
         if self.untold.is_some_and(|at| at <= self.timers.now()) {
             self.untold = None;
-            self.shared.throttles.tell(Instant::now());
+            self.shared.throttles.tell(self.timers.instant());
         }
     }
 }

@@ -5,19 +5,20 @@ use xchg_core::{Exchange, Side};
 
 use super::{STOPPING_TIMEOUT, Worker};
 use crate::connection::{Brought, Connection, State};
+use crate::net::Net;
 use crate::shared::Message;
 
 /// A connection on its way to the worker whose connection it is paired with.
 #[derive(Debug)]
-pub(crate) struct Join {
-    pub(crate) connection: Connection,
+pub(crate) struct Join<S> {
+    pub(crate) connection: Connection<S>,
     pub(crate) brought: Brought,
     /// The slot of the peer that waits.
     pub(crate) waits: (Side, u32),
     pub(crate) exchange: Exchange,
 }
 
-impl Worker {
+impl<N: Net> Worker<N> {
     pub(super) fn receive(&mut self) {
         let shared = self.shared.clone();
         for message in shared.inboxes[usize::from(self.index)].drain() {
@@ -26,7 +27,7 @@ impl Worker {
     }
 
     /// Does what is asked; a panic in it ends the connections that it is about, and their exchange.
-    pub(super) fn on_message(&mut self, message: Message) {
+    pub(super) fn on_message(&mut self, message: Message<N::Stream>) {
         match message {
             Message::Join(join) => {
                 let Join { connection, brought, waits, exchange } = *join;
@@ -58,7 +59,10 @@ impl Worker {
                     _ => {}
                 });
             }
-            Message::CloseDoors => self.doors.clear(),
+            Message::CloseDoors => {
+                self.doors.clear();
+                self.net.close_listeners();
+            }
             Message::Cut => self.cut_all(),
             Message::Stop => self.stops = Some(self.timers.now().after(STOPPING_TIMEOUT)),
         }

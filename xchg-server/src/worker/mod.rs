@@ -1,4 +1,5 @@
-//! A thread with one poll: it accepts, hears greetings, holds who waits, and moves exchanges' bytes.
+//! What one thread does for its connections: it accepts, hears greetings, holds who waits, and moves
+//! exchanges' bytes. The [system](crate::net) under it is a parameter, and the time an argument.
 //!
 //! A connection belongs to one worker, who alone touches it. Only when two peers of different workers are paired does a connection move: the
 //! newcomer travels to the one who waits, before it was ever registered with a poll in most cases. That worker may still send
@@ -18,18 +19,16 @@ mod relay;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Token};
 use slab::Slab;
 use xchg_core::Key;
 use xchg_core::wire::RefusalCode;
 
 use crate::connection::{Connection, Leaving, State};
 use crate::dialect::Dialect;
-use crate::listener::Listener;
+use crate::net::{Id, Net, Readiness};
 use crate::shared::Shared;
 use crate::throttle::{Kind, WINDOW};
 use crate::timers::{Tick, Timers};
@@ -40,20 +39,8 @@ use gather::Gatherings;
 use relay::Running;
 use xchg_core::relay::Resources;
 
-/// The waker's token; listeners count down from the next. Connections' tokens stay below, for their serials have 31 bits.
-pub(crate) const WAKER: Token = Token(usize::MAX);
-const FIRST_DOOR: usize = usize::MAX - 1;
-
-/// Serials of connections: 31 bits.
-const SERIALS: u32 = 0x7fff_ffff;
-
-/// Events taken from the kernel at a time.
-const EVENTS: usize = 1024;
-
-/// How often in a row polling may fail, and how long the worker rests each time: the kernel may be
-/// out of memory for a moment.
-const MAX_POLL_FAILURES: u32 = 100;
-const POLL_REST: Duration = Duration::from_millis(10);
+/// Connections beyond which memory is returned when the last of them has gone.
+const MANY: usize = 1024;
 
 /// How long a peer that is leaving may take to hear its last word.
 const LEAVING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,42 +51,20 @@ const OVERRUN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long those who are leaving may take when the server stops.
 const STOPPING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// As many events at once as show that more follow closely.
-const CROWD: usize = 3;
-
-/// How long the events behind a crowd may gather, so that one wake-up serves many; the kernel adds its timer slack, 50 us by default
-/// (`PR_SET_TIMERSLACK` in prctl(2)). Small exchanges, 32 and more at once, then take a tenth less of the processors, and no longer.
-const GATHERING: Duration = Duration::from_micros(50);
-
 /// Bytes that reads go through, and what makes a flow bulk: a read that fills it.
 const SCRATCH_BYTES: usize = 64 << 10;
 
-/// Names a connection for the poll and the timers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Id {
-    slot: u32,
-    serial: u32,
-}
+/// Serials have 31 bits, so that a connection fits one word of the system's poll.
+const SERIALS: u32 = 0x7fff_ffff;
 
-impl Id {
-    fn token(self) -> Token {
-        Token((self.serial as usize) << 32 | self.slot as usize)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the token")]
-    fn of(token: Token) -> Id {
-        Id { slot: token.0 as u32, serial: (token.0 >> 32) as u32 }
-    }
-}
-
-pub(crate) struct Worker {
+pub(crate) struct Worker<N: Net> {
     index: u16,
-    poll: Poll,
+    net: N,
     doors: Vec<Door>,
-    connections: Slab<Connection>,
+    connections: Slab<Connection<N::Stream>>,
     exchanges: Slab<Running>,
     fans: Slab<Fan>,
-    gatherings: Gatherings,
+    gatherings: Gatherings<N::Stream>,
     /// The uploaders of exchanges that carry much, and may go on.
     ready: VecDeque<Id>,
     /// Bytes that those may still move before the poll is asked again.
@@ -110,7 +75,7 @@ pub(crate) struct Worker {
     kept: VecDeque<Id>,
     timers: Timers<Id>,
     resources: Resources,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<N::Stream>>,
     serial: u32,
     /// Set when the server stops: the worker then ends with its last connection, or at this time.
     stops: Option<Tick>,
@@ -118,20 +83,14 @@ pub(crate) struct Worker {
     untold: Option<Tick>,
 }
 
-impl Worker {
-    pub(crate) fn new(
-        index: u16,
-        poll: Poll,
-        listeners: Vec<Listener>,
-        shared: Arc<Shared>,
-    ) -> io::Result<Worker> {
-        let doors = Door::open_all(listeners, poll.registry())?;
+impl<N: Net> Worker<N> {
+    pub(crate) fn new(index: u16, net: N, shared: Arc<Shared<N::Stream>>, now: Instant) -> Self {
         let mut resources = Resources::new(SCRATCH_BYTES, shared.config.pipe_size);
         resources.limit_pipes(shared.descriptors.pipes);
-        Ok(Worker {
+        Worker {
             index,
-            poll,
-            doors,
+            doors: (0..net.listeners()).map(|_| Door::new()).collect(),
+            net,
             connections: Slab::new(),
             exchanges: Slab::new(),
             fans: Slab::new(),
@@ -140,57 +99,17 @@ impl Worker {
             round_left: 0,
             unheard: VecDeque::new(),
             kept: VecDeque::new(),
-            timers: Timers::new(Instant::now()),
+            timers: Timers::new(now),
             resources,
             shared,
             serial: 0,
             stops: None,
             untold: None,
-        })
-    }
-
-    /// Runs until it is stopped and its last connection is gone.
-    pub(crate) fn run(mut self) {
-        let mut events = Events::with_capacity(EVENTS);
-        let mut failures = 0;
-        loop {
-            let timeout = self.timeout();
-            if timeout != Some(Duration::ZERO) && events.iter().count() >= CROWD {
-                std::thread::sleep(GATHERING);
-            }
-            match self.poll.poll(&mut events, timeout) {
-                Ok(()) => failures = 0,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    failures += 1;
-                    // Without its poll a worker can do nothing at all.
-                    assert!(failures < MAX_POLL_FAILURES, "polling fails: {error}");
-                    std::thread::sleep(POLL_REST);
-                }
-            }
-            self.timers.advance(Instant::now());
-            for event in &events {
-                self.on_event(event);
-            }
-            self.receive();
-            self.accept_all();
-            self.go_on();
-            while let Some(id) = self.timers.pop() {
-                self.guard(id, |worker| worker.on_timer(id));
-            }
-            self.sweep_timers();
-            self.hear_kept();
-            self.tell_left_out();
-            if let Some(by) = self.stops
-                && (self.connections.is_empty() || by <= self.timers.now())
-            {
-                self.shared.throttles.tell(Instant::now() + WINDOW);
-                return;
-            }
         }
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    /// How long nothing is to be done unless something happens; `None` is for ever.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
         if !self.ready.is_empty() || !self.kept.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -200,43 +119,69 @@ impl Worker {
         [self.timers.timeout(), doors, stops, untold].into_iter().flatten().min()
     }
 
-    fn on_event(&mut self, event: &mio::event::Event) {
-        match event.token() {
-            WAKER => {}
-            Token(token) if FIRST_DOOR - token < self.doors.len() => {
-                self.doors[FIRST_DOOR - token].knock();
-            }
-            token => {
-                let id = Id::of(token);
-                self.guard(id, |worker| worker.on_ready(id, event));
-            }
+    /// Says what time it is.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.timers.advance(now);
+    }
+
+    /// How many listeners it accepts at.
+    pub(crate) fn listeners(&self) -> usize {
+        self.doors.len()
+    }
+
+    /// Somebody may be waiting at the listener of that number.
+    pub(crate) fn knock(&mut self, listener: usize) {
+        self.doors[listener].knock();
+    }
+
+    /// Something has happened to the stream of a connection.
+    pub(crate) fn ready(&mut self, id: Id, ready: Readiness) {
+        self.guard(id, |worker| worker.on_ready(id, ready));
+    }
+
+    /// Does all that is due, and lets the exchanges that carry much go on for a round.
+    pub(crate) fn turn(&mut self) {
+        self.receive();
+        self.accept_all();
+        self.go_on();
+        while let Some(id) = self.timers.pop() {
+            self.guard(id, |worker| worker.on_timer(id));
         }
+        self.sweep_timers();
+        self.hear_kept();
+        self.tell_left_out();
+    }
+
+    /// Whether it has been stopped, and nobody is left whom it would wait for.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stops.is_some_and(|by| self.connections.is_empty() || by <= self.timers.now())
+    }
+
+    /// Says what is left to say when it is over.
+    pub(crate) fn finish(self) {
+        self.shared.throttles.tell(self.timers.instant() + WINDOW);
     }
 
     /// The connection, unless it is gone and its slot another's.
-    fn connection(&mut self, id: Id) -> Option<&mut Connection> {
+    fn connection(&mut self, id: Id) -> Option<&mut Connection<N::Stream>> {
         self.connections
             .get_mut(id.slot as usize)
             .filter(|connection| connection.serial == id.serial)
     }
 
-    fn on_ready(&mut self, id: Id, event: &mio::event::Event) {
+    fn on_ready(&mut self, id: Id, ready: Readiness) {
         let Some(connection) = self.connection(id) else { return };
-        connection.is_readable |= event.is_readable() || event.is_read_closed();
-        connection.is_writable |= event.is_writable();
-        if event.is_error() {
-            connection.on_error();
-        }
+        connection.on_ready(ready);
         match &connection.state {
             State::Greeting(_) | State::Undecided(_) => {
                 self.greet(id.slot);
                 // Its end may have come with its greeting, and is not told a second time.
-                self.on_end(id, event);
+                self.on_end(id, ready);
             }
-            State::Waiting(_) if event.is_read_closed() || connection.failure.is_some() => {
-                self.on_end(id, event);
+            State::Waiting(_) if ready.has_read_end || connection.failure.is_some() => {
+                self.on_end(id, ready);
             }
-            State::Waiting(_) if !event.is_readable() => {}
+            State::Waiting(_) if !ready.is_readable => {}
             State::Waiting(waiting) => {
                 let dialect = connection.dialect.expect("who waits has said what for");
                 if let Some(words) = dialect.impatient() {
@@ -256,7 +201,7 @@ impl Worker {
             }
             State::Replying(_) => self.reply_on(id.slot),
             State::Leaving(leaving) => {
-                let left = event.is_error() || event.is_read_closed();
+                let left = ready.has_failed || ready.has_read_end;
                 match leaving.is_out_of_patience() && left {
                     true => drop(self.remove(id.slot)),
                     false => self.leave_on(id.slot),
@@ -267,12 +212,12 @@ impl Worker {
 
     /// Lets go of a waiting peer that has left, and bounds the wait of one that has only ended its
     /// stream.
-    fn on_end(&mut self, id: Id, event: &mio::event::Event) {
+    fn on_end(&mut self, id: Id, ready: Readiness) {
         let by = self.timers.now().after(self.shared.config.closed_wait);
         let Some(connection) = self.connection(id) else { return };
-        if connection.has_left(event) {
+        if connection.has_left(ready) {
             self.withdraw(id.slot);
-        } else if event.is_read_closed() && connection.on_end(by) {
+        } else if ready.has_read_end && connection.on_end(by) {
             self.arm(id.slot);
         }
     }
@@ -445,7 +390,7 @@ impl Worker {
         let State::Leaving(leaving) = &mut connection.state else {
             unreachable!("callers have seen it leave")
         };
-        let turn = leaving.turn(&connection.socket, self.resources.scratch());
+        let turn = leaving.turn(&connection.stream, self.resources.scratch());
         match turn {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if leaving.is_out_of_patience() {
@@ -470,8 +415,11 @@ impl Worker {
             return true;
         }
         let id = Id { slot, serial: connection.serial };
-        match connection.register(self.poll.registry(), id.token()) {
-            Ok(()) => true,
+        match self.net.watch(&connection.stream, id) {
+            Ok(()) => {
+                connection.is_registered = true;
+                true
+            }
             Err(error) => {
                 let peer = connection.origin;
                 if self.may_log(Kind::Unwatched) {
@@ -483,7 +431,7 @@ impl Worker {
         }
     }
 
-    fn insert(&mut self, mut connection: Connection) -> u32 {
+    fn insert(&mut self, mut connection: Connection<N::Stream>) -> u32 {
         self.serial = self.serial.wrapping_add(1) & SERIALS;
         connection.serial = self.serial;
         let slot = self.connections.insert(connection);
@@ -491,15 +439,13 @@ impl Worker {
     }
 
     /// Takes a connection out of the table, to be handed to another worker.
-    fn take(&mut self, slot: u32) -> Connection {
+    fn take(&mut self, slot: u32) -> Connection<N::Stream> {
         let mut connection = self.connections.remove(slot as usize);
         if connection.armed != Tick::NEVER {
             self.timers.disarm();
         }
         if std::mem::take(&mut connection.is_registered) {
-            let fd = connection.socket.0.as_raw_fd();
-            // Whatever this poll knew, the other's says anew when it registers the connection.
-            self.poll.registry().deregister(&mut mio::unix::SourceFd(&fd)).ok();
+            self.net.unwatch(&connection.stream);
         }
         connection.armed = Tick::NEVER;
         connection.is_readable = true;
@@ -508,13 +454,13 @@ impl Worker {
     }
 
     /// Takes a connection out of the table; dropping it closes it.
-    fn remove(&mut self, slot: u32) -> Connection {
+    fn remove(&mut self, slot: u32) -> Connection<N::Stream> {
         let connection = self.connections.remove(slot as usize);
         if connection.armed != Tick::NEVER {
             self.timers.disarm();
         }
         self.shared.admission.leave(connection.origin, connection.standing);
-        if self.connections.is_empty() && self.connections.capacity() > EVENTS {
+        if self.connections.is_empty() && self.connections.capacity() > MANY {
             self.connections.shrink_to_fit();
         }
         connection

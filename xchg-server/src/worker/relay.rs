@@ -4,17 +4,17 @@ use std::io;
 use std::time::Duration;
 
 use slab::Slab;
-use socket2::SockRef;
 use xchg_core::relay::{Pump, Resources, Turn};
 use xchg_core::{Exchange, Outcome, Side, Sides};
 
+use super::Worker;
 use super::http::framings;
 use super::log::Party;
-use super::{Id, Worker};
 use crate::Config;
 use crate::connection::{Brought, Connection, State};
 use crate::dialect::Dialect;
 use crate::endpoint::{Endpoint, Framing};
+use crate::net::{Id, Net, Stream};
 use crate::shared::Message;
 use crate::timers::Tick;
 
@@ -50,7 +50,7 @@ pub(super) struct Running {
     is_tuned: Sides<bool>,
 }
 
-impl Worker {
+impl<N: Net> Worker<N> {
     /// Starts an exchange between a newcomer and the peer that waits in `waits`.
     pub(super) fn start(
         &mut self,
@@ -312,7 +312,7 @@ impl Running {
 
     /// Whether the downloader has everything. Where what it says is passed on, its own stream has to
     /// end as well; where not, its system has to have acknowledged all, and it may stay connected.
-    fn has_arrived(&self, peers: &mut Sides<&mut Connection>) -> bool {
+    fn has_arrived<S: Stream>(&self, peers: &mut Sides<&mut Connection<S>>) -> bool {
         let has_left = self.pumps.download.has_ended();
         if self.is_closing() {
             peers.download.has_acknowledged_all().unwrap_or(has_left)
@@ -321,13 +321,17 @@ impl Running {
         }
     }
 
-    fn end<'a>(&'a self, side: Side, peers: &'a Sides<&mut Connection>) -> Endpoint<'a> {
+    fn end<'a, S: Stream>(
+        &'a self,
+        side: Side,
+        peers: &'a Sides<&mut Connection<S>>,
+    ) -> Endpoint<'a, S> {
         let (framing, other) = (&self.framings[side], &self.framings[!side]);
-        Endpoint { socket: &peers[side].socket, framing, other }
+        Endpoint { stream: &peers[side].stream, framing, other }
     }
 
     /// The payload has all been passed on.
-    fn on_sent(&mut self, peers: &mut Sides<&mut Connection>) {
+    fn on_sent<S: Stream>(&mut self, peers: &mut Sides<&mut Connection<S>>) {
         let is_http = peers.upload.http.is_some() || peers.download.http.is_some();
         if !is_http || std::mem::replace(&mut self.is_sent, true) {
             return;
@@ -341,7 +345,10 @@ impl Running {
     }
 
     /// Whose connection the poll has seen fail, if its part is not over.
-    fn failed(&self, peers: &Sides<&mut Connection>) -> Option<(Side, io::ErrorKind)> {
+    fn failed<S: Stream>(
+        &self,
+        peers: &Sides<&mut Connection<S>>,
+    ) -> Option<(Side, io::ErrorKind)> {
         Side::BOTH.into_iter().find_map(|side| {
             let (from, to) = (&self.pumps[side], &self.pumps[!side]);
             let is_to_hear = !(to.has_ended() || to.is_discarding());
@@ -382,16 +389,18 @@ impl Looks {
 
 /// Bounds what a bulk flow queues for a peer on this machine, as [`LOCAL_RECV_BYTES`](crate::listener::LOCAL_RECV_BYTES) does in the
 /// other direction. Peers elsewhere keep the kernel's choice, which fits the distance.
-pub(super) fn keep_queue_short(config: &Config, sink: &Connection) {
+pub(super) fn keep_queue_short(config: &Config, sink: &Connection<impl Stream>) {
     const LOCAL_SEND_BYTES: usize = 1 << 20;
     if sink.origin.is_local() && config.send_buffer.is_none() {
-        // A wish, as sizes of buffers are.
-        SockRef::from(&sink.socket.0).set_send_buffer_size(LOCAL_SEND_BYTES).ok();
+        sink.stream.set_send_buffer(LOCAL_SEND_BYTES);
     }
 }
 
 /// The connections of an exchange.
-fn peers(connections: &mut Slab<Connection>, slots: Sides<u32>) -> Sides<&mut Connection> {
+fn peers<S: Stream>(
+    connections: &mut Slab<Connection<S>>,
+    slots: Sides<u32>,
+) -> Sides<&mut Connection<S>> {
     let (upload, download) = connections
         .get2_mut(slots.upload as usize, slots.download as usize)
         .expect("an exchange has two connections, and they stay as long as it runs");
@@ -408,9 +417,9 @@ enum Turned {
 
 /// Lets a peer pause as long as an exchange may stand still: to the kernel, one that reads nothing looks dead, however alive it answers
 /// the probes (`TCP_USER_TIMEOUT` in tcp(7) counts closed windows too).
-fn be_patient(
+fn be_patient<S: Stream>(
     running: &mut Running,
-    peers: &Sides<&mut Connection>,
+    peers: &Sides<&mut Connection<S>>,
     side: Side,
     timeout: Duration,
 ) {
@@ -420,17 +429,15 @@ fn be_patient(
 }
 
 /// Lets a peer pause so long before it is given up.
-pub(super) fn let_pause(connection: &Connection, timeout: Duration) {
-    // Refused by unix sockets, which have no such time.
-    #[cfg(target_os = "linux")]
-    SockRef::from(&connection.socket.0).set_tcp_user_timeout(Some(timeout)).ok();
+pub(super) fn let_pause(connection: &Connection<impl Stream>, timeout: Duration) {
+    connection.stream.set_stall_timeout(timeout);
 }
 
 /// Moves the flow from `side` as far as it goes, and notes whose readiness is used up.
-fn turn(
+fn turn<S: Stream>(
     running: &mut Running,
     side: Side,
-    peers: &mut Sides<&mut Connection>,
+    peers: &mut Sides<&mut Connection<S>>,
     resources: &mut Resources,
     moved: &mut u64,
 ) -> Turned {
@@ -442,7 +449,7 @@ fn turn(
     }
     let end = |side: Side| {
         let (framing, other) = (&framings[side], &framings[!side]);
-        Endpoint { socket: &peers[side].socket, framing, other }
+        Endpoint { stream: &peers[side].stream, framing, other }
     };
     match pump.turn(&end(side), &end(!side), resources, TURN_BYTES, moved) {
         Turn::SourceBlocked => peers[side].is_readable = false,
@@ -459,9 +466,9 @@ fn turn(
 }
 
 /// The flows between two peers, beginning with what each is told and what each has sent already.
-fn pumps(
+fn pumps<S: Stream>(
     dialects: Sides<Dialect>,
-    peers: &mut Sides<&mut Connection>,
+    peers: &mut Sides<&mut Connection<S>>,
     brought: &mut Sides<Brought>,
 ) -> Sides<Pump> {
     let length = brought.upload.as_ref().and_then(|luggage| luggage.length);
