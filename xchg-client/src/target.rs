@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 #[cfg(unix)]
 use crate::files::available_bytes;
+use crate::files::folder_of;
 use crate::files::names::is_device;
 use crate::terminal::is_deceptive;
 use crate::{Error, Key};
@@ -156,10 +157,6 @@ fn stdout() -> Result<Box<dyn Write + Send>, Error> {
     }
     #[cfg(not(unix))]
     Ok(Box::new(io::stdout()))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Hidden, in the folder of `path` so that renaming it is one step, and removed when dropped.

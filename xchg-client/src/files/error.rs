@@ -204,6 +204,15 @@ impl Error {
         }
     }
 
+    /// Whether the same offer may well be taken when something on the downloader's side, where this is the error, is mended.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Manifest(_) => false,
+            Self::Name { problem, .. } => problem.is_replaceable(),
+            _ => true,
+        }
+    }
+
     /// What the other peer is told: no path of this machine, nothing about its disks.
     pub(crate) fn for_peer(&self) -> String {
         match self {

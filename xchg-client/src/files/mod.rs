@@ -22,8 +22,10 @@ mod survey;
 mod tree;
 mod walk;
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use dir::Dir;
 
 #[cfg(unix)]
 pub(crate) use dir::available_bytes;
@@ -55,4 +57,33 @@ pub enum Destination<'a> {
     /// To this writer goes the content of the one file, text or stream that is offered. It gets bytes before
     /// their hash can be checked: an error afterwards says that they are not to be used.
     Writer(&'a mut dyn Write),
+}
+
+impl Destination<'_> {
+    /// Whether anything can be put there: what this side can know before it takes the other's time.
+    ///
+    /// # Errors
+    /// [`Error::Destination`] if not.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let (path, folder) = match self {
+            Self::Directory(path) => (path, path.as_path()),
+            Self::File(path) => {
+                let is_named = path.file_name().is_some() && !path.is_dir();
+                if !is_named {
+                    let source = io::ErrorKind::IsADirectory.into();
+                    return Err(Error::Destination { path: path.into(), source });
+                }
+                (path, folder_of(path))
+            }
+            Self::Writer(_) => return Ok(()),
+        };
+        let unusable = |source| Error::Destination { path: path.into(), source };
+        let folder = Dir::open(folder).map_err(unusable)?;
+        folder.check_writable().map_err(unusable)
+    }
+}
+
+/// The folder that `path` is in, or is to be in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

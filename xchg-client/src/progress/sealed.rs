@@ -183,27 +183,23 @@ impl session::Observer for Reporter {
         }
     }
 
-    fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Existing {
+    fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Existing> {
         if let Some(existing) = self.story().existing {
-            return existing;
+            return Some(existing);
         }
         let asks = self.asks();
         self.show_offer(manifest, survey, asks);
         if !asks {
-            return Existing::Refuse;
+            return Some(Existing::Refuse);
         }
         match self.answered(questions::existing(manifest, survey)) {
             Some(Some(existing)) => {
                 // Whoever says how to take it takes it.
                 self.story().existing = Some(existing);
                 self.story().is_accepted = true;
-                existing
+                Some(existing)
             }
-            Some(None) => {
-                self.story().refusal = Some(session::Error::DeclinedHere.into());
-                Existing::Refuse
-            }
-            None => Existing::Refuse,
+            Some(None) | None => None,
         }
     }
 
@@ -218,7 +214,7 @@ impl session::Observer for Reporter {
             self.story().refusal = self.objection(manifest, survey);
             return match self.story().refusal {
                 None => Decision::Accept,
-                Some(_) => Decision::Decline("a folder of that name is there already".into()),
+                Some(_) => Decision::Unable("a folder of that name is there already".into()),
             };
         }
         self.story().is_accepted = self.answered(questions::accept(manifest, survey)) == Some(true);

@@ -149,7 +149,8 @@ impl<'a> ReceiveOptions<'a> {
 }
 
 impl Client {
-    /// Waits for a downloader who knows the secret, and sends it the content.
+    /// Waits for a downloader who knows the secret, and sends it the content. One that cannot take it, for a reason of its own, is not the
+    /// last: the offer is made again.
     ///
     /// # Errors
     /// Unless the downloader has everything safe on its disk, and said so. [`Error::is_cut_short`] tells what another
@@ -204,6 +205,7 @@ impl Client {
             rate_limit,
         } = options;
         let mut patience = Patience::new(retry, guesses);
+        destination.check()?;
         self.cancellable(|cancel| {
             loop {
                 let throttle = Throttle::new(Duration::ZERO, rate_limit, Instant::now());

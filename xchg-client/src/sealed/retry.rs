@@ -73,6 +73,10 @@ impl Patience {
             self.guesses_left = self.guesses_left.checked_sub(1)?;
             return Some(Duration::ZERO);
         }
+        if let Error::Session(session::Error::Unable { .. }) = error {
+            // Nobody has said no: the offer waits for a downloader who can take it.
+            return Some(Duration::ZERO);
+        }
         let retry = self.retry?;
         self.was_reached |= !matches!(error, Error::Connect { .. } | Error::UnknownHost { .. });
         if !self.was_reached || !passes(error) {
@@ -158,6 +162,17 @@ mod tests {
             assert_eq!(pause, Some(Duration::from_millis(250)));
             let pause = patience.decide(&lost(), false, SHORT);
             assert_eq!(pause, Some(Duration::from_millis(500)));
+        }
+    }
+
+    #[test]
+    fn an_offer_that_could_not_be_taken_is_made_again_at_once() {
+        for retry in [false, true] {
+            let unable = session::Error::Unable { reason: String::new() }.into();
+            let mut patience = patience(retry, 1);
+            for _ in 0..3 {
+                assert_eq!(patience.decide(&unable, true, SHORT), Some(Duration::ZERO));
+            }
         }
     }
 

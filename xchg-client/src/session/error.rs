@@ -59,6 +59,12 @@ pub enum Error {
         /// In the other peer's words.
         reason: String,
     },
+    /// The downloader cannot take what was offered, for a reason of its own: it may come again when that is mended.
+    #[error("the other peer cannot take it: {}", escape(reason))]
+    Unable {
+        /// In the other peer's words.
+        reason: String,
+    },
     /// [`Observer::decide`](super::Observer::decide) declined the offer.
     #[error("the offer was declined here")]
     DeclinedHere,
@@ -119,6 +125,7 @@ impl Error {
             | Self::Silent
             | Self::Stream { .. }
             | Self::Declined { .. }
+            | Self::Unable { .. }
             | Self::DeclinedHere
             | Self::Peer { .. }
             | Self::PeerCancelled => false,

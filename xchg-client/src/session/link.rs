@@ -356,6 +356,10 @@ impl Link<'_> {
                         let reason = reason.into();
                         return Error::Declined { reason };
                     }
+                    Ok(Message::Unable(reason)) => {
+                        let reason = reason.into();
+                        return Error::Unable { reason };
+                    }
                     // It is of no interest any more.
                     Ok(_) => {}
                     Err(error) => return error,
@@ -382,7 +386,10 @@ impl Link<'_> {
         };
         let mut last = Record::with_capacity(2 * 1024);
         match error {
-            Error::Peer { .. } | Error::PeerCancelled | Error::Declined { .. } => {}
+            Error::Peer { .. }
+            | Error::PeerCancelled
+            | Error::Declined { .. }
+            | Error::Unable { .. } => {}
             error if error.is_news_to_peer() => {
                 let mut message = Vec::new();
                 let cancelled = matches!(error, Error::Cancelled);

@@ -55,6 +55,8 @@ pub(super) enum Message<'a> {
     Resume(&'a [u8]),
     Accept,
     Decline(&'a str),
+    /// The downloader cannot take it, though nobody has said no: it may come again.
+    Unable(&'a str),
     /// Everything is on the disk: how many entries, and the bytes of their content.
     Receipt {
         entries: u32,
@@ -83,6 +85,7 @@ mod kind {
     pub(super) const HAVE: u8 = 0x11;
     pub(super) const ACCEPT: u8 = 0x12;
     pub(super) const DECLINE: u8 = 0x13;
+    pub(super) const UNABLE: u8 = 0x18;
     pub(super) const RECEIPT: u8 = 0x14;
     pub(super) const PROGRESS: u8 = 0x15;
     pub(super) const PROVE: u8 = 0x16;
@@ -134,6 +137,7 @@ impl<'a> Message<'a> {
             Self::Resume(_) => kind::RESUME,
             Self::Accept => kind::ACCEPT,
             Self::Decline(_) => kind::DECLINE,
+            Self::Unable(_) => kind::UNABLE,
             Self::Receipt { .. } => kind::RECEIPT,
             Self::Progress { .. } => kind::PROGRESS,
             Self::Alive => kind::ALIVE,
@@ -163,7 +167,9 @@ impl<'a> Message<'a> {
                 out.extend_from_slice(&size.to_be_bytes());
                 out.extend_from_slice(&hash);
             }
-            Self::Decline(text) => out.extend_from_slice(shortened(text).as_bytes()),
+            Self::Decline(text) | Self::Unable(text) => {
+                out.extend_from_slice(shortened(text).as_bytes())
+            }
             Self::Error { cancelled, text } => {
                 out.push(u8::from(cancelled));
                 out.extend_from_slice(shortened(text).as_bytes());
@@ -187,6 +193,7 @@ impl<'a> Message<'a> {
             kind::RESUME => Self::Resume(body.rest()?),
             kind::ACCEPT => Self::Accept,
             kind::DECLINE => Self::Decline(body.text()?),
+            kind::UNABLE => Self::Unable(body.text()?),
             kind::RECEIPT => Self::Receipt { entries: body.u32()?, bytes: body.u64()? },
             kind::PROGRESS => Self::Progress { bytes: body.u64()? },
             kind::ALIVE => Self::Alive,

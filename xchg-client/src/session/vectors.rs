@@ -150,6 +150,7 @@ fn messages() {
         ("Resume", Message::Resume(&[0, 0, 0, 3])),
         ("Accept", Message::Accept),
         ("Decline", Message::Decline("no, thanks")),
+        ("Unable", Message::Unable("no room")),
         ("Receipt", Message::Receipt { entries: 2, bytes: 5 }),
         ("Progress", Message::Progress { bytes: 1_000_000 }),
         ("Alive", Message::Alive),

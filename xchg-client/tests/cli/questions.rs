@@ -139,9 +139,9 @@ fn where_nobody_is_asked_taken_names_are_counted_and_the_options_named() {
         fs::write(there.path().join(name), "older").unwrap();
     }
     let server = Rendezvous::start();
-    let upload = server.run(here.path(), &["upload", "--key", "k", "f", "g", "h"]);
+    let mut upload = server.run(here.path(), &["upload", "--key", "k", "f", "g", "h"]);
     let download = server.run(there.path(), &["download", "k"]).finish();
-    upload.finish().expect(5, "");
+    upload.wait_for("the other peer cannot take it: `f` exists already, and 2 more");
     let download = download.expect(1, "`f` exists already, and 2 more");
     download.expect(1, "use --overwrite or --rename");
 }
@@ -161,11 +161,11 @@ fn where_nobody_is_asked_nothing_is_added_to_a_folder_that_exists_without_leave(
         fs::create_dir(there.path().join("d")).unwrap();
         fs::write(here.path().join("d/new"), "x").unwrap();
         let server = Rendezvous::start();
-        let upload = server.run(here.path(), &["upload", "d"]);
+        let mut upload = server.run(here.path(), &["upload", "d"]);
         let download = server.run(there.path(), &[&["download", "d"], options].concat()).finish();
         let part = "`d` exists, and 1 new name would be there; use --merge";
         download.expect(code, if code == 5 { part } else { "done" });
-        upload.finish().expect(code, if code == 5 { "there already" } else { "done" });
+        upload.wait_for(if code == 5 { "there already" } else { "done" });
         assert_eq!(there.path().join("d/new").exists(), code == 0);
     }
 }

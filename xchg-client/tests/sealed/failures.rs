@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use tempfile::tempdir;
 
 use crate::support::{Client, names};
-use crate::{Rendezvous, event, exchange, folder_with, noise, waiting};
+use crate::{Rendezvous, event, folder_with, noise, waiting};
 
 /// Slow enough to be interrupted midway.
 const SLOW: [&str; 5] = ["--limit-rate", "500K", "--json", "--progress-interval", "0"];
@@ -136,14 +136,48 @@ fn a_wrong_address_is_not_tried_again() {
 }
 
 #[test]
-fn a_destination_that_is_no_folder_declines_several_files() {
+fn an_offer_outlives_downloaders_that_cannot_take_it() {
     let server = Rendezvous::start();
-    let (here, there) = (folder_with("a", b"x"), tempdir().unwrap());
+    let (here, there) = (folder_with("a", b"x"), folder_with("b", b"there"));
     fs::write(here.path().join("b"), "y").unwrap();
-    let upload = ["a", "b", "--key", "k"];
-    let (sent, received) =
-        exchange(&server, here.path(), &upload, there.path(), &["k", "-o", "one"]);
-    sent.expect(5, "declined: more than one file");
-    received.expect(1, "name a directory to put it in");
-    assert_eq!(names(there.path()), [""; 0]);
+    fs::create_dir(there.path().join("a")).unwrap();
+    for retry in ["--retry", "--no-retry"] {
+        let mut upload = server.run(here.path(), &["upload", "a", "b", "--key", "k", retry]);
+        for (options, theirs, ours) in [
+            (&["-o", "one"][..], "more than one file", "name a directory to put it in"),
+            (&[], "is in the way", "`a` is in the way"),
+            (&["--overwrite"], "is in the way", "`a` is in the way"),
+        ] {
+            let args = [&["download", "k"], options].concat();
+            server.run(there.path(), &args).finish().expect(1, ours);
+            upload.wait_for(
+                &format!("the other peer cannot take it: {theirs}").replace(": is", ": `a` is"),
+            );
+        }
+        // What can be known alone takes nobody's time.
+        let asked = server.client().status().unwrap();
+        let mut options = vec![
+            ("no/such/f", "cannot use the destination"),
+            ("b/f", "cannot use the destination"),
+        ];
+        let sealed = tempdir().unwrap();
+        fs::set_permissions(sealed.path(), std::os::unix::fs::PermissionsExt::from_mode(0o500))
+            .unwrap();
+        if fs::write(sealed.path().join("probe"), "").is_err() {
+            // Root may write anywhere.
+            options.push((sealed.path().to_str().unwrap(), "cannot use the destination"));
+        }
+        for (output, part) in options {
+            server.run(there.path(), &["download", "k", "-o", output]).finish().expect(1, part);
+        }
+        let now = server.client().status().unwrap();
+        assert_eq!((now.completed, now.failed), (asked.completed, asked.failed));
+        fs::create_dir_all(there.path().join(retry)).unwrap();
+        server
+            .run(there.path(), &["download", "k", "-o", &format!("./{retry}")])
+            .finish()
+            .expect(0, "");
+        upload.finish().expect(0, "has it");
+        assert_eq!(names(&there.path().join(retry)), ["a", "b"]);
+    }
 }

@@ -245,15 +245,13 @@ fn a_name_that_is_ours_is_refused_or_replaced_and_made_the_only_one() {
     }
     symlink("f.xchg-part", here.path().join("top/link")).unwrap();
     let there = tempdir().unwrap();
-    let (sent, received) = exchange(&server, here.path(), &["top"], there.path(), &["top"]);
+    let mut upload = server.run(here.path(), &["upload", "top"]);
     let part = "`top/f.xchg-part` cannot have its name: it is the name of an unfinished transfer's file; download with --fix-names";
-    sent.expect(5, part);
-    received.expect(1, part);
+    server.run(there.path(), &["download", "top"]).finish().expect(1, part);
+    upload.wait_for(part);
     assert_eq!(names(there.path()), [""; 0]);
-    let download = ["top", "--fix-names"];
-    let (sent, received) = exchange(&server, here.path(), &["top"], there.path(), &download);
-    sent.expect(0, "");
-    received.expect(0, "");
+    server.run(there.path(), &["download", "top", "--fix-names"]).finish().expect(0, "");
+    upload.finish().expect(0, "");
     let top = there.path().join("top");
     assert_eq!(names(&top), ["f (1).xchg-part_", "f.xchg-part_", "link"]);
     assert_eq!(fs::read_to_string(top.join("link")).unwrap(), "f.xchg-part");
@@ -334,10 +332,11 @@ fn what_exists_is_kept_replaced_or_joined_by_another() {
     ] {
         let (here, there) = (folder_with("f", b"newer"), folder_with("f", b"old"));
         let download = [&["f"], options].concat();
-        let (sent, received) = exchange(&server, here.path(), &["f"], there.path(), &download);
-        let (theirs, part) = if code == 0 { (0, "done") } else { (5, "`f` exists already") };
-        sent.expect(theirs, part);
+        let mut upload = server.run(here.path(), &["upload", "f"]);
+        let received = server.run(there.path(), &[&["download"], &download[..]].concat()).finish();
+        let part = if code == 0 { "done" } else { "`f` exists already" };
         received.expect(code, part);
+        upload.wait_for(part);
         let kept: Vec<_> = names(there.path())
             .into_iter()
             .map(|name| (name.clone(), fs::read_to_string(there.path().join(name)).unwrap()))

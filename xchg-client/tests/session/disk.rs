@@ -106,6 +106,6 @@ fn an_offer_that_does_not_fit_is_declined_at_once() {
         ended.received,
         Err(Error::Files(FilesError::NoSpace { needed: 2_000_000, .. }))
     ));
-    assert!(matches!(ended.sent, Err(Error::Declined { .. })));
+    assert!(matches!(ended.sent, Err(Error::Unable { .. })));
     assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 0);
 }

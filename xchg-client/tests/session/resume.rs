@@ -91,7 +91,7 @@ fn a_file_of_the_same_size_that_differs_is_not_taken_for_the_same() {
     fs::write(to.path().join("a"), "old").unwrap();
     let ended = run(&source, to.path(), resuming(Existing::Refuse));
     assert!(matches!(ended.received, Err(Error::Files(FilesError::Exists { .. }))));
-    assert!(matches!(ended.sent, Err(Error::Declined { .. })));
+    assert!(matches!(ended.sent, Err(Error::Unable { .. })));
     assert_eq!(read("a"), "old");
 
     run(&source, to.path(), resuming(Existing::Rename)).unwrap();

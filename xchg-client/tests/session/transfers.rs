@@ -251,7 +251,7 @@ fn a_destination_for_one_file_refuses_a_directory() {
     for destination in [Destination::File(to.path().join("a")), Destination::Writer(&mut sink)] {
         let ended = Exchange::new(collect(from.path()), destination).run();
         assert!(matches!(ended.received, Err(Error::Files(FilesError::NotOneFile))));
-        assert!(matches!(ended.sent, Err(Error::Declined { .. })));
+        assert!(matches!(ended.sent, Err(Error::Unable { .. })));
     }
     assert!(snapshot(to.path()).is_empty());
 }
@@ -280,7 +280,7 @@ fn what_exists_is_refused_overwritten_or_kept_beside() {
 
     let (ended, files) = run(Existing::Refuse);
     assert!(matches!(ended.received, Err(Error::Files(FilesError::Exists { .. }))));
-    assert!(matches!(ended.sent, Err(Error::Declined { .. })));
+    assert!(matches!(ended.sent, Err(Error::Unable { .. })));
     assert_eq!(files, [text("old"), None, text("old"), None]);
 
     let (ended, files) = run(Existing::Overwrite);
@@ -368,7 +368,7 @@ fn only_names_that_cannot_be_held_are_refused_or_replaced() {
             continue;
         }
         assert!(matches!(ended.received, Err(Error::Files(FilesError::Name { .. }))));
-        assert!(matches!(ended.sent, Err(Error::Declined { .. })));
+        assert!(matches!(ended.sent, Err(Error::Unable { .. })));
         run(NamePolicy::Replace).unwrap();
     }
     let mut expected = held.map(str::to_owned).to_vec();
@@ -384,9 +384,9 @@ struct Asked {
 }
 
 impl Observer for Asked {
-    fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Existing {
+    fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Existing> {
         self.surveys.send((manifest.clone(), survey.clone())).unwrap();
-        self.existing
+        Some(self.existing)
     }
 
     fn decide(&mut self, manifest: &Manifest, survey: &Survey) -> Decision {

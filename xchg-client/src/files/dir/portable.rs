@@ -48,6 +48,11 @@ impl Dir {
         fs::remove_dir(self.0.join(name.as_ref()))
     }
 
+    /// Not known here: it is found out when something is made.
+    pub(crate) fn check_writable(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// What has this name, if anything.
     pub(crate) fn look(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Found>> {
         let metadata = match fs::symlink_metadata(self.0.join(name.as_ref())) {

@@ -7,7 +7,9 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfs, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{
+    Access, AtFlags, FileType, Mode, OFlags, StatVfs, Timespec, Timestamps, UTIME_OMIT,
+};
 use rustix::io::Errno;
 
 use super::Found;
@@ -50,6 +52,12 @@ impl Dir {
     /// Removes an empty directory.
     pub(crate) fn remove_child(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.0, name.as_ref(), AtFlags::REMOVEDIR)?)
+    }
+
+    /// Whether this user may make something here.
+    pub(crate) fn check_writable(&self) -> io::Result<()> {
+        let rights = Access::WRITE_OK | Access::EXEC_OK;
+        Ok(rustix::fs::accessat(&self.0, ".", rights, AtFlags::EACCESS)?)
     }
 
     /// What has this name, if anything.

@@ -21,7 +21,7 @@ use super::names::{NamePolicy, PARTIAL_SUFFIX, trial_name};
 use super::partial::{OpenError, Partial};
 use super::survey::Survey;
 use super::tree::Tree;
-use super::{Error, Name};
+use super::{Error, Name, folder_of};
 
 /// A file with this name is in the outermost directories that a transfer has made and not finished. No offer has the name.
 const MARKER: &str = PARTIAL_SUFFIX;
@@ -254,6 +254,5 @@ pub(crate) fn at_exact_path(
     let name = Name::of_os(name).ok_or(unusable(ErrorKind::InvalidFilename))?;
     let mut renamed = Manifest::new();
     renamed.push(Entry { name, ..entry.clone() })?;
-    let parent = path.parent().filter(|parent| *parent != Path::new(""));
-    Ok((parent.unwrap_or(Path::new(".")).into(), renamed))
+    Ok((folder_of(path).into(), renamed))
 }

@@ -155,6 +155,10 @@ impl Placement {
         {
             self.survey.added.push(index);
         }
+        if found.is_none() {
+            dir.check_writable()
+                .map_err(|source| self.failed("writing into the directory of", index, source))?;
+        }
         let entry = self.entry(index);
         match &entry.kind {
             Kind::Directory => self.survey_directory(index, &dir, found),

@@ -328,7 +328,7 @@ fn a_stranger_learns_of_a_file_that_is_there_only_whether_its_guess_is_right() {
         offer_what_is_there(link)?;
         prove(link, 0, b"jello")?;
         link.flush()?;
-        assert!(matches!(link.next()?, Some(Message::Decline(_))));
+        assert!(matches!(link.next()?, Some(Message::Unable(_))));
         Ok(())
     };
     let error = download_from(&script, true, into.path());

@@ -25,10 +25,11 @@ pub trait Observer {
 
     /// Downloader only: what to do with the names that are [taken](Survey::taken), of which there are some, if
     /// [`PlaceOptions::existing`](crate::files::PlaceOptions::existing) is to refuse. Comes before [`decide`](Self::decide), which
-    /// hears of what is found then. Refuses unless it is written.
-    fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Existing {
+    /// hears of what is found then. `None` declines the offer. Refuses unless it is written: then the uploader keeps it for another
+    /// attempt.
+    fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Existing> {
         let _ = (manifest, survey);
-        Existing::Refuse
+        Some(Existing::Refuse)
     }
 
     /// Downloader only: whether to take what is offered. It may take its time, the other peer is kept
@@ -75,12 +76,14 @@ impl Observer for () {}
 
 /// The downloader's answer to an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third answer")]
+#[expect(clippy::exhaustive_enums, reason = "there is no fourth answer")]
 pub enum Decision {
     /// Take it.
     Accept,
     /// Do not; the uploader is told the reason, of which 1024 bytes are kept.
     Decline(String),
+    /// It cannot be taken as it was asked for here, which may be mended: the uploader is told the reason, and keeps its offer.
+    Unable(String),
 }
 
 /// What an uploader got a receipt for.

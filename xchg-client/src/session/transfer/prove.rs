@@ -91,6 +91,10 @@ pub(super) fn await_accept(
                 let reason = reason.into();
                 return Err(Error::Declined { reason });
             }
+            Some(Message::Unable(reason)) => {
+                let reason = reason.into();
+                return Err(Error::Unable { reason });
+            }
             _ => return Err(Error::Protocol("no answer to the offer")),
         }
     }

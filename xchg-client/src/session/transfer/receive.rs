@@ -20,10 +20,13 @@ use crate::{Cancel, Side};
 /// The least time between two words about how much is here: often enough for a person to watch it.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
+/// What the uploader is told if a person here wants none of what may be done.
+const SAID_NO: &str = "the person there said no";
+
 /// Receives what the uploader offers, if [`Observer::decide`] accepts it, and places it at `destination`.
 ///
 /// It returns when everything is on the disk under its name. Names that cannot be held, conflicts with what is
-/// there, and too little space decline the offer before anybody is asked.
+/// there, and too little space refuse the offer before anybody is asked; the uploader keeps it for another attempt.
 ///
 /// # Errors
 /// [`Error::DeclinedHere`] if it was declined, [`Error::Files`] if it cannot be placed, and all the ways in
@@ -75,26 +78,40 @@ fn consider<'a>(
     let mut sink = Sink::look(destination, offered, options)?;
     observer.manifest(sink.manifest());
     if options.existing == Existing::Refuse && !sink.survey().taken.is_empty() {
-        let existing = observer.existing(sink.manifest(), sink.survey());
-        sink.settle(existing)?;
+        match observer.existing(sink.manifest(), sink.survey()) {
+            Some(existing) => sink.settle(existing)?,
+            None => return Err(refuse(link, &Message::Decline(SAID_NO))),
+        }
     }
-    if let Decision::Decline(reason) = observer.decide(sink.manifest(), sink.survey()) {
-        link.put(&Message::Decline(&reason))?;
-        link.finish()?;
-        return Err(Error::DeclinedHere);
+    match observer.decide(sink.manifest(), sink.survey()) {
+        Decision::Accept => {}
+        Decision::Decline(reason) => return Err(refuse(link, &Message::Decline(&reason))),
+        Decision::Unable(reason) => return Err(refuse(link, &Message::Unable(&reason))),
     }
     let points = ask_for_proofs(link, &mut sink, stop)?;
     sink.prepare()?;
     Ok((sink, points))
 }
 
-/// Declines because of what is wrong with files; other errors are told otherwise.
+/// Says no, in one way or the other.
+fn refuse(link: &mut Link<'_>, message: &Message<'_>) -> Error {
+    match link.put(message).and_then(|()| link.finish()) {
+        Ok(()) => Error::DeclinedHere,
+        Err(lost) => lost,
+    }
+}
+
+/// Refuses because of what is wrong with files; other errors are told otherwise.
 fn decline(link: &mut Link<'_>, error: Error) -> Error {
     let Error::Files(files) = &error else {
         return error;
     };
-    let told = link.put(&Message::Decline(&files.for_peer())).and_then(|()| link.finish());
-    match told {
+    let reason = files.for_peer();
+    let message = match files.is_local() {
+        true => Message::Unable(&reason),
+        false => Message::Decline(&reason),
+    };
+    match link.put(&message).and_then(|()| link.finish()) {
         Ok(()) => error,
         Err(lost) => lost,
     }

@@ -41,7 +41,7 @@ const EARLY_FILES: usize = 64;
 ///
 /// # Errors
 /// [`Error::WrongSecret`] if the secrets differ (the other peer gets the same), [`Error::Declined`] if the downloader does not
-/// want it, [`Error::Files`] if a file cannot be read or changes meanwhile, and all the ways in which a session fails. The other
+/// want it, [`Error::Unable`] if it cannot take it, [`Error::Files`] if a file cannot be read or changes meanwhile, and all the ways in which a session fails. The other
 /// peer is told if it can be.
 ///
 /// # Panics
