@@ -40,6 +40,9 @@ const EXAMPLE: &str = "12342-fabric-lemon-orbit";
 /// Every number of a code is a multiple of this.
 const STEP: u32 = 11;
 
+/// How many digits a number has.
+const NUMBER_DIGITS: usize = 5;
+
 /// The least number of five digits that is one, in steps.
 const LEAST_STEPS: u32 = 10_000_u32.div_ceil(STEP);
 
@@ -93,7 +96,7 @@ impl Code {
         })
     }
 
-    /// The code that a person typed: in upper or lower case, with dashes or blanks, and of each word as many letters as
+    /// The code that a person typed: in upper or lower case, with any dashes, underscores or blanks, in quotes or a sentence, and of each word as many letters as
     /// identify it; four always do.
     ///
     /// Nothing is guessed: a text that one slip of the finger has made of a code that was drawn, typed in full, is that
@@ -124,6 +127,11 @@ impl Code {
         Key::parse(text.as_bytes()).expect("10 bytes are within 1 to 255")
     }
 
+    /// The number alone, which is no secret.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// The secret that they share: the words in full and in lower case, with dashes between them.
     pub fn secret(&self) -> Secret {
         Secret::new(&self.phrase())
@@ -148,19 +156,60 @@ impl fmt::Debug for Code {
 
 /// Whether `c` stands between the parts of a code. Some keyboards and messengers make longer dashes of short ones.
 fn is_separator(c: char) -> bool {
-    c.is_whitespace() || c == '-' || ('\u{2010}'..='\u{2015}').contains(&c)
+    c.is_whitespace()
+        || matches!(c, '-' | '_' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}')
+        || matches!(c, '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' | '\u{ff3f}')
+}
+
+/// Whether `c` is what a sentence puts around a code, or behind one of its words.
+fn is_punctuation(c: char) -> bool {
+    matches!(
+        c,
+        '.' | ','
+            | ';'
+            | '!'
+            | '?'
+            | '\''
+            | '"'
+            | '`'
+            | '\u{b4}'
+            | '*'
+            | '('
+            | ')'
+            | '['
+            | ']'
+            | '<'
+            | '>'
+    ) || matches!(
+        c,
+        '\u{ab}' | '\u{bb}' | '\u{2018}'
+            ..='\u{201f}' | '\u{2039}' | '\u{203a}' | '\u{300c}' | '\u{300d}'
+    )
 }
 
 /// The parts of what may be a code: a number and words, if they are as many as they should be.
 fn parts(text: &str) -> Option<[&str; 1 + WORD_COUNT]> {
-    let mut parts = text.split(is_separator).filter(|part| !part.is_empty());
+    let text = text.trim_matches(|c| is_separator(c) || is_punctuation(c) || c == ':');
+    four(text.split(is_separator)).or_else(|| {
+        // Full stops and the like stand in names of files as well: only what can be nothing else is a code.
+        let parts = four(text.split(['.', ',', ';', '/', '+', '|', '~', '*']))?;
+        let [number, words @ ..] = parts;
+        let is_one =
+            number.len() == NUMBER_DIGITS && words.iter().all(|w| words::find(w).is_some());
+        is_one.then_some(parts)
+    })
+}
+
+fn four<'a>(parts: impl Iterator<Item = &'a str>) -> Option<[&'a str; 1 + WORD_COUNT]> {
+    let trimmed = parts.map(|part| part.trim_matches(is_punctuation));
+    let mut parts = trimmed.filter(|part| !part.is_empty());
     let all = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
     parts.next().is_none().then_some(all)
 }
 
 fn parse_number(text: &str) -> Option<u32> {
     // The standard library would take a sign, and the range alone would let zeros be before the first digit.
-    let is_plain = text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = text.len() == NUMBER_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
     let number: u32 = text.parse().ok().filter(|_| is_plain)?;
     let is_one =
         number.is_multiple_of(STEP) && (LEAST_STEPS..=MOST_STEPS).contains(&(number / STEP));
@@ -259,7 +308,19 @@ mod tests {
             let shown = code.to_string();
             prop_assert_eq!(&Code::parse(&shown), &Ok(code.clone()));
             prop_assert_eq!(&Code::parse(&shown.to_uppercase().replace('-', " ")), &Ok(code.clone()));
-            prop_assert_eq!(&Code::parse(&format!("  {}\n", shown.replace('-', " – "))), &Ok(code));
+            prop_assert_eq!(&Code::parse(&format!("  {}\n", shown.replace('-', " – "))), &Ok(code.clone()));
+            for [before, between, behind] in [
+                ["", "_", ""],
+                ["", "-", "."],
+                ["'", "\u{2212}", "'"],
+                ["\u{201e}", "\u{2014}", "\u{201c}"],
+                ["", ". ", ""],
+                ["(", ".", ")"],
+            ] {
+                let text = format!("{before}{}{behind}", shown.replace('-', between));
+                prop_assert!(Code::resembles(&text), "{}", text);
+                prop_assert_eq!(&Code::parse(&text), &Ok(code.clone()));
+            }
         }
 
         #[test]
@@ -380,6 +441,13 @@ mod tests {
             ("12343 fabric lemmon ORBIT", true),
             ("7-crossover-clockwork-magnet", true),
             ("12342-fabric-lemon", false),
+            ("12342_fabric_lemon_orbit.", true),
+            ("\u{201c}12342 fabric\u{2212}lemon-orbit\u{201d},", true),
+            ("12342. fabric, lemon, orbit!", true),
+            ("12342.fabric.lemon.orbit", true),
+            ("12343/fabric/lemon/orbit", true),
+            ("12342.fabric.lemon.zip", false),
+            ("2024.report.final.orbit", false),
             ("12342-fabric-lemon-orbit.txt", false),
             ("12342:fabric-lemon-orbit", false),
             ("a-fabric-lemon-orbit", false),

@@ -36,6 +36,8 @@ pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod handshake;
+mod key;
+mod link;
 mod meter;
 mod observer;
 mod plain;
@@ -54,6 +56,8 @@ pub use client::{
 };
 pub use code::{Code, InvalidCode};
 pub use error::Error;
+pub use key::normalised;
+pub use link::Link;
 pub use observer::Observer;
 pub use sealed::{Content, ReceiveOptions, Retry, SealedObserver, SendOptions};
 pub use source::{Source, key_for};
