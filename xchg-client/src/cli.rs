@@ -86,8 +86,8 @@ pub(crate) struct Common {
     /// The access token, if the server wants one; better in the environment than in the list of processes
     #[arg(long, env = "XCHG_TOKEN", hide_env_values = true, value_parser = token(), global = true, help_heading = COMMON)]
     pub(crate) token: Option<Token>,
-    /// How long looking up the server and trying all its addresses may take
-    #[arg(long, value_name = "SECS", default_value = "10", value_parser = seconds, global = true, help_heading = COMMON)]
+    /// How long looking up the server, trying all its addresses and hearing its first answer may take
+    #[arg(long, value_name = "TIME", default_value = "10", value_parser = seconds, global = true, help_heading = COMMON)]
     pub(crate) connect_timeout: Duration,
     /// Say what goes on as JSON (on stderr), and what the server reports as well (on stdout)
     #[arg(long, conflicts_with = "quiet", global = true, help_heading = COMMON)]
@@ -138,14 +138,14 @@ pub(crate) struct Upload {
     /// Send these words instead; they are shown there
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["paths", "plain"])]
     pub(crate) text: Option<String>,
-    /// What the downloader names too [default: the name of the single file or folder]
+    /// What the downloader names too, or a code [default: a new code on a terminal, else the name of the single file or folder]
     #[arg(long, value_name = KEY, long_help = KEY_HELP, conflicts_with = "code")]
     pub(crate) key: Option<OsString>,
     /// Make up a code to tell the downloader: a number and three words, which are the secret (a guess is right once in 2^30)
     #[arg(long, conflicts_with_all = ["plain", "ask_secret"])]
     pub(crate) code: bool,
-    /// Show the code as a QR code too
-    #[arg(long, requires = "code")]
+    /// Make up a code, and show it as a QR code too
+    #[arg(long, conflicts_with_all = ["key", "plain"])]
     pub(crate) qr: bool,
     /// What to do with symbolic links that lead out of a folder that is sent; others are sent as links
     #[arg(long, value_name = "WHAT", default_value = "refuse", conflicts_with = "plain")]
@@ -180,8 +180,8 @@ pub(crate) enum SpecialFiles {
 
 #[derive(Debug, Args)]
 pub(crate) struct Download {
-    /// What the uploader names too, or its code [default: what you answer when asked for it, on a terminal]
-    #[arg(value_name = "KEY[:SECRET]|CODE", long_help = KEY_HELP)]
+    /// What the uploader names too, or its code or link [default: what you answer when asked for it, on a terminal]
+    #[arg(value_name = "KEY[:SECRET]|CODE|LINK", long_help = KEY_HELP)]
     pub(crate) key: Option<OsString>,
     /// A folder, a file, or `-` for the standard output, which takes text only if it is a terminal [default: this folder, under the uploader's names]
     #[arg(short, long, value_name = "PATH")]
@@ -226,12 +226,12 @@ pub(crate) struct Transfer {
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "plain")]
     pub(crate) guesses: NonZeroU32,
     /// The least time between two progress events with --json
-    #[arg(long, value_name = "SECS", default_value = "1", value_parser = interval)]
+    #[arg(long, value_name = "TIME", default_value = "1", value_parser = interval)]
     pub(crate) progress_interval: Duration,
     /// How long to wait for the counterpart; -1 for ever, 0 only if it waits already
     #[arg(
         long,
-        value_name = "SECS",
+        value_name = "TIME",
         default_value = "-1",
         value_parser = wait,
         allow_hyphen_values = true
@@ -243,6 +243,21 @@ pub(crate) struct Transfer {
     /// Move at most so much a second
     #[arg(long, value_name = "BYTES[K|M]", value_parser = rate)]
     pub(crate) limit_rate: Option<NonZeroU64>,
+}
+
+impl Upload {
+    /// Whether it asks for what only a sealed transfer has.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.transfer.ask_secret || self.text.is_some() || self.transfer.guesses.get() > 1
+    }
+}
+
+impl Download {
+    /// Whether it asks for what only a sealed transfer has.
+    pub(crate) fn is_sealed(&self) -> bool {
+        let Download { rename, merge, no_resume, fix_names, transfer, .. } = self;
+        *rename || *merge || *no_resume || *fix_names || transfer.ask_secret
+    }
 }
 
 impl Transfer {
@@ -266,11 +281,12 @@ fn token() -> impl TypedValueParser<Value = Token> {
 
 /// Seconds with a fraction, or -1. Rounded up to milliseconds, so that no wait becomes none.
 fn wait(text: &str) -> Result<Wait, String> {
-    const WRONG: &str = "write seconds, such as 90 or 0.5, or -1 to wait for ever";
-    match text.parse::<f64>().map_err(|_| WRONG)? {
-        -1.0 => Ok(Wait::Forever),
-        seconds => {
-            let exact = Duration::try_from_secs_f64(seconds).map_err(|_| WRONG)?;
+    const WRONG: &str =
+        "write seconds, such as 90 or 0.5, or 90s, 5m or 2h; or -1 to wait for ever";
+    match text.parse() {
+        Ok(-1.0) => Ok(Wait::Forever),
+        _ => {
+            let exact = duration(text).ok_or(WRONG)?;
             let millis = exact.as_nanos().div_ceil(1_000_000);
             let millis = i64::try_from(millis).map_err(|_| WRONG)?;
             Ok(Wait::AtMost(Duration::from_millis(millis.unsigned_abs())))
@@ -278,22 +294,31 @@ fn wait(text: &str) -> Result<Wait, String> {
     }
 }
 
+/// Seconds with a fraction, or numbers with units such as `90s`, `5m` or `1h 30m`.
+fn duration(text: &str) -> Option<Duration> {
+    match text.parse() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    match seconds {
+    match duration(text) {
         Some(seconds) if !seconds.is_zero() => Ok(seconds),
-        _ => Err("write seconds, such as 10 or 0.5".into()),
+        _ => Err("write seconds, such as 10 or 0.5, or 90s, 5m or 2h".into()),
     }
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| "write seconds, such as 1, 0.1, or 0 for every piece".into())
+    duration(text).ok_or_else(|| "write seconds, such as 1, 0.1 or 5m, or 0 for every piece".into())
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {
-    let millis = text.parse().map_err(|_| "write milliseconds, such as 250")?;
-    Ok(Duration::from_millis(millis))
+    let millis = match text.parse() {
+        Ok(millis) => Some(Duration::from_millis(millis)),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    millis.ok_or_else(|| "write milliseconds, such as 250, or 2s".into())
 }
 
 fn buffer_size(text: &str) -> Result<u32, String> {
@@ -354,7 +379,15 @@ mod tests {
             ("1e300", None),
             ("1e18", None),
             ("", None),
-            ("5s", None),
+            ("5s", millis(5000)),
+            ("90s", millis(90_000)),
+            ("5m", millis(300_000)),
+            ("2h", millis(7_200_000)),
+            ("1h 30m", millis(5_400_000)),
+            ("250ms", millis(250)),
+            ("100us", millis(1)),
+            ("5 parsecs", None),
+            ("-5s", None),
         ] {
             assert_eq!(wait(text).ok(), expected, "{text}");
         }

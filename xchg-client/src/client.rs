@@ -12,6 +12,7 @@ use xchg_core::{Key, Realm, Side};
 
 use crate::connect::{Connection, Settings};
 use crate::handshake::Handshake;
+use crate::key::normalised;
 use crate::meter::Meter;
 use crate::plain::Framing;
 use crate::source::Input;
@@ -19,7 +20,7 @@ use crate::target::Output;
 use crate::throttle::Throttle;
 use crate::{Address, Cancel, Error, Observer, Source, Target, download, upload};
 
-/// How long connecting may take, unless [`Client::connect_timeout`] says otherwise.
+/// How long connecting and the server's first answer may take, unless [`Client::connect_timeout`] says otherwise.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many bytes are copied at once, unless [`Client::buffer_bytes`] says otherwise: enough to make the cost of the
@@ -112,7 +113,7 @@ impl Client {
         self
     }
 
-    /// How long looking up the server and trying all its addresses may take.
+    /// How long looking up the server, trying all its addresses and hearing its first answer may take.
     pub fn connect_timeout(mut self, timeout: Duration) -> Client {
         self.connect_timeout = timeout;
         self
@@ -140,6 +141,7 @@ impl Client {
         observer: &mut dyn Observer,
     ) -> Result<Summary, Error> {
         let UploadOptions { key, source, wait, pace, rate_limit } = options;
+        let key = normalised(&key);
         let input = Input::open(source)?;
         let mut offer = Offer::new(Realm::Plain, Side::Upload, key);
         offer.wait = wait;
@@ -159,6 +161,7 @@ impl Client {
         observer: &mut dyn Observer,
     ) -> Result<Summary, Error> {
         let DownloadOptions { key, target, wait, rate_limit } = options;
+        let key = normalised(&key);
         let output = Output::open(target, &key)?;
         let mut offer = Offer::new(Realm::Plain, Side::Download, key);
         offer.wait = wait;
@@ -268,10 +271,11 @@ impl Client {
     ) -> Result<Handshake<'_>, Error> {
         observer.connecting(&self.address);
         let settings = Settings { timeout: self.connect_timeout, buffer_bytes: self.buffer_bytes };
+        let deadline = Instant::now().checked_add(self.connect_timeout);
         let connection = Connection::open(&self.address, settings, cancel)?;
         let mut greeting = Greeting::new(command);
         greeting.token.clone_from(&self.token);
-        Handshake::greet(&self.address, connection, &greeting)
+        Handshake::greet(&self.address, connection, &greeting, (self.connect_timeout, deadline))
     }
 
     /// Runs `call` with the token that ends it. Whatever a cancelled call fails with, that is why.

@@ -40,6 +40,7 @@ pub(crate) struct Connection {
     is_tcp: bool,
     cancel: Cancel,
     read_timeout: Option<Duration>,
+    read_deadline: Option<Instant>,
 }
 
 impl Connection {
@@ -73,6 +74,7 @@ impl Connection {
             is_tcp: self.is_tcp,
             cancel: cancel.clone(),
             read_timeout: None,
+            read_deadline: None,
         })
     }
 
@@ -83,6 +85,17 @@ impl Connection {
             self.socket.set_read_timeout(timeout)?;
         }
         Ok(())
+    }
+
+    /// When reads give up whatever comes until then; `None` if never.
+    pub(crate) fn set_read_deadline(&mut self, deadline: Option<Instant>) {
+        self.read_deadline = deadline;
+    }
+
+    /// When a read that begins now gives up.
+    fn reads_until(&self) -> Option<Instant> {
+        let timeout = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        timeout.into_iter().chain(self.read_deadline).min()
     }
 
     /// Lets the kernel find out that the server's machine is gone, now that no heartbeats come.
@@ -206,7 +219,11 @@ mod readiness {
 
 impl Read for Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let deadline = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = self.reads_until();
+        // Also where there is always something to read.
+        if self.read_deadline.is_some_and(|at| at <= Instant::now()) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         while !self.cancel.is_cancelled() {
             match self.socket.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -245,7 +262,7 @@ impl Connection {
     ) -> io::Result<usize> {
         use rustix::io::Errno;
         use rustix::pipe::{SpliceFlags, splice};
-        let deadline = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = self.reads_until();
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         while !self.cancel.is_cancelled() {
             match splice(&self.socket, None, pipe, None, most, flags) {
@@ -324,7 +341,13 @@ fn connect(
     if is_tcp {
         socket.set_tcp_nodelay(true)?;
     }
-    let connection = Connection { socket, is_tcp, cancel: cancel.clone(), read_timeout: None };
+    let connection = Connection {
+        socket,
+        is_tcp,
+        cancel: cancel.clone(),
+        read_timeout: None,
+        read_deadline: None,
+    };
     connection.connect(target, timeout)?;
     Ok(connection)
 }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use xchg_client::files::{Destination, Existing, NamePolicy, PlaceOptions};
 use xchg_client::session::Received;
 use xchg_client::terminal::escape;
-use xchg_client::{Client, DownloadOptions, Error, ReceiveOptions, Retry, Side, Target};
+use xchg_client::{Address, Client, DownloadOptions, Error, ReceiveOptions, Retry, Side, Target};
 
-use crate::cli::Download;
+use crate::cli::{Download, usage_error};
 use crate::is_dash;
-use crate::name::Name;
+use crate::name::{self, Name, Named};
 use crate::progress::{Reporter, Tone};
 use crate::screen::Screen;
 
@@ -21,9 +21,16 @@ pub(crate) struct Prepared {
     name: Name,
 }
 
-/// Finds key and secret.
-pub(crate) fn prepare(mut download: Download) -> Result<Prepared, Error> {
-    let name = Name::of_download(download.key.take(), &download.transfer)?;
+/// Finds key and secret, and the server if a link names it.
+pub(crate) fn prepare(mut download: Download, server: &mut Address) -> Result<Prepared, Error> {
+    let named = name::of_download(download.key.take(), &download.transfer)?;
+    if matches!(named, Named::Link(_)) && download.is_sealed() {
+        usage_error("a link is for a plain transfer; leave out what --plain cannot have");
+    }
+    let (name, address) = named.resolve(&mut download.transfer)?;
+    if let Some(address) = address {
+        *server = address;
+    }
     Ok(Prepared { download, name })
 }
 
@@ -32,7 +39,7 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
     if let Some(bytes) = download.transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let reporter = Reporter::new(tone, Side::Download, &name.key);
+    let reporter = Reporter::new(tone, Side::Download, &name);
     let reporter = reporter.every(download.transfer.progress_interval);
     match download.transfer.plain {
         true => plain(&client, download, name, reporter),

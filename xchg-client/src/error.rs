@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use xchg_core::Side;
 use xchg_core::wire::RefusalCode;
@@ -38,6 +39,14 @@ pub enum Error {
         address: Address,
         /// How the last attempt failed.
         source: io::Error,
+    },
+    /// The server accepted the connection, and did not answer in time.
+    #[error("{address} accepted the connection and said nothing within {}; check that it is an xchg server, or allow more time with --connect-timeout", humantime::format_duration(*timeout))]
+    NoAnswer {
+        /// Where.
+        address: Address,
+        /// How long connecting and the first answer might take.
+        timeout: Duration,
     },
     /// What answers there does not speak the native dialect.
     #[error("malformed answer: {address} is not an xchg server; check the address and port")]

@@ -1,7 +1,7 @@
 //! The client's part of the native handshake: a greeting, and the answers to it.
 
 use std::io::{self, Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xchg_core::wire::{Answer, Decoded, Greeting};
 
@@ -23,22 +23,26 @@ pub(crate) struct Handshake<'a> {
     connection: Connection,
     /// Whether it has answered something.
     is_answered: bool,
+    /// How long connecting and the first answer might take.
+    timeout: Duration,
 }
 
 impl<'a> Handshake<'a> {
-    /// Says what is wanted.
+    /// Says what is wanted. The first answer has to come until `deadline`, which is `timeout` after the begin of it all.
     pub(crate) fn greet(
         address: &'a Address,
         mut connection: Connection,
         greeting: &Greeting,
+        (timeout, deadline): (Duration, Option<Instant>),
     ) -> Result<Handshake<'a>, Error> {
         let had_place = false;
         let lost = |source| Error::ServerLost { address: address.clone(), had_place, source };
         connection.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(lost)?;
+        connection.set_read_deadline(deadline);
         // A server that refuses at the door may close before it has read this. Its answer, or the lack of one, says
         // more than the failed write.
         drop(connection.write_all(&greeting.encode()));
-        Ok(Handshake { address, connection, is_answered: false })
+        Ok(Handshake { address, connection, is_answered: false, timeout })
     }
 
     /// The next answer of a type that this build knows (rule 8).
@@ -54,6 +58,7 @@ impl<'a> Handshake<'a> {
                 }
                 Decoded::Whole { message: Some(answer), .. } => {
                     self.is_answered = true;
+                    self.connection.set_read_deadline(None);
                     return Ok(answer);
                 }
                 Decoded::Whole { message: None, .. } | Decoded::Partial => {}
@@ -88,6 +93,9 @@ impl<'a> Handshake<'a> {
 
     fn lost(&self, source: io::Error) -> Error {
         let (address, had_place) = (self.address.clone(), self.is_answered);
+        if !had_place && source.kind() == io::ErrorKind::TimedOut {
+            return Error::NoAnswer { address, timeout: self.timeout };
+        }
         Error::ServerLost { address, had_place, source: in_plain_words(source) }
     }
 

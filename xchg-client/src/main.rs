@@ -45,34 +45,49 @@ fn main() -> process::ExitCode {
     code.into()
 }
 
-fn run(common: Common, command: Command, tone: Tone) -> Result<(), Error> {
+fn run(mut common: Common, command: Command, tone: Tone) -> Result<(), Error> {
     match command {
         Command::Upload(upload) => {
-            let server = common.server.clone();
-            let client = client(common, tone)?;
-            uploading::run(client, uploading::prepare(upload, &server, tone)?, tone)
+            let cancel = cancel(tone)?;
+            let prepared = uploading::prepare(upload, &mut common.server, tone)?;
+            uploading::run(client(common).cancel(cancel), prepared, tone)
         }
         Command::Download(download) => {
-            let client = client(common, tone)?;
-            downloading::run(client, downloading::prepare(download)?, tone)
+            let cancel = cancel(tone)?;
+            let prepared = downloading::prepare(download, &mut common.server)?;
+            downloading::run(client(common).cancel(cancel), prepared, tone)
         }
-        Command::Status => report::status(&client(common, tone)?.status()?, tone),
-        Command::Terminate => report::terminate(&client(common, tone)?.terminate()?, tone),
+        Command::Status => {
+            let notice = progress::connecting(tone, &common.server);
+            let status = client(common).cancel(cancel(tone)?).status()?;
+            drop(notice);
+            report::status(&status, tone)
+        }
+        Command::Terminate => {
+            let notice = progress::connecting(tone, &common.server);
+            let status = client(common).cancel(cancel(tone)?).terminate()?;
+            drop(notice);
+            report::terminate(&status, tone)
+        }
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),
     }
 }
 
-/// A client that signals stop.
-fn client(common: Common, tone: Tone) -> Result<Client, Error> {
+/// What signals use to stop the program.
+fn cancel(tone: Tone) -> Result<Cancel, Error> {
     let local = |source| Error::Local { what: "the handling of signals", source };
     let cancel = Cancel::new().map_err(local)?;
     signals::cancel_on_signals(&cancel, tone).map_err(local)?;
-    let client = Client::new(common.server).connect_timeout(common.connect_timeout).cancel(cancel);
-    Ok(match common.token {
+    Ok(cancel)
+}
+
+fn client(common: Common) -> Client {
+    let client = Client::new(common.server).connect_timeout(common.connect_timeout);
+    match common.token {
         Some(token) => client.token(token),
         None => client,
-    })
+    }
 }
 
 fn is_dash(path: &Path) -> bool {

@@ -2,19 +2,26 @@
 
 mod sealed;
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{RecvTimeoutError, Sender};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use xchg_client::code::Paper;
 use xchg_client::terminal::escape;
 use xchg_client::{
-    Address, Code, CounterpartDialect, Error, Key, Matched, Observer, Side, Summary, Waiting,
+    Address, Code, CounterpartDialect, Error, Matched, Observer, Side, Summary, Waiting,
 };
 
 use crate::exit::ExitCode;
+use crate::name::Name;
+
+/// How long connecting takes before a person wants to know where to.
+const CONNECTING_NOTICE: Duration = Duration::from_secs(1);
 
 /// How much is told, and to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +38,9 @@ pub(crate) enum Tone {
 pub(crate) struct Reporter {
     tone: Tone,
     side: Side,
+    /// What the person calls the exchange.
     key: String,
+    connecting: Option<Notice>,
     length: Option<u64>,
     bar: Option<ProgressBar>,
     last_event: Instant,
@@ -61,12 +70,12 @@ enum Event<'a> {
 }
 
 impl Reporter {
-    pub(crate) fn new(tone: Tone, side: Side, key: &Key) -> Reporter {
-        let key = String::from_utf8_lossy(key.as_bytes()).into_owned();
+    pub(crate) fn new(tone: Tone, side: Side, name: &Name) -> Reporter {
         Reporter {
             tone,
             side,
-            key,
+            key: name.shown.clone(),
+            connecting: None,
             length: None,
             bar: None,
             last_event: Instant::now(),
@@ -162,6 +171,44 @@ pub(crate) fn failed(tone: Tone, error: &Error, code: ExitCode) {
     }
 }
 
+/// Says where to, should connecting take long.
+pub(crate) fn connecting(tone: Tone, address: &Address) -> Option<Notice> {
+    (tone == Tone::Human)
+        .then(|| Notice::after(CONNECTING_NOTICE, format!("connecting to {address}")))
+        .flatten()
+}
+
+/// A line that is said unless this is dropped before its time.
+pub(crate) struct Notice {
+    _alive: Sender<Infallible>,
+}
+
+impl Notice {
+    /// `None` if the system has no thread for it, which is no reason to fail.
+    fn after(delay: Duration, line: String) -> Option<Notice> {
+        let (alive, ends) = crossbeam_channel::bounded(0);
+        let waits = thread::Builder::new().name("notice".into()).spawn(move || {
+            if ends.recv_timeout(delay) == Err(RecvTimeoutError::Timeout) {
+                say(&line);
+            }
+        });
+        waits.is_ok().then_some(Notice { _alive: alive })
+    }
+}
+
+/// Says who can take what is offered under the name of a file, which is no secret.
+pub(crate) fn anybody(tone: Tone, key: &str, is_plain: bool) {
+    if tone == Tone::Human {
+        let key = escape(key);
+        let advice = if is_plain {
+            "--key names another"
+        } else {
+            "--code makes up a code that only you know"
+        };
+        say(&format!("note: whoever downloads {key} from this server can take it; {advice}"));
+    }
+}
+
 /// Tells the code that was made up, even to those who want to hear of nothing else.
 pub(crate) fn code(tone: Tone, code: &str, command: &str) {
     match tone {
@@ -185,9 +232,11 @@ impl Observer for Reporter {
         if self.tone == Tone::Json {
             emit(&Event::Connecting { server: address.to_string() });
         }
+        self.connecting = connecting(self.tone, address);
     }
 
     fn waiting(&mut self, waiting: &Waiting) {
+        self.connecting = None;
         let told = self.told.replace(*waiting);
         if told == Some(*waiting) {
             return;
@@ -216,6 +265,7 @@ impl Observer for Reporter {
     }
 
     fn matched(&mut self, matched: &Matched) {
+        self.connecting = None;
         self.length = matched.length;
         let counterpart = dialect(matched.dialect);
         match self.tone {

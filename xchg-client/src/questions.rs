@@ -1,13 +1,14 @@
 //! What the person is asked.
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 
+use xchg_client::Error;
 use xchg_client::files::{Existing, Manifest, Survey};
 use xchg_client::session::Secret;
-use xchg_client::{Code, Error, Key};
 
-use crate::cli::{Transfer, usage_error};
-use crate::name::Name;
+use crate::cli::usage_error;
+use crate::name::Named;
 use crate::prompt::{self, Question};
 use crate::{offer, progress};
 
@@ -46,28 +47,8 @@ pub(crate) fn secret() -> Result<Secret, Error> {
 }
 
 /// Asks for what to download, until it can be understood.
-pub(crate) fn name(transfer: &Transfer) -> Result<Name, Error> {
-    let answer = NAME.ask(|line| {
-        let text = line.trim();
-        if !transfer.plain && Code::resembles(text) {
-            return match Code::parse(text) {
-                Ok(code) => Ok(Answer::Code(code)),
-                Err(error) => Err(error.to_string()),
-            };
-        }
-        let key = Key::parse(text.as_bytes()).map_err(|error| error.to_string())?;
-        Ok(Answer::Key(key))
-    })?;
-    match answer {
-        Answer::Code(code) => Ok(Name::of_code(&code)),
-        // A secret may be behind a colon here too.
-        Answer::Key(key) => Name::parse_bytes(key.as_bytes(), transfer),
-    }
-}
-
-enum Answer {
-    Code(Code),
-    Key(Key),
+pub(crate) fn name(is_plain: bool) -> Result<Named, Error> {
+    NAME.ask(|line| Named::parse(OsStr::new(line.trim()), is_plain))
 }
 
 /// Whether somebody is there to answer.

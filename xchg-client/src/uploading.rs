@@ -1,7 +1,7 @@
 //! The command `upload`.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use xchg_client::files::{self, WalkOptions};
@@ -11,7 +11,7 @@ use xchg_client::{
 };
 
 use crate::cli::{OutsideLinks, SpecialFiles, Upload, usage_error};
-use crate::name::{Name, key_of_path};
+use crate::name::{self, Name, Named};
 use crate::progress::{self, Reporter, Tone};
 use crate::{DEFAULT_SERVER, is_dash};
 
@@ -24,27 +24,51 @@ pub(crate) struct Prepared {
     name: Name,
 }
 
-/// Finds key and secret, and tells the code if one was made up.
-pub(crate) fn prepare(upload: Upload, server: &Address, tone: Tone) -> Result<Prepared, Error> {
+/// Finds key and secret, and the server if a link names it; tells the code if one was made up.
+pub(crate) fn prepare(
+    mut upload: Upload,
+    server: &mut Address,
+    tone: Tone,
+) -> Result<Prepared, Error> {
     let takes_one = upload.paths.len() > 1 && upload.paths.iter().any(|path| is_dash(path));
     if takes_one || (upload.transfer.plain && upload.paths.len() != 1) {
         usage_error("name one file; several go together without --plain, and without `-`");
     }
-    let transfer = &upload.transfer;
-    let name = match (&upload.key, &upload.paths[..]) {
-        _ if upload.code => {
-            let code = Code::random()?;
-            progress::code(tone, &code.to_string(), &download_command(&code, server));
-            if upload.qr {
-                progress::qr(tone, &code);
-            }
-            Name::of_code(&code)
+    if upload.code || upload.qr || makes_code(&upload, tone) {
+        let code = Code::random()?;
+        progress::code(tone, &code.to_string(), &download_command(&code, server));
+        if upload.qr {
+            progress::qr(tone, &code);
         }
-        (Some(key), _) => Name::parse(key, transfer)?,
-        (None, [path]) if !is_dash(path) => Name::with_key(key_of_path(path)?, transfer)?,
+        return Ok(Prepared { upload, name: Name::of_code(&code) });
+    }
+    let named = match (&upload.key, &upload.paths[..]) {
+        (Some(key), _) => name::given(key, &upload.transfer),
+        (None, [path]) if !is_dash(path) => name::of_path(path, &upload.transfer)?,
         _ => usage_error("name what the downloader names too: --key KEY, or --code to make one up"),
     };
+    if matches!(named, Named::Link(_)) && (upload.is_sealed() || upload.paths.len() != 1) {
+        usage_error(
+            "a link is for a plain transfer of one file; leave out what --plain cannot have",
+        );
+    }
+    let (name, address) = named.resolve(&mut upload.transfer)?;
+    if let Some(address) = address {
+        *server = address;
+    }
+    if upload.key.is_none() && name.secret.is_none() {
+        progress::anybody(tone, &name.shown, upload.transfer.plain);
+    }
     Ok(Prepared { upload, name })
+}
+
+/// Whether who names no key gets a code: a person who sees it, and who has not chosen a secret.
+fn makes_code(upload: &Upload, tone: Tone) -> bool {
+    upload.key.is_none()
+        && !upload.transfer.plain
+        && !name::has_secret(&upload.transfer)
+        && tone != Tone::Json
+        && io::stderr().is_terminal()
 }
 
 /// What to type on the other machine.
@@ -62,7 +86,7 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
     if let Some(bytes) = upload.transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let reporter = Reporter::new(tone, Side::Upload, &name.key);
+    let reporter = Reporter::new(tone, Side::Upload, &name);
     let reporter = reporter.every(upload.transfer.progress_interval);
     match upload.transfer.plain {
         true => plain(&client, upload, name, reporter),
@@ -97,7 +121,7 @@ fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Re
             SpecialFiles::LeaveOut => files::SpecialFiles::LeaveOut,
         },
     };
-    let stream_name = || match upload.code {
+    let stream_name = || match name.is_code {
         true => NAMELESS.into(),
         false => file_name(&name.key).unwrap_or(NAMELESS.into()),
     };

@@ -15,6 +15,7 @@ use xchg_core::wire::Wait;
 use xchg_core::{Key, Side};
 
 use crate::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
+use crate::key::normalised;
 use crate::session::{self, Received, Secret, Sent};
 use crate::throttle::Throttle;
 use crate::{Client, Error, Observer};
@@ -161,6 +162,7 @@ impl Client {
         observer: &mut dyn SealedObserver,
     ) -> Result<Sent, Error> {
         let SendOptions { key, secret, content, wait, retry, guesses, pace, rate_limit } = options;
+        let key = normalised(&key);
         let mut supply = Supply { content: Some(content), ready: None };
         let mut patience = Patience::new(retry, guesses);
         self.cancellable(|cancel| {
@@ -204,6 +206,7 @@ impl Client {
             guesses,
             rate_limit,
         } = options;
+        let key = normalised(&key);
         let mut patience = Patience::new(retry, guesses);
         destination.check()?;
         self.cancellable(|cancel| {

@@ -78,7 +78,7 @@ impl Patience {
             return Some(Duration::ZERO);
         }
         let retry = self.retry?;
-        self.was_reached |= !matches!(error, Error::Connect { .. } | Error::UnknownHost { .. });
+        self.was_reached |= !is_unreachable(error);
         if !self.was_reached || !passes(error) {
             return None;
         }
@@ -91,12 +91,18 @@ impl Patience {
     }
 }
 
+/// Whether the server never said a word.
+fn is_unreachable(error: &Error) -> bool {
+    matches!(error, Error::Connect { .. } | Error::UnknownHost { .. } | Error::NoAnswer { .. })
+}
+
 /// Whether an error passes by itself. A person who cancelled will not come back by herself.
 fn passes(error: &Error) -> bool {
     use RefusalCode::{Busy, Draining};
     match error {
         Error::Session(session::Error::PeerCancelled) => false,
-        Error::Connect { .. } | Error::UnknownHost { .. } | Error::ServerLost { .. } => true,
+        Error::ServerLost { .. } => true,
+        error if is_unreachable(error) => true,
         Error::Refused { code, .. } => matches!(code, Busy | Draining),
         error => error.is_cut_short(),
     }

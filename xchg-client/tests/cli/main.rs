@@ -12,6 +12,7 @@ mod commands;
 mod download;
 #[cfg(unix)]
 mod interrupt;
+mod names;
 #[cfg(target_os = "linux")]
 mod prompt;
 #[cfg(target_os = "linux")]

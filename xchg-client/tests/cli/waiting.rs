@@ -182,3 +182,29 @@ fn something_else_than_an_xchg_server_is_recognised() {
         server.finish();
     }
 }
+
+#[test]
+fn a_server_that_accepts_and_says_nothing_of_use_is_given_up() {
+    let status = &["status"][..];
+    let upload = &["upload", "--text", "hello", "--key", "k", "--retry"];
+    let download = &["download", "--plain", "k", "-o", "-"];
+    for (args, says) in [(status, &[][..]), (upload, &[]), (download, &[]), (status, &[200, 0, 0])]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = Server::on(listener.into(), address, move |socket| {
+            let mut peer = crate::server::Peer::greeted(socket);
+            // Until the client has left.
+            while !says.is_empty() && peer.socket.write_all(says).is_ok() {}
+            peer.read_to_end();
+        });
+        let common = ["--connect-timeout", "1500ms", "--server", &server.address];
+        let finished = Client::start(Path::new("."), &[args, &common].concat()).finish();
+        let address = &server.address;
+        let part = format!("{address} accepted the connection and said nothing within 1s 500ms");
+        let finished = finished.expect(1, &part);
+        let line = format!("connecting to {address}");
+        assert!(finished.stderr.contains(&line), "{finished:?}");
+        server.finish();
+    }
+}
