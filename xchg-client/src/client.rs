@@ -93,6 +93,8 @@ pub struct Summary {
     pub counterpart: CounterpartDialect,
     /// Where a download is, if it went to a file.
     pub path: Option<PathBuf>,
+    /// Whether an uploaded file became longer meanwhile: what was there when the wait began has been sent.
+    pub has_grown: bool,
 }
 
 impl Client {
@@ -147,7 +149,9 @@ impl Client {
         offer.wait = wait;
         offer.length = input.length();
         self.exchange(offer, pace, rate_limit, observer, |connection, matched, meter| {
-            upload::send(connection, Framing::with(matched.dialect), input, meter).map(|()| None)
+            let framing = Framing::with(matched.dialect);
+            let has_grown = upload::send(connection, framing, input, meter)?;
+            Ok((None, has_grown))
         })
     }
 
@@ -167,7 +171,8 @@ impl Client {
         offer.wait = wait;
         self.exchange(offer, Duration::ZERO, rate_limit, observer, |connection, matched, meter| {
             let framing = Framing::with(matched.dialect);
-            download::receive(connection, framing, matched.length, output, meter)
+            let path = download::receive(connection, framing, matched.length, output, meter)?;
+            Ok((path, false))
         })
     }
 
@@ -193,7 +198,11 @@ impl Client {
         pace: Duration,
         rate_limit: Option<NonZeroU64>,
         observer: &mut dyn Observer,
-        transfer: impl FnOnce(Connection, &Matched, &mut Meter<'_>) -> Result<Option<PathBuf>, Error>,
+        transfer: impl FnOnce(
+            Connection,
+            &Matched,
+            &mut Meter<'_>,
+        ) -> Result<(Option<PathBuf>, bool), Error>,
     ) -> Result<Summary, Error> {
         offer.buffer_bytes = self.buffer_bytes;
         self.cancellable(|cancel| {
@@ -203,12 +212,13 @@ impl Client {
             let buffer_bytes = self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES);
             let buffer_bytes = usize::try_from(buffer_bytes).unwrap_or(usize::MAX);
             let mut meter = Meter::new(observer, throttle, cancel, buffer_bytes);
-            let path = transfer(connection, &matched, &mut meter)?;
+            let (path, has_grown) = transfer(connection, &matched, &mut meter)?;
             Ok(Summary {
                 bytes: meter.bytes(),
                 elapsed: started.elapsed(),
                 counterpart: matched.dialect,
                 path,
+                has_grown,
             })
         })
     }

@@ -122,8 +122,8 @@ pub enum Error {
         /// Its name.
         path: PathBuf,
     },
-    /// The file became longer or shorter while it was being sent, so that the downloader has no whole version of it.
-    #[error("`{}` changed while it was being sent; send it again when nobody writes to it", path.display())]
+    /// The file became shorter while it was being sent, so that the downloader has no whole version of it.
+    #[error("`{}` became shorter while it was being sent; send it again when nobody writes to it", path.display())]
     SourceChanged {
         /// Its name.
         path: PathBuf,

@@ -105,6 +105,11 @@ impl Reporter {
                     (Side::Upload, _) => "; the downloader's connection took it".into(),
                 };
                 say(&format!("done: {}{wheres}", figures(summary.bytes, summary.elapsed)));
+                if summary.has_grown {
+                    say(
+                        "note: the file has grown meanwhile; what was there at first has been sent",
+                    );
+                }
             }
             Tone::Json => emit(&Event::Done {
                 bytes: summary.bytes,

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+use crate::files::may_be_made_up;
 use crate::plain::read_some;
 
 /// Where an uploaded payload comes from.
@@ -70,8 +71,8 @@ fn open_file(path: PathBuf) -> Result<Input, Error> {
     if metadata.is_dir() {
         return Err(Error::SourceIsFolder { path });
     }
-    // Files that the kernel makes up as they are read, as in /proc, say that their length is 0.
-    if metadata.is_file() && metadata.len() > 0 {
+    // Only reading the others to their ends tells how long they are.
+    if metadata.is_file() && metadata.len() > 0 && !may_be_made_up(&metadata) {
         return Ok(Input::Whole(WholeFile::new(path, file, metadata.len())));
     }
     Ok(Input::Stream(Stream { path, reader: Reader::File(file) }))
@@ -114,11 +115,13 @@ impl WholeFile {
         self.length - self.sent
     }
 
+    /// Whether the file has grown: then it is sent as far as it went when it was opened.
+    ///
     /// # Errors
-    /// [`Error::SourceChanged`] if the file has another length than it had.
-    pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
+    /// [`Error::SourceChanged`] if it is shorter by now.
+    pub(crate) fn has_grown(&self) -> Result<bool, Error> {
         match self.file.metadata() {
-            Ok(metadata) if metadata.len() == self.length => Ok(()),
+            Ok(metadata) if metadata.len() >= self.length => Ok(metadata.len() > self.length),
             Ok(_) => Err(self.changed()),
             Err(source) => Err(Error::Source { path: self.path.clone(), source }),
         }
@@ -250,9 +253,11 @@ mod tests {
         let path = folder.path().join("f");
         std::fs::write(&path, "abc").unwrap();
         let Input::Whole(file) = open(&path) else { panic!("its length is known") };
-        assert!(file.check_unchanged().is_ok());
+        assert!(!file.has_grown().unwrap());
         std::fs::write(&path, "abcd").unwrap();
-        assert!(matches!(file.check_unchanged(), Err(Error::SourceChanged { .. })));
+        assert!(file.has_grown().unwrap());
+        std::fs::write(&path, "ab").unwrap();
+        assert!(matches!(file.has_grown(), Err(Error::SourceChanged { .. })));
     }
 
     #[test]

@@ -15,19 +15,24 @@ use crate::source::{Input, Stream, WholeFile};
 /// How long a failed write waits for the receipt that may explain it.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends the whole input, and waits until the counterpart has it.
+/// Sends the whole input, and waits until the counterpart has it. Returns whether it was a file that has grown meanwhile, of which what
+/// was there at first has been sent.
 pub(crate) fn send(
     connection: Connection,
     framing: Framing,
     input: Input,
     meter: &mut Meter<'_>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut sender = Sender { connection, framing, meter };
-    match input {
+    let has_grown = match input {
         Input::Whole(file) => sender.send_file(file)?,
-        Input::Stream(stream) => sender.send_stream(stream)?,
-    }
-    sender.conclude()
+        Input::Stream(stream) => {
+            sender.send_stream(stream)?;
+            false
+        }
+    };
+    sender.conclude()?;
+    Ok(has_grown)
 }
 
 struct Sender<'a, 'm> {
@@ -37,8 +42,8 @@ struct Sender<'a, 'm> {
 }
 
 impl Sender<'_, '_> {
-    /// Sends a file as one chunk, as far as it is framed.
-    fn send_file(&mut self, mut file: WholeFile) -> Result<(), Error> {
+    /// Sends a file as one chunk, as far as it is framed. Returns whether it has grown.
+    fn send_file(&mut self, mut file: WholeFile) -> Result<bool, Error> {
         if self.framing == Framing::Chunks {
             self.write(&chunk_head(file.left()))?;
         }
@@ -47,7 +52,7 @@ impl Sender<'_, '_> {
             let slice = usize::try_from(file.left()).unwrap_or(usize::MAX).min(self.meter.slice());
             if slice as u64 == file.left() {
                 // Before the last slice: a counterpart that counts bytes must not take it for whole either.
-                file.check_unchanged()?;
+                file.has_grown()?;
             }
             match self.send_slice(&mut file, &mut buffer, slice)? {
                 0 => return Err(file.changed()),
@@ -55,7 +60,7 @@ impl Sender<'_, '_> {
             }
             self.listen()?;
         }
-        file.check_unchanged()
+        file.has_grown()
     }
 
     fn send_slice(

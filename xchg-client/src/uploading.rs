@@ -136,7 +136,7 @@ fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Re
     options.pace = upload.pace;
     options.rate_limit = upload.transfer.limit_rate;
     let sent = client.send(options, &mut reporter)?;
-    reporter.sent(sent);
+    reporter.sent(&sent);
     Ok(())
 }
 

@@ -46,6 +46,16 @@ pub enum Note {
         /// The last component that it has instead.
         name: String,
     },
+    /// It had become longer by the time that it was sent: what is there now ends where the offered file ended.
+    Grew {
+        /// Within the manifest.
+        path: String,
+    },
+    /// So many files are other names of files that were sent with them, and arrive as files of their own.
+    HardLinks {
+        /// The names beside the first of each file.
+        count: usize,
+    },
     /// Its mode or time could not be restored; its content is right.
     Metadata {
         /// Within the destination.

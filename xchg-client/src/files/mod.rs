@@ -17,6 +17,7 @@ mod name;
 pub mod names;
 mod outgoing;
 mod partial;
+mod peculiar;
 mod place;
 mod survey;
 mod tree;
@@ -45,6 +46,7 @@ pub use walk::{OutsideLinks, SpecialFiles, WalkOptions};
 pub(crate) use names::fit;
 pub(crate) use outgoing::Source;
 pub(crate) use partial::{Prefix, hash_prefix};
+pub(crate) use peculiar::may_be_made_up;
 pub(crate) use place::{Placement, ResumePoint, Start, at_exact_path};
 
 /// Where what arrives shall go.

@@ -1,6 +1,6 @@
 //! What is to be sent: a manifest, and where each entry's content comes from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::mem;
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::manifest::{Entry, Kind, MAX_TEXT_BYTES, Manifest, Modified};
-use super::{Error, WalkOptions, walk};
+use super::walk::Collected;
+use super::{Error, Note, WalkOptions, walk};
 
 /// The mode of what has none of its own: readable to all, as a shell's `>` makes it.
 const PLAIN_MODE: u16 = 0o644;
@@ -21,18 +22,31 @@ pub struct Outgoing {
 
 /// Where the content comes from.
 enum Content {
-    /// Each top-level entry's path here; the entries in it have the same names as in the manifest.
-    Paths(BTreeMap<usize, PathBuf>),
+    Paths(Paths),
     Text(Vec<u8>),
     Stream(Box<dyn Read + Send>),
     /// A stream that has been taken.
     Taken,
 }
 
+struct Paths {
+    named: Vec<PathBuf>,
+    options: WalkOptions,
+    /// Each top-level entry's path here; the entries in it have the same names as in the manifest.
+    tops: BTreeMap<usize, PathBuf>,
+    /// The content of files that is not what the file system says of it.
+    made_up: BTreeMap<usize, Vec<u8>>,
+    hard_links: usize,
+    /// When the files that have been opened were modified last.
+    opened: BTreeMap<usize, Modified>,
+    /// Files that had become longer when they were opened or had been read.
+    grown: BTreeSet<usize>,
+}
+
 /// The content of one entry.
 pub(crate) enum Source {
     File(File),
-    Text(Vec<u8>),
+    Bytes(Vec<u8>),
     Stream(Box<dyn Read + Send>),
 }
 
@@ -42,8 +56,37 @@ impl Outgoing {
     /// # Errors
     /// If a path cannot be read, cannot be named at the other side, or is nothing that can be sent.
     pub fn collect<P: AsRef<Path>>(paths: &[P], options: WalkOptions) -> Result<Self, Error> {
-        let (manifest, tops) = walk::collect(paths, options)?;
-        Ok(Self { manifest, content: Content::Paths(tops) })
+        let named = paths.iter().map(|path| path.as_ref().into()).collect();
+        Self::of_paths(named, options)
+    }
+
+    fn of_paths(named: Vec<PathBuf>, options: WalkOptions) -> Result<Self, Error> {
+        let Collected { manifest, tops, made_up, hard_links } = walk::collect(&named, options)?;
+        let (opened, grown) = (BTreeMap::new(), BTreeSet::new());
+        let paths = Paths { named, options, tops, made_up, hard_links, opened, grown };
+        Ok(Self { manifest, content: Content::Paths(paths) })
+    }
+
+    /// Collects everything again: what was there when a wait began is not what is there now.
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect).
+    pub(crate) fn refresh(&mut self) -> Result<(), Error> {
+        if let Content::Paths(paths) = &mut self.content {
+            *self = Self::of_paths(paths.named.clone(), paths.options)?;
+        }
+        Ok(())
+    }
+
+    /// What the person should know so far, though it is no failure.
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        let Content::Paths(paths) = &self.content else { return Vec::new() };
+        let grew = |&index: &usize| Note::Grew { path: self.manifest.path(index) };
+        let mut notes: Vec<Note> = paths.grown.iter().map(grew).collect();
+        if paths.hard_links > 0 {
+            notes.push(Note::HardLinks { count: paths.hard_links });
+        }
+        notes
     }
 
     /// A few words for the other person; `name` is the file's if it is kept as one.
@@ -81,13 +124,16 @@ impl Outgoing {
     /// Opens the content of entry `index`; a stream can be opened once.
     pub(crate) fn open(&mut self, index: usize) -> Result<Source, Error> {
         match &mut self.content {
-            Content::Paths(tops) => {
-                let path = local_path(&self.manifest, tops, index);
+            Content::Paths(paths) => {
+                if let Some(content) = paths.made_up.get(&index) {
+                    return Ok(Source::Bytes(content.clone()));
+                }
+                let path = local_path(&self.manifest, &paths.tops, index);
                 let file = open_file(&path).map_err(|source| self.failed(index, source))?;
                 self.check_unchanged(index, &file)?;
                 Ok(Source::File(file))
             }
-            Content::Text(text) => Ok(Source::Text(mem::take(text))),
+            Content::Text(text) => Ok(Source::Bytes(text.clone())),
             content => match mem::replace(content, Content::Taken) {
                 Content::Stream(reader) => Ok(Source::Stream(reader)),
                 _ => Err(self.failed(index, io::ErrorKind::NotFound.into())),
@@ -95,17 +141,24 @@ impl Outgoing {
         }
     }
 
-    /// Whether `file` is still what the manifest says of entry `index`.
+    /// Whether `file` holds what may be sent as entry `index`: as many bytes as were offered, at least, and the same all the
+    /// time since it was first opened. One that has grown since is sent as far as it was offered, with a note.
     ///
     /// # Errors
-    /// [`Error::Changed`] if it is not.
-    pub(crate) fn check_unchanged(&self, index: usize, file: &File) -> Result<(), Error> {
-        let entry = &self.manifest.entries()[index];
+    /// [`Error::Changed`] if it does not.
+    pub(crate) fn check_unchanged(&mut self, index: usize, file: &File) -> Result<(), Error> {
         let metadata = file.metadata().map_err(|source| self.failed(index, source))?;
-        let same = metadata.is_file()
-            && entry.kind == Kind::File { size: metadata.len() }
-            && entry.modified == modified(&metadata);
-        match same {
+        let offered = self.manifest.entries()[index].kind.size().unwrap_or_default();
+        let Content::Paths(paths) = &mut self.content else { return Ok(()) };
+        let now = modified(&metadata);
+        let is_good = if metadata.len() > offered {
+            paths.grown.insert(index);
+            true
+        } else {
+            let is_same = *paths.opened.entry(index).or_insert(now) == now;
+            metadata.len() == offered && metadata.is_file() && is_same
+        };
+        match is_good {
             true => Ok(()),
             false => Err(Error::Changed { path: self.manifest.path(index) }),
         }
@@ -145,7 +198,7 @@ fn local_path(manifest: &Manifest, tops: &BTreeMap<usize, PathBuf>, index: usize
 }
 
 /// Opens a file; should a pipe have taken its place, that does not block.
-fn open_file(path: &Path) -> io::Result<File> {
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]

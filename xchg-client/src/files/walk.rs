@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use super::manifest::{Entry, Kind, Manifest};
 use super::names::link_stays_inside;
 use super::outgoing::modified;
+use super::peculiar::{HardLinks, MadeUp};
 use super::{Error, Name};
 
 /// How to treat what is neither file nor directory.
@@ -48,12 +49,29 @@ pub enum SpecialFiles {
     LeaveOut,
 }
 
-/// The manifest of `paths`, and the path of each top-level entry.
+/// What is in some paths.
+pub(super) struct Collected {
+    pub(super) manifest: Manifest,
+    /// The path of each top-level entry.
+    pub(super) tops: BTreeMap<usize, PathBuf>,
+    /// The content of files that the system makes up as they are read, so that only reading them tells how long they are.
+    pub(super) made_up: BTreeMap<usize, Vec<u8>>,
+    /// How many files are another name of one that is among the entries before them.
+    pub(super) hard_links: usize,
+}
+
+/// Collects what is in `paths`.
 pub(super) fn collect<P: AsRef<Path>>(
     paths: &[P],
     options: WalkOptions,
-) -> Result<(Manifest, BTreeMap<usize, PathBuf>), Error> {
-    let mut walk = Walk { options, manifest: Manifest::new(), around: Vec::new() };
+) -> Result<Collected, Error> {
+    let mut walk = Walk {
+        options,
+        manifest: Manifest::new(),
+        around: Vec::new(),
+        made_up: MadeUp::default(),
+        hard_links: HardLinks::default(),
+    };
     let mut names: BTreeMap<Name, &Path> = BTreeMap::new();
     let mut tops = BTreeMap::new();
     for path in paths.iter().map(AsRef::as_ref) {
@@ -68,7 +86,12 @@ pub(super) fn collect<P: AsRef<Path>>(
     }
     match walk.manifest.entries() {
         [] => Err(Error::Nothing),
-        _ => Ok((walk.manifest, tops)),
+        _ => Ok(Collected {
+            manifest: walk.manifest,
+            tops,
+            made_up: walk.made_up.contents,
+            hard_links: walk.hard_links.count,
+        }),
     }
 }
 
@@ -77,6 +100,8 @@ struct Walk {
     manifest: Manifest,
     /// The directories around the next entry. As many as its depth.
     around: Vec<PathBuf>,
+    made_up: MadeUp,
+    hard_links: HardLinks,
 }
 
 impl Walk {
@@ -90,7 +115,9 @@ impl Walk {
     ) -> Result<(), Error> {
         if metadata.is_file() {
             check_readable(path).map_err(|source| unreadable(path, source))?;
-            let size = metadata.len();
+            let index = self.manifest.entries().len();
+            let size = self.made_up.size(index, path, metadata)?;
+            self.hard_links.see(metadata);
             self.push(path, Kind::File { size }, name, metadata)
         } else if metadata.is_dir() {
             self.push(path, Kind::Directory, name, metadata)?;
@@ -295,7 +322,7 @@ mod tests {
 
     /// Each entry as its path and the first letter of its kind.
     fn collected(path: &Path, options: WalkOptions) -> Result<Vec<String>, Error> {
-        let (manifest, _) = collect(&[path], options)?;
+        let manifest = collect(&[path], options)?.manifest;
         let show = |index: usize| {
             let kind = match &manifest.entries()[index].kind {
                 Kind::File { size } => format!("{size}"),
@@ -414,7 +441,7 @@ mod tests {
         let name = OsString::from_vec(b"a\xff".to_vec());
         fs::write(top.join(&name), "").unwrap();
         symlink(&name, top.join("link")).unwrap();
-        let (manifest, _) = collect(&[top], WalkOptions::default()).unwrap();
+        let manifest = collect(&[top], WalkOptions::default()).unwrap().manifest;
         assert_eq!(manifest.entries()[1].name.as_bytes(), b"a\xff");
         assert_eq!(manifest.entries()[2].kind, Kind::Symlink { target: b"a\xff"[..].into() });
     }

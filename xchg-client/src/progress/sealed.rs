@@ -73,8 +73,9 @@ impl Reporter {
     }
 
     /// The last word of an upload that the downloader has.
-    pub(crate) fn sent(&mut self, sent: Sent) {
+    pub(crate) fn sent(&mut self, sent: &Sent) {
         self.finish(sent.bytes, sent.moved, "; the downloader has it", None);
+        self.tell_notes(&sent.notes);
     }
 
     /// The last word of a download. `output` is the file or folder that it went to, if any.
@@ -84,8 +85,12 @@ impl Reporter {
         let place = path.as_ref().map(|path| format!("; it is in {}", escape(path)));
         let place = place.unwrap_or_default();
         self.finish(received.bytes, received.moved, &place, path.as_deref());
+        self.tell_notes(&received.notes);
+    }
+
+    fn tell_notes(&self, notes: &[Note]) {
         if self.tone == Tone::Human {
-            received.notes.iter().for_each(|note| say(&describe(note)));
+            notes.iter().for_each(|note| say(&describe(note)));
         }
     }
 
@@ -308,6 +313,19 @@ fn describe(note: &Note) -> String {
         Note::Renamed { path, name } => {
             format!("note: {} is called {}, for the name was taken", escape(path), escape(name))
         }
+        Note::Grew { path } => {
+            format!(
+                "note: {} has grown meanwhile; what was there at first has been sent",
+                escape(path)
+            )
+        }
+        Note::HardLinks { count: 1 } => {
+            "note: 1 file is another name of one sent with it, and arrives as a file of its own"
+                .into()
+        }
+        Note::HardLinks { count } => format!(
+            "note: {count} files are other names of some sent with them, and arrive as files of their own"
+        ),
         Note::Metadata { path, source } => {
             format!("note: mode or time of {} could not be set: {source}", escape(path))
         }

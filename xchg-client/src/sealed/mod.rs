@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use xchg_core::wire::Wait;
 use xchg_core::{Key, Side};
 
-use crate::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
+use crate::files::{Destination, Manifest, Outgoing, PlaceOptions, WalkOptions};
 use crate::key::normalised;
 use crate::session::{self, Received, Secret, Sent};
 use crate::throttle::Throttle;
@@ -28,6 +28,12 @@ pub use retry::Retry;
 /// Of [`Observer`] it hears connecting, waiting and the match, once for each offer; of [`session::Observer`] the rest, up to
 /// the content's last byte. The end is no event: it is what the transfer returns.
 pub trait SealedObserver: Observer + session::Observer {
+    /// Uploader only, before each offer: what would be sent if somebody came now. What there is when somebody does is offered, and
+    /// [`session::Observer::manifest`] hears of that.
+    fn collected(&mut self, manifest: &Manifest) {
+        let _ = manifest;
+    }
+
     /// The offer failed, and is made again after `delay`. What arrived until then is not sent again.
     fn retrying(&mut self, error: &Error, delay: Duration) {
         let _ = (error, delay);
@@ -167,7 +173,7 @@ impl Client {
         let mut patience = Patience::new(retry, guesses);
         self.cancellable(|cancel| {
             loop {
-                supply.prepare()?;
+                observer.collected(supply.prepare()?.manifest());
                 let throttle = Throttle::new(pace, rate_limit, Instant::now());
                 let side = Side::Upload;
                 let attempt = Attempt::new(self, side, (&key, &secret), wait, cancel);
@@ -235,25 +241,26 @@ impl Client {
     }
 }
 
-/// The content, collected before each offer: what cannot be sent is said before anybody comes.
+/// The content, collected before each offer: what cannot be sent is said before anybody comes. The session collects it again.
 struct Supply {
     content: Option<Content>,
     ready: Option<Outgoing>,
 }
 
 impl Supply {
-    fn prepare(&mut self) -> Result<(), Error> {
-        if self.ready.is_none() {
-            self.ready = Some(match &self.content {
+    fn prepare(&mut self) -> Result<&Outgoing, Error> {
+        let ready = match self.ready.take() {
+            Some(ready) => ready,
+            None => match &self.content {
                 Some(Content::Paths { paths, walk }) => Outgoing::collect(paths, *walk)?,
                 Some(Content::Text { name, text }) => Outgoing::text(name, text)?,
                 Some(Content::Stream { .. }) | None => match self.content.take() {
                     Some(Content::Stream { name, reader }) => Outgoing::stream(&name, reader)?,
                     _ => return Err(crate::files::Error::Nothing.into()),
                 },
-            });
-        }
-        Ok(())
+            },
+        };
+        Ok(self.ready.insert(ready))
     }
 
     fn take(&mut self) -> Result<Outgoing, session::Error> {

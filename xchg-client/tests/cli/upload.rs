@@ -138,27 +138,63 @@ fn a_reset_after_a_bare_payload_says_that_it_was_lost() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_sent_is_never_whole_for_anybody() {
+fn a_file_that_shrinks_while_it_is_sent_is_never_whole_for_anybody() {
     for dialect in [CounterpartDialect::Native, CounterpartDialect::Http] {
-        for new_length in [32 << 20, (64 << 20) + 1] {
-            let folder = tempdir().unwrap();
-            let path = folder.path().join("log");
-            // Longer than all the buffers on the way, so that the client is still at it.
-            File::create(&path).unwrap().set_len(64 << 20).unwrap();
-            let changed = path.clone();
-            let server = Server::run(move |mut peer| {
-                peer.match_with(dialect, None);
-                peer.read(100);
-                File::options().write(true).open(changed).unwrap().set_len(new_length).unwrap();
-                let (bytes, _) = peer.read_to_end();
-                let ended = peer.socket.take_error().unwrap();
-                assert!(bytes.len() + 100 < 64 << 20, "{} bytes and {ended:?}", bytes.len());
-            });
-            let args = ["upload", "--plain", "log", "--server", &server.address];
-            let part = "`log` changed while it was being sent";
-            Client::start(folder.path(), &args).finish().expect(1, part);
-            server.finish();
-        }
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("log");
+        // Longer than all the buffers on the way, so that the client is still at it.
+        File::create(&path).unwrap().set_len(64 << 20).unwrap();
+        let changed = path.clone();
+        let server = Server::run(move |mut peer| {
+            peer.match_with(dialect, None);
+            peer.read(100);
+            File::options().write(true).open(changed).unwrap().set_len(32 << 20).unwrap();
+            let (bytes, _) = peer.read_to_end();
+            let ended = peer.socket.take_error().unwrap();
+            assert!(bytes.len() + 100 < 64 << 20, "{} bytes and {ended:?}", bytes.len());
+        });
+        let args = ["upload", "--plain", "log", "--server", &server.address];
+        let part = "`log` became shorter while it was being sent";
+        Client::start(folder.path(), &args).finish().expect(1, part);
+        server.finish();
+    }
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_sent_is_sent_as_it_was_with_a_note() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    let old = 64 << 20;
+    File::create(&path).unwrap().set_len(old).unwrap();
+    let server = Server::run(move |mut peer| {
+        assert_eq!(peer.offer().length, Some(old));
+        peer.match_native();
+        peer.read(100);
+        File::options().write(true).open(path).unwrap().set_len(old + 1).unwrap();
+        let rest = usize::try_from(old).unwrap() + 16 - 100;
+        assert!(peer.read(rest).iter().all(|&byte| byte == 0));
+        peer.send(&receipt(0, old));
+    });
+    let args = ["upload", "--plain", "log", "--server", &server.address];
+    let part = "note: the file has grown meanwhile; what was there at first has been sent";
+    Client::start(folder.path(), &args).finish().expect(0, part);
+    server.finish();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_are_shorter_than_they_say_are_read_to_their_ends() {
+    // The first says that it has a page, the second nothing.
+    for path in ["/sys/kernel/mm/transparent_hugepage/enabled", "/proc/version"] {
+        let Ok(content) = fs::read(path) else { continue };
+        let server = Server::run(move |mut peer| {
+            peer.match_native();
+            assert_eq!(peer.read_payload(), content);
+            peer.send(&receipt(0, content.len() as u64));
+        });
+        let args = ["upload", "--plain", path, "--server", &server.address];
+        Client::start(Path::new("."), &args).finish().expect(0, "");
+        server.finish();
     }
 }
 

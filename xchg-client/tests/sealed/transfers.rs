@@ -135,6 +135,21 @@ fn a_link_that_leads_out_is_refused_or_followed() {
 }
 
 #[test]
+fn what_is_edited_while_the_upload_waits_is_sent_as_it_is_then() {
+    let (here, there) = (folder_with("a", b"old"), tempdir().unwrap());
+    fs::create_dir(here.path().join("top")).unwrap();
+    fs::rename(here.path().join("a"), here.path().join("top/a")).unwrap();
+    let server = Rendezvous::start();
+    let upload = waiting(&server, here.path(), &["upload", "top"]);
+    fs::write(here.path().join("top/a"), "edited").unwrap();
+    fs::write(here.path().join("top/b"), "added").unwrap();
+    server.run(there.path(), &["download", "top"]).finish().expect(0, "2 files");
+    upload.finish().expect(0, "");
+    assert_eq!(fs::read(there.path().join("top/a")).unwrap(), b"edited");
+    assert_eq!(names(&there.path().join("top")), ["a", "b"]);
+}
+
+#[test]
 fn several_files_go_under_one_key_into_a_folder() {
     let (here, there) = (folder_with("a", b"first"), tempdir().unwrap());
     fs::write(here.path().join("b"), "second").unwrap();

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use tempfile::tempdir;
 use xchg_client::files::{
-    Destination, Entry, Error as FilesError, Manifest, Outgoing, PlaceOptions, Survey, WalkOptions,
+    Destination, Entry, Error as FilesError, Manifest, Note, Outgoing, PlaceOptions, Survey,
+    WalkOptions,
 };
 use xchg_client::session::{Decision, Error, Observer, Secret, Session};
 use xchg_client::{Cancel, Side};
@@ -141,10 +142,6 @@ fn declining_tells_the_reason_escaped() {
 #[test]
 fn a_file_that_changes_is_an_error_on_both_sides() {
     let content = noise(1, 3_000_000);
-    let grow: fn(PathBuf) = |path| {
-        let mut file = File::options().append(true).open(path).unwrap();
-        file.write_all(b"more").unwrap();
-    };
     let shrink: fn(PathBuf) = |path| {
         File::options().write(true).open(path).unwrap().set_len(2_900_000).unwrap();
     };
@@ -152,7 +149,7 @@ fn a_file_that_changes_is_an_error_on_both_sides() {
         let time = std::time::SystemTime::UNIX_EPOCH;
         File::open(path).unwrap().set_modified(time).unwrap();
     };
-    for change in [grow, shrink, touch] {
+    for change in [shrink, touch] {
         let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
         let path = from.path().join("a");
         fs::write(&path, &content).unwrap();
@@ -165,18 +162,115 @@ fn a_file_that_changes_is_an_error_on_both_sides() {
     }
 }
 
+/// Does something once the offer is accepted.
+struct OnceAccepted<F>(Option<F>);
+
+impl<F: FnOnce()> Observer for OnceAccepted<F> {
+    fn accepted(&mut self, _: u64) {
+        if let Some(action) = self.0.take() {
+            action();
+        }
+    }
+}
+
 #[test]
-fn a_file_that_vanishes_after_the_offer_is_an_error_on_both_sides() {
+fn a_file_that_has_grown_is_sent_as_it_was_offered_with_a_note() {
+    let content = noise(1, 3_000_000);
+    let grow = |path: &Path| {
+        File::options().append(true).open(path).unwrap().write_all(b"more").unwrap();
+    };
+    for at_once in [true, false] {
+        let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+        let path = from.path().join("a");
+        fs::write(&path, &content).unwrap();
+        let mut exchange = Exchange::of(&path, to.path());
+        exchange.uploader.observer = match at_once {
+            true => Box::new(OnceAccepted(Some(move || grow(&path)))),
+            false => after(1, move || grow(&path)),
+        };
+        let (sent, _) = exchange.run().unwrap();
+        assert!(matches!(&sent.notes[..], [Note::Grew { path }] if path == "a"), "{sent:?}");
+        assert_eq!(fs::read(to.path().join("a")).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_file_that_is_edited_before_the_other_comes_is_sent_as_it_is_then() {
     let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
-    fs::write(from.path().join("a"), "gone").unwrap();
-    let exchange = Exchange::of(&from.path().join("a"), to.path());
-    fs::remove_file(from.path().join("a")).unwrap();
-    let ended = exchange.run();
-    assert!(matches!(ended.sent, Err(Error::Files(FilesError::Io { .. }))));
-    let told = ended.received.unwrap_err().to_string();
-    assert!(told.contains("reading `a`"), "{told}");
-    let local = from.path().to_str().unwrap();
-    assert!(!told.contains(local), "{told}");
+    let top = from.path().join("top");
+    fs::create_dir(&top).unwrap();
+    for name in ["edited", "removed"] {
+        fs::write(top.join(name), name).unwrap();
+    }
+    let exchange = Exchange::of(&top, to.path());
+    fs::write(top.join("edited"), "another length").unwrap();
+    fs::remove_file(top.join("removed")).unwrap();
+    fs::write(top.join("added"), "new").unwrap();
+    exchange.run().unwrap();
+    assert_eq!(snapshot(to.path()), snapshot(from.path()));
+}
+
+#[test]
+fn a_file_that_vanishes_is_an_error_on_both_sides() {
+    for after_the_offer in [true, false] {
+        let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+        let path = from.path().join("a");
+        fs::write(&path, noise(1, 100_000)).unwrap();
+        let mut exchange = Exchange::of(&path, to.path());
+        match after_the_offer {
+            true => {
+                let remove = move || fs::remove_file(path).unwrap();
+                exchange.uploader.observer = Box::new(OnceAccepted(Some(remove)));
+            }
+            false => fs::remove_file(path).unwrap(),
+        }
+        let ended = exchange.run();
+        assert!(matches!(ended.sent, Err(Error::Files(_))));
+        let told = ended.received.unwrap_err().to_string();
+        let part = if after_the_offer { "reading `a`" } else { "a file cannot be read" };
+        assert!(told.contains(part), "{told}");
+        assert!(!told.contains(from.path().to_str().unwrap()), "{told}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_the_kernel_makes_up_arrive_as_they_are_read() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let paths = ["/sys/kernel/mm/transparent_hugepage/enabled", "/proc/version"];
+    let paths: Vec<&Path> = paths.iter().map(Path::new).filter(|path| path.exists()).collect();
+    let sparse = from.path().join("sparse");
+    File::create(&sparse).unwrap().set_len(5000).unwrap();
+    let all: Vec<&Path> = paths.iter().copied().chain([sparse.as_path()]).collect();
+    // The second time, all of it is there.
+    for moved in [true, false] {
+        let outgoing = Outgoing::collect(&all, WalkOptions::default()).unwrap();
+        let options = PlaceOptions { resume: true, ..PlaceOptions::default() };
+        let exchange = Exchange::new(outgoing, Destination::Directory(to.path().into()));
+        let (sent, _) = exchange.options(options).run().unwrap();
+        assert_eq!(sent.moved > 0, moved);
+        for path in &all {
+            let arrived = fs::read(to.path().join(path.file_name().unwrap())).unwrap();
+            assert_eq!(arrived, fs::read(path).unwrap(), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn hard_links_arrive_as_files_of_their_own_and_that_is_said() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let top = from.path().join("top");
+    fs::create_dir(&top).unwrap();
+    fs::write(top.join("a"), "one").unwrap();
+    for name in ["b", "c"] {
+        fs::hard_link(top.join("a"), top.join(name)).unwrap();
+    }
+    // The other name of this one is not sent.
+    fs::write(from.path().join("outside"), "two").unwrap();
+    fs::hard_link(from.path().join("outside"), top.join("d")).unwrap();
+    let (sent, _) = Exchange::of(&top, to.path()).run().unwrap();
+    assert!(matches!(sent.notes[..], [Note::HardLinks { count: 2 }]), "{sent:?}");
+    assert_eq!(snapshot(&to.path().join("top")), snapshot(&top));
 }
 
 #[test]

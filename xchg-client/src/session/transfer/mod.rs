@@ -87,7 +87,7 @@ pub enum Decision {
 }
 
 /// What an uploader got a receipt for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Sent {
     /// Entries, of all kinds.
@@ -96,6 +96,8 @@ pub struct Sent {
     pub bytes: u64,
     /// Bytes that were sent; fewer if the downloader had some already.
     pub moved: u64,
+    /// What the person should know: files that grew, or that were one here.
+    pub notes: Vec<Note>,
 }
 
 /// What a downloader has placed.

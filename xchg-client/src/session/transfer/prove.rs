@@ -160,14 +160,17 @@ fn hash(
     cancel: &Cancel,
 ) -> Result<Box<Hasher>, Error> {
     let index = point.entry;
-    let Source::File(mut file) = outgoing.open(index)? else {
-        return Err(Error::Protocol("it has what is no file"));
-    };
     let stop = || cancel.is_cancelled();
-    let hashed = hash_prefix(&mut file, point.offset, &stop);
+    let (hashed, file) = match outgoing.open(index)? {
+        Source::File(mut file) => (hash_prefix(&mut file, point.offset, &stop), Some(file)),
+        Source::Bytes(bytes) => (hash_prefix(&mut &bytes[..], point.offset, &stop), None),
+        Source::Stream(_) => return Err(Error::Protocol("it has what is no file")),
+    };
     match hashed.map_err(|source| outgoing.failed(index, source))? {
         files::Prefix::Hashed(hasher) => {
-            outgoing.check_unchanged(index, &file)?;
+            if let Some(file) = file {
+                outgoing.check_unchanged(index, &file)?;
+            }
             Ok(hasher)
         }
         files::Prefix::Short => {

@@ -1,7 +1,7 @@
 //! The uploader's part of a transfer.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
-use std::thread;
+use std::{mem, thread};
 
 use blake3::Hasher;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -41,7 +41,7 @@ const EARLY_FILES: usize = 64;
 ///
 /// # Errors
 /// [`Error::WrongSecret`] if the secrets differ (the other peer gets the same), [`Error::Declined`] if the downloader does not
-/// want it, [`Error::Unable`] if it cannot take it, [`Error::Files`] if a file cannot be read or changes meanwhile, and all the ways in which a session fails. The other
+/// want it, [`Error::Unable`] if it cannot take it, [`Error::Files`] if a file cannot be read, or changes while it is sent, and all the ways in which a session fails. The other
 /// peer is told if it can be.
 ///
 /// # Panics
@@ -58,6 +58,8 @@ where
 {
     assert_eq!(session.side(), Side::Upload, "the uploader sends");
     link::run(session, observer, cancel, |link| {
+        // As it is now, not as it was when the wait began.
+        outgoing.refresh()?;
         let is_short = outgoing.manifest().encoded_bytes() <= EARLY_OFFER_BYTES;
         let is_early = is_short && fits_an_offer(outgoing.manifest());
         if !is_short {
@@ -81,7 +83,8 @@ where
         }
         upload.link.finish()?;
         upload.link.observer().finishing();
-        upload.await_receipt()
+        let sent = upload.await_receipt()?;
+        Ok(Sent { notes: outgoing.notes(), ..sent })
     })
 }
 
@@ -131,7 +134,7 @@ struct Upload<'a, 'link> {
 
 impl<'a, 'link> Upload<'a, 'link> {
     fn new(link: &'a mut Link<'link>, outgoing: &'a mut Outgoing, tells: Tells) -> Self {
-        let sent = Sent { entries: 0, bytes: 0, moved: 0 };
+        let sent = Sent::default();
         Self { link, outgoing, tells, sent }
     }
 
@@ -169,7 +172,7 @@ impl<'a, 'link> Upload<'a, 'link> {
         });
         let manifest = self.outgoing.manifest();
         let (entries, bytes) = (manifest.entries().len(), manifest.bytes());
-        self.sent = Sent { entries, bytes, moved: bytes };
+        self.sent = Sent { entries, bytes, moved: bytes, notes: Vec::new() };
     }
 
     fn send_entry(&mut self, index: usize, known: Option<Prefix>) -> Result<(), Error> {
@@ -193,9 +196,11 @@ impl<'a, 'link> Upload<'a, 'link> {
                 self.outgoing.check_unchanged(index, &file)?;
                 self.end(hasher.count(), hasher.finalize())
             }
-            Source::Text(text) => {
-                self.begin(index, 0)?;
-                let hasher = self.send_known(index, &mut Cursor::new(text), hasher)?;
+            Source::Bytes(bytes) => {
+                self.begin(index, hasher.count())?;
+                let mut rest = Cursor::new(bytes);
+                rest.set_position(hasher.count());
+                let hasher = self.send_known(index, &mut rest, hasher)?;
                 self.end(hasher.count(), hasher.finalize())
             }
             Source::Stream(reader) => {
@@ -279,7 +284,7 @@ impl<'a, 'link> Upload<'a, 'link> {
             _ => return Err(Error::Protocol("no receipt")),
         }
         match self.link.next()? {
-            None => Ok(self.sent),
+            None => Ok(mem::take(&mut self.sent)),
             Some(_) => Err(Error::Protocol("something after the receipt")),
         }
     }
