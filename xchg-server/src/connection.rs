@@ -137,7 +137,7 @@ impl<S: Stream> Connection<S> {
         self.is_readable |= ready.is_readable || ready.has_read_end;
         self.is_writable |= ready.is_writable;
         if ready.has_failed {
-            let failure = self.stream.take_failure();
+            let failure = self.stream.take_failure().ok().flatten();
             self.failure = Some(failure.unwrap_or(io::ErrorKind::ConnectionReset));
         }
     }
@@ -227,7 +227,7 @@ impl<S: Stream> Connection<S> {
         let left = self.stream.unacknowledged()?;
         // A reset may have come since the poll last reported. Its event is on the way, and finds the
         // failure noted here.
-        self.failure = self.failure.or(self.stream.take_failure());
+        self.failure = self.failure.or(self.stream.take_failure().ok()?);
         Some(left == 0 && self.failure.is_none())
     }
 

@@ -44,7 +44,10 @@ pub(crate) trait Stream: Duplex + Debug + Send + 'static {
     fn write_framed(&self, framing: &[u8], payload: &[u8], is_last: bool) -> io::Result<usize>;
 
     /// The error that the connection has failed with, told once.
-    fn take_failure(&self) -> Option<io::ErrorKind>;
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    fn take_failure(&self) -> io::Result<Option<io::ErrorKind>>;
 
     /// How many bytes, with those not sent yet, the peer's system has not acknowledged. `None` where
     /// the system cannot tell.

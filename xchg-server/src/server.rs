@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -131,6 +132,8 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
+        // First: a worker that panics with the message in its hands gets no other.
+        self.shared.stops.store(true, Ordering::Release);
         self.shared.broadcast(|| Message::CloseDoors);
         self.shared.broadcast(|| Message::Stop);
         for thread in self.threads.drain(..) {
@@ -146,7 +149,9 @@ fn outlive(shared: &Shared<SystemStream>, worker: usize) {
     shared.note_panic();
     shared.drain();
     tracing::error!(worker, "a worker panicked; the server drains");
-    shared.inboxes[worker].discard_until_stopped();
+    if !shared.stops.load(Ordering::Acquire) {
+        shared.inboxes[worker].discard_until_stopped();
+    }
 }
 
 /// A running server. Clone it freely; dropping it stops nothing.

@@ -31,6 +31,8 @@ pub(crate) struct Shared<S> {
     pub(crate) drain: Sender<()>,
     /// Whether exchanges are cut: also those that start while the message is on its way.
     pub(crate) cuts: AtomicBool,
+    /// Whether the workers are told to stop.
+    pub(crate) stops: AtomicBool,
     /// Whether a worker or the supervisor has panicked.
     pub(crate) has_panicked: AtomicBool,
 }
@@ -85,8 +87,8 @@ impl<S> Inbox<S> {
         if !self.is_woken.swap(true, Ordering::AcqRel)
             && let Err(error) = (self.wake)()
         {
-            // Whoever sends the next message tries again, and the worker looks in whenever a peer
-            // gives it something to do.
+            // Whoever sends the next message tries again, and the worker looks for messages by
+            // itself once a second.
             self.is_woken.store(false, Ordering::Release);
             tracing::error!(%error, "cannot wake a worker");
         }
@@ -191,6 +193,7 @@ impl<S> Shared<S> {
             started: Instant::now(),
             drain,
             cuts: AtomicBool::new(false),
+            stops: AtomicBool::new(false),
             has_panicked: AtomicBool::new(false),
         };
         (shared, drains)

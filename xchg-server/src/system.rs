@@ -1,7 +1,7 @@
 //! The kernel's sockets under a worker, and the loop that drives it.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -29,6 +29,10 @@ const CROWD: usize = 3;
 /// its timer slack, 50 us by default (`PR_SET_TIMERSLACK` in prctl(2)). Small exchanges, 32 and more
 /// at once, then take a tenth less of the processors, and no longer.
 const COALESCE: Duration = Duration::from_micros(50);
+
+/// Connections in a row that may fail before they are accepted. If more do, it is not they: a filter
+/// may stand before `accept`.
+const MAX_FAILED_PEERS: u32 = 64;
 
 /// How often in a row polling may fail, and how long it rests in between: a kernel short of memory
 /// recovers.
@@ -63,11 +67,12 @@ impl Net for System {
     }
 
     fn accept(&mut self, listener: usize) -> io::Result<Option<Accepted<Socket<OwnedFd>>>> {
+        let mut failures = 0;
         loop {
             match self.listeners[listener].accept() {
                 Ok(accepted) => return Ok(Some(accepted)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if is_the_peers(&error) => {}
+                Err(error) if is_the_peers(&error) && failures < MAX_FAILED_PEERS => failures += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -101,9 +106,8 @@ impl Stream for Socket<OwnedFd> {
         })?)
     }
 
-    fn take_failure(&self) -> Option<io::ErrorKind> {
-        let error = SockRef::from(&self.0).take_error().unwrap_or_else(Some);
-        error.map(|error| error.kind())
+    fn take_failure(&self) -> io::Result<Option<io::ErrorKind>> {
+        Ok(SockRef::from(&self.0).take_error()?.map(|error| error.kind()))
     }
 
     fn unacknowledged(&self) -> Option<u64> {
@@ -129,8 +133,11 @@ impl Stream for Socket<OwnedFd> {
     }
 
     fn reset(self) {
-        // If it fails, the close is an ordinary one: nothing else is left to try.
-        SockRef::from(&self.0.as_fd()).set_linger(Some(Duration::ZERO)).ok();
+        if SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).is_err() {
+            // Disconnecting resets as well (connect(2), `AF_UNSPEC`). If that fails too, the close
+            // is an ordinary one: nothing else is left to try.
+            rustix::net::connect_unspec(&self.0).ok();
+        }
     }
 }
 

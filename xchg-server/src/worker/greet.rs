@@ -36,7 +36,7 @@ impl<N: Net> Worker<N> {
                     }
                     return;
                 }
-                Err(_) => drop(self.remove(slot)),
+                Err(_) => self.remove(slot).reset(),
             }
         }
     }

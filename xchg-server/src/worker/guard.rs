@@ -62,7 +62,7 @@ impl<N: Net> Worker<N> {
             }
             State::Fanning { fan } if self.fans.contains(fan as usize) => self.abandon_fan(fan),
             State::Waiting(_) => self.withdraw(slot),
-            _ => drop(self.remove(slot)),
+            _ => self.remove(slot).reset(),
         }
     }
 }

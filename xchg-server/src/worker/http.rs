@@ -84,7 +84,7 @@ impl<N: Net> Worker<N> {
                     self.arm(slot);
                 }
             }
-            Err(_) => drop(self.remove(slot)),
+            Err(_) => self.remove(slot).reset(),
         }
         false
     }

@@ -32,6 +32,7 @@ mod outside_http;
 mod outside_proxies;
 mod outside_resume;
 mod outside_shapes;
+mod outside_strace;
 mod outside_transit;
 mod readme;
 mod refusals;
