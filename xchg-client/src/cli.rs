@@ -44,6 +44,7 @@ Events with --json, one object a line on stderr; fields and events may be added:
   {"event":"progress","bytes":BYTES,"length":BYTES|null}   see --progress-interval
   {"event":"entry-done","index":NUMBER,"path":TEXT}   moved, and not yet safe on the disk
   {"event":"retrying","error":TEXT,"seconds":SECONDS}
+  {"event":"kept","files":NUMBER,"bytes":BYTES,"partial":PATH|null}   what an unfinished download leaves to go on from
   {"event":"done","bytes":BYTES,"moved":BYTES,"seconds":SECONDS,"receipt":true|false,"path":PATH|null}
   {"event":"failed","exit_code":NUMBER,"error":TEXT}
 Names and texts in them are the other person's words: escape them to show them. From manifest to entry-done,

@@ -65,6 +65,7 @@ enum Event<'a> {
     Progress { bytes: u64, length: Option<u64> },
     EntryDone { index: usize, path: &'a str },
     Retrying { error: &'a str, seconds: f64 },
+    Kept { files: usize, bytes: u64, partial: Option<&'a str> },
     Done { bytes: u64, moved: u64, seconds: f64, receipt: bool, path: Option<&'a str> },
     Failed { exit_code: u8, error: &'a str },
 }
@@ -384,6 +385,7 @@ mod tests {
             Event::Progress { bytes: 0, length: None },
             Event::EntryDone { index: 0, path: text },
             Event::Retrying { error: text, seconds: 0.0 },
+            Event::Kept { files: 0, bytes: 0, partial: None },
             Event::Done { bytes: 0, moved: 0, seconds: 0.0, receipt: true, path: None },
             Event::Failed { exit_code: 1, error: text },
         ];

@@ -121,7 +121,7 @@ fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
             if let Start::At(hasher) = placement.begin(index, same.contains(&index))? {
                 placement.write(&CONTENT[usize::try_from(hasher.count()).unwrap()..])?;
             }
-            placement.end();
+            placement.end(index)?;
         }
         placement.finish().map(drop)
     };

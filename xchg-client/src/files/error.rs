@@ -138,11 +138,8 @@ pub enum Error {
         /// Bytes that this user may write.
         available: u64,
     },
-    /// The disk or quota became full in the midst of a file; what was written of it is kept.
-    #[error(
-        "the disk is full, `{}` is unfinished; make room and start again to resume",
-        escape(path)
-    )]
+    /// The disk or quota became full in the midst of a file.
+    #[error("the disk is full, `{}` is unfinished; make room and start again", escape(path))]
     DiskFull {
         /// Within the destination.
         path: String,

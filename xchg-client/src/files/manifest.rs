@@ -217,6 +217,11 @@ impl Manifest {
         self.bytes
     }
 
+    /// Whether it has content that cannot be gone on with after a break.
+    pub fn has_stream(&self) -> bool {
+        self.entries.iter().any(|entry| entry.kind == Kind::Stream)
+    }
+
     /// Bytes of all entries' encodings.
     pub fn encoded_bytes(&self) -> usize {
         self.encoded_bytes

@@ -19,6 +19,7 @@ mod outgoing;
 mod partial;
 mod peculiar;
 mod place;
+mod sparse;
 mod survey;
 mod tree;
 mod walk;
@@ -39,7 +40,7 @@ pub use manifest::{
 pub use name::Name;
 pub use names::{NamePolicy, NameProblem};
 pub use outgoing::Outgoing;
-pub use place::{Existing, PlaceOptions};
+pub use place::{Existing, Kept, PlaceOptions};
 pub use survey::Survey;
 pub use walk::{OutsideLinks, SpecialFiles, WalkOptions};
 

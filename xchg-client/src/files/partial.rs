@@ -3,13 +3,14 @@
 //! A partial is beside its target, under a name that follows from the target's, so that a later run finds it.
 //! It is locked while it is written: two transfers to one place never mix their bytes.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::TryLockError;
+use std::io::{self, Read, Seek};
 
 use super::Name;
 use super::dir::{self, Dir};
 use super::manifest::{MAX_NAME_BYTES, Modified};
 use super::names::PARTIAL_SUFFIX;
+use super::sparse::SparseFile;
 
 /// Bytes read at once while hashing: enough for BLAKE3 to use the widest instructions, little enough for the
 /// cache.
@@ -19,7 +20,7 @@ const HASH_BUFFER_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Partial {
     name: Name,
-    file: File,
+    file: SparseFile,
 }
 
 /// Why there is no partial.
@@ -51,42 +52,41 @@ impl Partial {
                 Ok(()) | Err(TryLockError::Error(_)) => {}
             }
             if dir.names(&name, &file)? {
-                return Ok(Self { name, file });
+                return Ok(Self { name, file: SparseFile::new(file) });
             }
         }
         Err(OpenError::Busy)
     }
 
-    /// Bytes that it holds.
-    pub(super) fn bytes(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
-    }
-
     /// Hashes its first `bytes`.
     pub(super) fn hash(&mut self, bytes: u64, stop: &dyn Fn() -> bool) -> io::Result<Prefix> {
-        self.file.rewind()?;
-        hash_prefix(&mut self.file, bytes, stop)
+        let mut file = self.file.as_file();
+        file.rewind()?;
+        hash_prefix(&mut file, bytes, stop)
     }
 
     /// Drops what follows `offset`, and goes on writing there.
     pub(super) fn start_at(&mut self, offset: u64) -> io::Result<()> {
-        self.file.set_len(offset)?;
-        self.file.seek(SeekFrom::Start(offset))?;
-        Ok(())
+        self.file.start_at(offset)
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
+        self.file.write(bytes)
+    }
+
+    /// Gives it the length of what has been written.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        self.file.end()
     }
 
     /// Restores mode and time. A file system that cannot hold them is no reason to lose the content.
     pub(super) fn set_metadata(&self, mode: u16, modified: Modified) -> io::Result<()> {
-        dir::set_metadata(&self.file, mode, modified)
+        dir::set_metadata(self.file.as_file(), mode, modified)
     }
 
     /// Writes everything to the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+        self.file.as_file().sync_all()
     }
 
     /// Its name, to rename it.
@@ -94,12 +94,16 @@ impl Partial {
         &self.name
     }
 
-    /// Removes it if it holds nothing that could be resumed.
-    pub(super) fn remove_if_empty(self, dir: &Dir) -> io::Result<()> {
-        if self.bytes()? == 0 {
+    /// Leaves it for a later run, and returns how many bytes it holds; or removes it, if it holds nothing or `cannot_be_resumed`.
+    pub(super) fn leave(mut self, dir: &Dir, cannot_be_resumed: bool) -> io::Result<u64> {
+        // What is at its end may be a hole that it does not reach yet.
+        let ended = self.file.end();
+        let bytes = self.file.as_file().metadata()?.len();
+        if bytes == 0 || cannot_be_resumed {
             dir.remove_file(&self.name)?;
+            return Ok(0);
         }
-        Ok(())
+        ended.map(|()| bytes)
     }
 }
 

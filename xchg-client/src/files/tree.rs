@@ -56,6 +56,14 @@ impl Tree {
         names.join("/")
     }
 
+    /// The path of what is called `name` beside entry `index`, to tell a person.
+    pub(super) fn beside(&self, manifest: &Manifest, index: usize, name: &Name) -> String {
+        match manifest.parent(index) {
+            Some(directory) => format!("{}/{name}", self.path(manifest, directory)),
+            None => name.to_string(),
+        }
+    }
+
     /// The directory that entry `index` is in.
     pub(super) fn around(&mut self, manifest: &Manifest, index: usize) -> io::Result<Arc<Dir>> {
         match manifest.parent(index) {

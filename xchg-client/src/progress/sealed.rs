@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::HumanBytes;
-use xchg_client::files::{Entry, Existing, Kind, Manifest, Note, Survey};
+use xchg_client::files::{Entry, Existing, Kept, Kind, Manifest, Note, Survey};
 use xchg_client::session::{self, Decision, Received, Sent};
 use xchg_client::terminal::escape;
 use xchg_client::{Error, SealedObserver};
@@ -35,6 +35,8 @@ pub(super) struct Story {
     refusal: Option<Error>,
     /// Whether the person left the question rather than answer it.
     is_left: bool,
+    /// What the last attempt left.
+    kept: Option<Kept>,
     /// Bytes of all content that are there, as far as the current entry.
     position: u64,
     began: Instant,
@@ -54,6 +56,7 @@ impl Reporter {
             merges: false,
             refusal: None,
             is_left: false,
+            kept: None,
             position: 0,
             began: Instant::now(),
         });
@@ -86,6 +89,27 @@ impl Reporter {
         let place = place.unwrap_or_default();
         self.finish(received.bytes, received.moved, &place, path.as_deref());
         self.tell_notes(&received.notes);
+    }
+
+    /// What an unfinished download has left.
+    fn tell_kept(&mut self, kept: &Kept) {
+        self.clear_bar();
+        let Kept { files, bytes, partial, .. } = kept;
+        match self.tone {
+            Tone::Quiet => {}
+            Tone::Human => {
+                let unfinished =
+                    partial.as_ref().map(|path| format!(", the last in {}", escape(path)));
+                say(&format!(
+                    "kept: {}{}; the same command goes on from there",
+                    HumanBytes(*bytes),
+                    unfinished.unwrap_or_default(),
+                ));
+            }
+            Tone::Json => {
+                emit(&Event::Kept { files: *files, bytes: *bytes, partial: partial.as_deref() });
+            }
+        }
     }
 
     fn tell_notes(&self, notes: &[Note]) {
@@ -121,6 +145,9 @@ impl Reporter {
 
     /// What to say of `error`, with which a download ended: the person may have left a question, or nobody was asked.
     pub(crate) fn explain(&mut self, error: Error) -> Error {
+        if let Some(kept) = self.story().kept.take() {
+            self.tell_kept(&kept);
+        }
         let story = self.story();
         match story.refusal.take() {
             _ if story.is_left => Error::Cancelled,
@@ -230,6 +257,7 @@ impl session::Observer for Reporter {
     }
 
     fn accepted(&mut self, bytes: u64) {
+        self.story().kept = None;
         if self.tone == Tone::Json {
             emit(&Event::Decision { accepted: true, resumed: bytes });
         }
@@ -262,6 +290,15 @@ impl session::Observer for Reporter {
             && let Some(manifest) = &self.story().manifest
         {
             emit(&Event::EntryDone { index, path: &manifest.path(index) });
+        }
+    }
+
+    fn kept(&mut self, kept: &Kept, error: &session::Error) {
+        match error {
+            // Who wants to leave does not wait for the other to have heard of it.
+            session::Error::Cancelled => self.tell_kept(kept),
+            // Another attempt may follow.
+            _ => self.story().kept = Some(kept.clone()),
         }
     }
 

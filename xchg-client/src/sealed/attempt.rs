@@ -97,7 +97,12 @@ impl<'a> Attempt<'a> {
 /// Takes leave of a counterpart that knows how it ended. A close without this is a reset, which the server takes for a loss.
 fn close<T>(connection: &Connection, result: &Result<T, session::Error>) {
     use session::Error::{Lost, Silent, Stream, Unconfirmed};
-    if !matches!(result, Err(Lost | Silent | Stream { .. } | Unconfirmed { .. })) {
+    let is_known = match result {
+        Ok(_) => true,
+        Err(Unconfirmed { .. }) => false,
+        Err(error) => !matches!(error.root(), Lost | Silent | Stream { .. }),
+    };
+    if is_known {
         // It may have closed already.
         drop(connection.finish());
     }

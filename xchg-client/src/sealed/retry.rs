@@ -100,7 +100,9 @@ fn is_unreachable(error: &Error) -> bool {
 fn passes(error: &Error) -> bool {
     use RefusalCode::{Busy, Draining};
     match error {
-        Error::Session(session::Error::PeerCancelled) => false,
+        Error::Session(error) if matches!(error.root(), session::Error::PeerCancelled) => false,
+        // It may come anew, to where nothing is left of it.
+        Error::Session(session::Error::CutStream { .. }) => true,
         Error::ServerLost { .. } => true,
         error if is_unreachable(error) => true,
         Error::Refused { code, .. } => matches!(code, Busy | Draining),

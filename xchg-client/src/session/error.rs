@@ -40,10 +40,10 @@ pub enum Error {
     #[error("the data was altered on the way; start again, by another route if it happens again")]
     Tampered,
     /// The stream ended, or was reset, before the other peer had said everything.
-    #[error("the other peer was lost before the transfer was whole; start both again to resume it")]
+    #[error("the other peer was lost before the transfer was whole")]
     Lost,
     /// A read or write ran into the timeout that the stream's owner set.
-    #[error("the other peer has not been heard of for too long; start both again to resume")]
+    #[error("the other peer has not been heard of for too long")]
     Silent,
     /// The stream failed otherwise.
     #[error("the connection failed while {doing}")]
@@ -52,6 +52,12 @@ pub enum Error {
         doing: &'static str,
         /// How it failed.
         source: io::Error,
+    },
+    /// What was being sent is a stream, or went to one, when the session broke off: nothing of it can be gone on with.
+    #[error("{source}; a stream cannot be resumed, start both sides anew")]
+    CutStream {
+        /// How it broke off.
+        source: Box<Error>,
     },
     /// The downloader does not want what was offered.
     #[error("the other peer declined: {}", escape(reason))]
@@ -100,6 +106,24 @@ impl Error {
         }
     }
 
+    /// What happened, whatever it means for the transfer.
+    pub(crate) fn root(&self) -> &Self {
+        match self {
+            Self::CutStream { source } | Self::Unconfirmed { source } => source.root(),
+            error => error,
+        }
+    }
+
+    /// This error, if it ended the transfer of a stream.
+    pub(super) fn of_stream(self) -> Self {
+        match self {
+            Self::Lost | Self::Silent | Self::Stream { .. } | Self::PeerCancelled => {
+                Self::CutStream { source: Box::new(self) }
+            }
+            error => error,
+        }
+    }
+
     /// Sorts a failed call on the stream into what the caller can do about it.
     pub(super) fn stream(doing: &'static str, source: io::Error) -> Self {
         use io::ErrorKind as Kind;
@@ -124,6 +148,7 @@ impl Error {
             | Self::Lost
             | Self::Silent
             | Self::Stream { .. }
+            | Self::CutStream { .. }
             | Self::Declined { .. }
             | Self::Unable { .. }
             | Self::DeclinedHere

@@ -192,7 +192,7 @@ fn files_that_are_shorter_than_they_say_are_read_to_their_ends() {
             assert_eq!(peer.read_payload(), content);
             peer.send(&receipt(0, content.len() as u64));
         });
-        let args = ["upload", "--plain", path, "--server", &server.address];
+        let args = ["upload", "--plain", path, "--key", "k", "--server", &server.address];
         Client::start(Path::new("."), &args).finish().expect(0, "");
         server.finish();
     }

@@ -66,6 +66,72 @@ fn who_is_cut_short_is_told_to_run_the_same_command_again() {
 }
 
 #[test]
+fn who_is_interrupted_is_told_what_is_kept() {
+    let server = Rendezvous::start();
+    for options in [&[][..], &["--json"]] {
+        let (here, there) = (folder_with("f", &noise(1, 2_000_000)), tempdir().unwrap());
+        fs::create_dir(here.path().join("top")).unwrap();
+        fs::rename(here.path().join("f"), here.path().join("top/f")).unwrap();
+        fs::write(here.path().join("top/a"), "whole").unwrap();
+        let mut upload = server.run(here.path(), &[&["upload", "top"], &SLOW[..]].concat());
+        let args = [&["download", "top", "--no-retry"], options].concat();
+        let download = server.run(there.path(), &args);
+        assert!(upload.find_line(has_moved).is_some());
+        while fs::metadata(there.path().join("top/.f.xchg-part")).map_or(0, |part| part.len()) == 0
+        {
+            assert!(upload.find_line(has_moved).is_some());
+        }
+        download.signal(Signal::INT);
+        let ended = download.finish();
+        if options.is_empty() {
+            let ended = ended.expect(130, "kept: ").expect(130, "the last in top/.f.xchg-part");
+            ended.expect(130, "; the same command goes on from there").expect(130, "interrupted");
+        } else {
+            let kept = event(&ended, "kept");
+            assert_eq!((&kept["files"], &kept["partial"]), (&1.into(), &"top/.f.xchg-part".into()));
+            let part = fs::metadata(there.path().join("top/.f.xchg-part")).unwrap().len();
+            assert_eq!(kept["bytes"], part + 5);
+        }
+        assert_eq!(upload.finish().code, Some(6));
+    }
+}
+
+#[test]
+fn of_a_stream_nothing_is_left_and_nothing_is_promised() {
+    for (victim, signal, output) in [
+        ("upload", Signal::KILL, "f"),
+        ("upload", Signal::INT, "f"),
+        ("download", Signal::INT, "f"),
+        ("download", Signal::KILL, "-"),
+        ("upload", Signal::KILL, "-"),
+    ] {
+        let server = Rendezvous::start();
+        let there = tempdir().unwrap();
+        let args = [&["upload", "-", "--key", "s", "--no-retry"], &SLOW[..]].concat();
+        let mut upload = server.run(there.path(), &args);
+        let args = ["download", "s", "-o", output, "--no-retry"];
+        let mut download = server.run(there.path(), &args);
+        upload.feed(&noise(1, 1_000_000));
+        assert!(upload.find_line(has_moved).is_some());
+        let (victim, other) = match victim {
+            "upload" => {
+                download.wait_for("offered");
+                (upload, download)
+            }
+            _ => (download, upload),
+        };
+        victim.signal(signal);
+        let (victim, other) = (victim.finish(), other.finish());
+        assert_eq!(victim.code, (signal != Signal::KILL).then_some(130), "{victim:?}");
+        assert_eq!(other.code, Some(1), "{other:?}");
+        let said = [&victim.stderr[..], &other.stderr].concat().concat();
+        assert!(said.contains("a stream cannot be resumed, start both sides anew"), "{said}");
+        assert!(!said.contains("kept") && !said.contains("not sent again"), "{said}");
+        assert_eq!(names(there.path()), [""; 0], "{said}");
+    }
+}
+
+#[test]
 fn an_uploader_that_retries_waits_for_a_receiver_that_comes_back() {
     let server = Rendezvous::start();
     let content = noise(2, 2_000_000);

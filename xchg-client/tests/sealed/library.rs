@@ -108,7 +108,10 @@ fn a_cancellation_ends_an_endless_transfer_and_a_wait() {
                 ReceiveOptions::new(key(), Secret::none(), Destination::Writer(&mut sink));
             let received = server.client().receive(options, &mut ());
             let told = received.unwrap_err();
-            assert!(matches!(told, Error::Session(session::Error::PeerCancelled)), "{told:?}");
+            let Error::Session(session::Error::CutStream { source }) = told else {
+                panic!("{told:?}")
+            };
+            assert!(matches!(*source, session::Error::PeerCancelled), "{source:?}");
         }
         assert!(matches!(sending.join().unwrap(), Err(Error::Cancelled)), "{moment}");
     }

@@ -1,6 +1,7 @@
 //! What arrives, and how.
 
 use std::fs::{self, File, Permissions};
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -147,6 +148,25 @@ fn what_is_edited_while_the_upload_waits_is_sent_as_it_is_then() {
     upload.finish().expect(0, "");
     assert_eq!(fs::read(there.path().join("top/a")).unwrap(), b"edited");
     assert_eq!(names(&there.path().join("top")), ["a", "b"]);
+}
+
+#[test]
+fn a_sparse_file_keeps_its_holes() {
+    let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
+    let path = here.path().join("image");
+    let mut file = File::create(&path).unwrap();
+    file.write_all(b"begin").unwrap();
+    file.seek(SeekFrom::Start(20_000_000)).unwrap();
+    file.write_all(&noise(1, 10_000)).unwrap();
+    file.set_len(40_000_000).unwrap();
+    let server = Rendezvous::start();
+    let (sent, received) = exchange(&server, here.path(), &["image"], there.path(), &["image"]);
+    sent.expect(0, "");
+    received.expect(0, "");
+    let arrived = there.path().join("image");
+    assert!(fs::read(&arrived).unwrap() == fs::read(&path).unwrap());
+    let taken = fs::metadata(&arrived).unwrap().blocks() * 512;
+    assert!(taken < 1_000_000, "it takes {taken} bytes");
 }
 
 #[test]

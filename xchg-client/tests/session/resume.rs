@@ -57,6 +57,22 @@ proptest! {
 }
 
 #[test]
+fn a_file_that_was_cut_in_a_hole_is_resumed_in_it() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let path = from.path().join("a");
+    let content = [&noise(1, 100_000)[..], &vec![0; 3_000_000], b"end"].concat();
+    fs::write(&path, &content).unwrap();
+    let mut exchange = Exchange::of(&path, to.path());
+    exchange.uploader.line = Line { cut_at: Some(1_500_000), ..Line::default() };
+    assert!(exchange.run().received.is_err());
+    let partial = fs::metadata(to.path().join(PART)).unwrap().len();
+    assert!(partial > 500_000, "{partial} bytes were kept");
+    let (sent, _) = run(&path, to.path(), resuming(Existing::Refuse)).unwrap();
+    assert_eq!(sent.moved, content.len() as u64 - partial);
+    assert!(fs::read(to.path().join("a")).unwrap() == content);
+}
+
+#[test]
 fn a_lost_transfer_is_resumed_where_it_was_cut() {
     let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
     let top = from.path().join("top");

@@ -53,6 +53,18 @@ pub struct PlaceOptions {
     pub resume: bool,
 }
 
+/// What an unfinished download leaves at the destination: the same download goes on from there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Kept {
+    /// Files that are whole.
+    pub files: usize,
+    /// Bytes of content that need not be sent again.
+    pub bytes: u64,
+    /// The path, within the destination, of the partial file of the one that was being written, if there is any.
+    pub partial: Option<String>,
+}
+
 /// Where the content of an entry begins.
 pub(crate) enum Start {
     /// It is written from the place up to which it is hashed.
@@ -85,6 +97,9 @@ pub(crate) struct Placement {
     /// The permission bits that what is made may have, once they are known.
     allowed: Option<u16>,
     current: Option<Current>,
+    /// Entries whose content is all there, and the sum of their sizes.
+    whole: usize,
+    whole_bytes: u64,
     finisher: Finisher,
     notes: Vec<Note>,
 }
@@ -167,10 +182,13 @@ impl Placement {
     }
 
     /// The current entry's content is all there and right.
-    pub(crate) fn end(&mut self) {
-        let Some(Current { index, dir, partial, mode }) = self.current.take() else {
-            return;
+    pub(crate) fn end(&mut self, index: usize) -> Result<(), Error> {
+        self.whole += 1;
+        self.whole_bytes += self.entry(index).kind.size().unwrap_or_default();
+        let Some(Current { index, dir, mut partial, mode }) = self.current.take() else {
+            return Ok(());
         };
+        partial.end().map_err(|source| self.failed("writing", index, source))?;
         let entry = self.entry(index);
         self.finisher.submit(Job {
             dir,
@@ -181,6 +199,23 @@ impl Placement {
             mode,
             modified: entry.modified,
         });
+        Ok(())
+    }
+
+    /// What is left if the transfer goes no further; a part that cannot be resumed is not.
+    pub(crate) fn abandon(&mut self) -> Kept {
+        let mut kept = Kept { files: self.whole, bytes: self.whole_bytes, partial: None };
+        if let Some(Current { index, dir, partial, .. }) = self.current.take() {
+            let is_file = matches!(self.entry(index).kind, Kind::File { .. });
+            let name = partial.name().clone();
+            // The transfer has failed already, and has its error.
+            let bytes = partial.leave(&dir, !is_file).unwrap_or_default();
+            if bytes > 0 {
+                kept.bytes += bytes;
+                kept.partial = Some(self.tree.beside(&self.manifest, index, &name));
+            }
+        }
+        kept
     }
 
     fn open_partial(&mut self, index: usize) -> Result<Partial, Error> {
@@ -227,13 +262,9 @@ impl Placement {
 }
 
 impl Drop for Placement {
-    /// What was written of an unfinished file stays, to be resumed; an empty partial would only be in the
-    /// way.
+    /// What was written of an unfinished file stays, to be resumed; what cannot be resumed would only be in the way.
     fn drop(&mut self) {
-        if let Some(Current { dir, partial, .. }) = self.current.take() {
-            // The transfer has failed already, and has its error.
-            drop(partial.remove_if_empty(&dir));
-        }
+        self.abandon();
     }
 }
 

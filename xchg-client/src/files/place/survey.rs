@@ -39,6 +39,8 @@ impl Placement {
             marked: HashSet::new(),
             allowed: None,
             current: None,
+            whole: 0,
+            whole_bytes: 0,
             finisher: Finisher::start(),
             notes: Vec::new(),
         };

@@ -8,7 +8,8 @@ mod receive;
 mod send;
 mod sink;
 
-use crate::files::{Entry, Existing, Manifest, Note, Survey};
+use super::Error;
+use crate::files::{Entry, Existing, Kept, Manifest, Note, Survey};
 
 pub use receive::receive;
 pub use send::send;
@@ -65,6 +66,11 @@ pub trait Observer {
     /// yet.
     fn entry_done(&mut self, index: usize, entry: &Entry) {
         let _ = (index, entry);
+    }
+
+    /// Downloader only: the transfer has failed like this, and leaves something to go on from. The other peer may not know of it yet.
+    fn kept(&mut self, kept: &Kept, error: &Error) {
+        let _ = (kept, error);
     }
 
     /// All content has moved: the downloader brings the rest to the disk, the uploader waits for its receipt.

@@ -1,5 +1,6 @@
 //! The downloader's part of a transfer.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ const SAID_NO: &str = "the person there said no";
 /// # Errors
 /// [`Error::DeclinedHere`] if it was declined, [`Error::Files`] if it cannot be placed, and all the ways in
 /// which a session fails. The other peer is told if it can be. What had arrived of an unfinished file is kept
-/// beside its target; [`PlaceOptions::resume`] goes on from there.
+/// beside its target, and [`Observer::kept`] hears of it; [`PlaceOptions::resume`] goes on from there. Of a stream, nothing is kept.
 ///
 /// # Panics
 /// If the session is not of the download side.
@@ -47,7 +48,8 @@ where
     W: Write + Send,
 {
     assert_eq!(session.side(), Side::Download, "the downloader receives");
-    link::run(session, &mut (), cancel, |link| {
+    let is_stream = Cell::new(false);
+    let received = link::run(session, &mut (), cancel, |link| {
         link.await_confirmation()?;
         let stop = || cancel.is_cancelled();
         let answer = consider(link, destination, options, observer, &stop);
@@ -57,12 +59,19 @@ where
         };
         link.put(&Message::Accept)?;
         link.flush()?;
+        is_stream.set(sink.is_stream());
         observer.accepted(points.iter().map(|point| point.offset).sum());
         let told = Instant::now();
         let mut download = Download { link, sink, observer, bytes: 0, moved: 0, told };
-        download.receive_contents(&points)?;
-        download.finish()
-    })
+        match download.receive_contents(&points) {
+            Ok(()) => download.finish(),
+            Err(error) => {
+                download.abandon(&error);
+                Err(error)
+            }
+        }
+    });
+    received.map_err(|error| if is_stream.get() { error.of_stream() } else { error })
 }
 
 /// Reads the offer and gets ready to receive it, or says why not.
@@ -182,7 +191,7 @@ impl Download<'_, '_, '_> {
         self.observer.begin(index, entry, offset);
         let start = self.sink.begin(index, resume)?;
         self.receive_content(index, offset, start)?;
-        self.sink.end();
+        self.sink.end(index)?;
         Ok(())
     }
 
@@ -231,6 +240,14 @@ impl Download<'_, '_, '_> {
         }
         self.told = Instant::now();
         self.link.tell_progress(self.bytes + count)
+    }
+
+    /// Tells what is left, if anything is.
+    fn abandon(mut self, error: &Error) {
+        let kept = self.sink.abandon();
+        if kept.files > 0 || kept.bytes > 0 {
+            self.observer.kept(&kept, error);
+        }
     }
 
     /// Sends the receipt when everything is where it shall be.

@@ -57,7 +57,7 @@ where
     W: Write + Send,
 {
     assert_eq!(session.side(), Side::Upload, "the uploader sends");
-    link::run(session, observer, cancel, |link| {
+    let sent = link::run(session, observer, cancel, |link| {
         // As it is now, not as it was when the wait began.
         outgoing.refresh()?;
         let is_short = outgoing.manifest().encoded_bytes() <= EARLY_OFFER_BYTES;
@@ -85,7 +85,9 @@ where
         upload.link.observer().finishing();
         let sent = upload.await_receipt()?;
         Ok(Sent { notes: outgoing.notes(), ..sent })
-    })
+    });
+    let is_begun = outgoing.manifest().has_stream() && !outgoing.is_unread_stream();
+    sent.map_err(|error| if is_begun { error.of_stream() } else { error })
 }
 
 fn offer(link: &mut Link<'_>, manifest: &Manifest) -> Result<(), Error> {

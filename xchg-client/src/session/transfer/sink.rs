@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::files::{
-    Destination, Error, Existing, Kind, Manifest, Note, PlaceOptions, Placement, ResumePoint,
+    Destination, Error, Existing, Kept, Kind, Manifest, Note, PlaceOptions, Placement, ResumePoint,
     Start, Survey, at_exact_path, fit,
 };
 
@@ -135,10 +135,24 @@ impl<'a> Sink<'a> {
         }
     }
 
-    pub(super) fn end(&mut self) {
-        if let Target::Disk(placement) = &mut self.target {
-            placement.end();
+    pub(super) fn end(&mut self, index: usize) -> Result<(), Error> {
+        match &mut self.target {
+            Target::Disk(placement) => placement.end(index),
+            Target::Writer(_) | Target::Memory(_) => Ok(()),
         }
+    }
+
+    /// What is left if the transfer goes no further.
+    pub(super) fn abandon(&mut self) -> Kept {
+        match &mut self.target {
+            Target::Disk(placement) => placement.abandon(),
+            Target::Writer(_) | Target::Memory(_) => Kept::default(),
+        }
+    }
+
+    /// Whether all that comes must come again if the transfer breaks.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.target, Target::Writer(_)) || self.manifest.has_stream()
     }
 
     /// Brings everything to where it shall be. Returns what it was, and the text if it was one.
