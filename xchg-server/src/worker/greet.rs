@@ -214,7 +214,7 @@ impl<N: Net> Worker<N> {
         let beat = beat.map_or(Tick::NEVER, |interval| self.timers.now().after(interval));
         connection.deadline = expires.min(beat);
         if connection.say(&words).is_err() {
-            return self.withdraw(slot);
+            return self.give_up(slot);
         }
         if let Some(words) = impatient {
             return self.rebuke(slot, words);
@@ -232,7 +232,7 @@ impl<N: Net> Worker<N> {
         {
             let words = peer.receiver_came();
             if connection.say(&words).is_err() {
-                self.withdraw(slot);
+                self.give_up(slot);
             }
         }
     }

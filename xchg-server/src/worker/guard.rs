@@ -61,7 +61,7 @@ impl<N: Net> Worker<N> {
                 self.abandon(exchange);
             }
             State::Fanning { fan } if self.fans.contains(fan as usize) => self.abandon_fan(fan),
-            State::Waiting(_) => self.withdraw(slot),
+            State::Waiting(_) => self.give_up(slot),
             _ => self.remove(slot).reset(),
         }
     }

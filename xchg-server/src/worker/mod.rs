@@ -225,15 +225,26 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// Takes a waiting peer out of the broker and closes it; unless it is paired already, and its counterpart on its way here.
+    /// Takes a waiting peer that has left out of the broker and closes it; unless it is paired already,
+    /// and its counterpart on its way here.
     fn withdraw(&mut self, slot: u32) {
+        drop(self.take_back(slot));
+    }
+
+    /// As [`withdraw`](Self::withdraw), of one who may still be there: a mere end would look like an
+    /// empty payload.
+    fn give_up(&mut self, slot: u32) {
+        if let Some(connection) = self.take_back(slot) {
+            connection.reset();
+        }
+    }
+
+    fn take_back(&mut self, slot: u32) -> Option<Connection<N::Stream>> {
         let State::Waiting(waiting) = &self.connections[slot as usize].state else {
             unreachable!("callers have seen it wait")
         };
-        if self.shared.broker.withdraw(waiting.place).is_some() {
-            // A mere end would look like an empty payload to a downloader that is there still.
-            self.remove(slot).reset();
-        }
+        self.shared.broker.withdraw(waiting.place)?;
+        Some(self.remove(slot))
     }
 
     /// Closes a waiting peer that sent what it must not yet, unless its counterpart is on its way here.
@@ -325,7 +336,7 @@ impl<N: Net> Worker<N> {
         connection.deadline = expires.min(self.timers.now().after(interval));
         match connection.say(&words) {
             Ok(()) => self.arm(slot),
-            Err(_) => self.withdraw(slot),
+            Err(_) => self.give_up(slot),
         }
     }
 
