@@ -1,5 +1,6 @@
-//! Holds README.md to what the program takes.
+//! Holds README.md to what the program takes, and SECURITY.md to the tests that it names.
 
+use std::path::Path;
 use std::process::Command;
 
 const README: &str = include_str!("../../../README.md");
@@ -41,5 +42,44 @@ fn the_config_file_in_the_readme_has_every_setting() {
     assert!(expected.len() > 10, "{help}");
     for name in &expected {
         assert!(shown.contains(&name.as_str()), "README.md does not show `{name}`");
+    }
+}
+
+/// The Rust sources in a folder, and in those below it.
+fn sources(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = entries.flat_map(|path| match path.extension() {
+        _ if path.is_dir() => sources(&path),
+        Some(extension) if extension == "rs" => vec![std::fs::read_to_string(path).unwrap()],
+        _ => Vec::new(),
+    });
+    texts.collect()
+}
+
+#[test]
+fn the_tests_that_security_md_names_exist() {
+    const SECURITY: &str = include_str!("../../../SECURITY.md");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let folders = ["xchg-core", "xchg-server", "xchg-client"].into_iter();
+    let sources: Vec<String> = folders
+        .flat_map(|name| ["src", "tests"].map(|part| workspace.join(name).join(part)))
+        .flat_map(|folder| sources(&folder))
+        .collect();
+    // Between backticks; settings have fewer words.
+    let named: Vec<&str> = SECURITY
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.matches('_').count() >= 3)
+        .collect();
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        let declared = format!("fn {name}(");
+        let is_test = |text: &String| {
+            text.split_once(&declared).is_some_and(|(before, _)| {
+                before.lines().rev().take(6).any(|line| line.trim() == "#[test]")
+            })
+        };
+        assert!(sources.iter().any(is_test), "SECURITY.md names `{name}`, which is no test");
     }
 }
