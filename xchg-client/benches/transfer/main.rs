@@ -1,18 +1,20 @@
 //! How fast files get from disk to disk: the real programs, beside what people would use instead.
 //!
 //! `cargo bench -p xchg-client --bench transfer [-- OPTIONS]`; `--help` lists them. Everything lies in `/dev/shm`, so that no disk
-//! is measured, and goes over loopback, so that no network is. Whoever needs a relay uses the same xchg server, in this process. Run without
+//! is measured, and goes over loopback, so that no network is, but for the rows of a far server, which is behind a line that takes time. Whoever needs a relay uses the same xchg server, in this process. Run without
 //! `--bench`, as `cargo test --benches` does, little is sent once, to show that it works.
 
 #![expect(clippy::print_stdout, reason = "reporting is this program's job")]
 #![expect(clippy::print_stderr, reason = "so is saying what is missing")]
 
 mod candidate;
+mod line;
 mod payload;
 mod programs;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
@@ -26,7 +28,7 @@ type Error = Box<dyn std::error::Error>;
 #[derive(Debug, Parser)]
 #[command(name = "transfer")]
 struct Arguments {
-    /// What to send [default: both]
+    /// What to send [default: all]
     #[arg(long, value_delimiter = ',')]
     only: Vec<What>,
 
@@ -65,6 +67,19 @@ enum What {
     Big,
     /// A folder of files of 4 KiB
     Small,
+    /// A file of 1 KiB, and one that is bigger, over lines of 20 and 100 ms
+    Far,
+}
+
+/// How far away the far servers are: in the same country, and beyond the ocean.
+const FAR: [Option<Duration>; 2] =
+    [Some(Duration::from_millis(20)), Some(Duration::from_millis(100))];
+
+impl What {
+    /// The round trips to the server to try it with.
+    fn distances(self) -> &'static [Option<Duration>] {
+        if self == What::Far { &FAR } else { &[None] }
+    }
 }
 
 fn main() -> ExitCode {
@@ -83,29 +98,50 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Error> {
-    let relay = Relay::start()?;
-    for what in What::value_variants() {
-        if !arguments.only.is_empty() && !arguments.only.contains(what) {
+    for &what in What::value_variants() {
+        if !arguments.only.is_empty() && !arguments.only.contains(&what) {
             continue;
         }
-        let folder =
-            tempfile::Builder::new().prefix("xchg-transfer-").tempdir_in(&arguments.folder);
-        let folder = folder.map_err(|error| format!("{}: {error}", arguments.folder.display()))?;
-        let payload = match what {
-            What::Big => Payload::big(folder.path(), arguments.mib)?,
-            What::Small => Payload::small(folder.path(), arguments.files)?,
-        };
-        let mut rows: Vec<(Candidate, Vec<f64>)> = Candidate::of(*what, !arguments.no_wormholes)
-            .into_iter()
-            .map(|one| (one, Vec::new()))
-            .collect();
-        for _ in 0..arguments.rounds {
-            for (candidate, seconds) in &mut rows {
-                seconds.push(candidate.transfer(&relay, &payload)?);
+        for &distance in what.distances() {
+            let relay = Relay::start(distance)?;
+            match what {
+                What::Big => {
+                    compare(&relay, what, arguments, |folder| Payload::big(folder, arguments.mib))?
+                }
+                What::Small => compare(&relay, what, arguments, |folder| {
+                    Payload::small(folder, arguments.files)
+                })?,
+                What::Far => {
+                    compare(&relay, what, arguments, Payload::kib)?;
+                    let mib = arguments.mib.div_ceil(16);
+                    compare(&relay, what, arguments, |folder| Payload::big(folder, mib))?;
+                }
             }
         }
-        report(&payload, &rows, arguments);
     }
+    Ok(())
+}
+
+/// Gives every candidate its turns with a payload, and prints a table.
+fn compare(
+    relay: &Relay,
+    what: What,
+    arguments: &Arguments,
+    payload: impl FnOnce(&Path) -> Result<Payload, Error>,
+) -> Result<(), Error> {
+    let folder = tempfile::Builder::new().prefix("xchg-transfer-").tempdir_in(&arguments.folder);
+    let folder = folder.map_err(|error| format!("{}: {error}", arguments.folder.display()))?;
+    let payload = payload(folder.path())?.at(relay.distance());
+    let mut rows: Vec<(Candidate, Vec<f64>)> = Candidate::of(what, !arguments.no_wormholes)
+        .into_iter()
+        .map(|one| (one, Vec::new()))
+        .collect();
+    for _ in 0..arguments.rounds {
+        for (candidate, seconds) in &mut rows {
+            seconds.push(candidate.transfer(relay, &payload)?);
+        }
+    }
+    report(&payload, &rows, arguments);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::Error;
 
@@ -28,6 +29,21 @@ impl Payload {
         let mut file = File::create(&path)?;
         (0..mib).try_for_each(|_| file.write_all(&piece))?;
         Payload::new(format!("one file of {mib} MiB"), mib, "MiB/s", path, folder)
+    }
+
+    /// One file of 1 KiB.
+    pub(crate) fn kib(folder: &Path) -> Result<Payload, Error> {
+        let path = folder.join("kib");
+        fs::write(&path, [7; 1024])?;
+        Payload::new("one file of 1 KiB".into(), 1, "KiB/s", path, folder)
+    }
+
+    /// The same, sent through a server that is so far away.
+    pub(crate) fn at(mut self, distance: Option<Duration>) -> Payload {
+        if let Some(round_trip) = distance {
+            self.name += &format!(", server {} ms away", round_trip.as_millis());
+        }
+        self
     }
 
     /// A folder of so many files of 4 KiB, each with content of its own.

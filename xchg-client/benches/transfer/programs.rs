@@ -2,29 +2,43 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use xchg_server::{Config, Listen, Server, ServerHandle};
 
-use crate::Error;
+use crate::{Error, line};
 
 /// The server that all who need a relay use.
 pub(crate) struct Relay {
     server: ServerHandle,
+    address: SocketAddr,
+    distance: Option<Duration>,
 }
 
 impl Relay {
-    pub(crate) fn start() -> Result<Relay, Error> {
+    /// On this machine, or a round trip of this length away.
+    pub(crate) fn start(distance: Option<Duration>) -> Result<Relay, Error> {
         let listen = vec!["127.0.0.1:0".parse::<Listen>()?];
         let server = Server::bind(Config { listen, ..Config::default() })?.start()?;
-        Ok(Relay { server })
+        let address = server.addresses()[0].to_string().parse()?;
+        let address = match distance {
+            Some(round_trip) => line::to(address, round_trip)?,
+            None => address,
+        };
+        Ok(Relay { server, address, distance })
     }
 
     /// Host and port.
     pub(crate) fn address(&self) -> String {
-        self.server.addresses()[0].to_string()
+        self.address.to_string()
+    }
+
+    /// How long the way there and back takes, if it takes long.
+    pub(crate) fn distance(&self) -> Option<Duration> {
+        self.distance
     }
 
     /// Blocks until a peer waits for its counterpart, or `peer` has ended.
