@@ -150,7 +150,7 @@ impl Client {
         offer.length = input.length();
         self.exchange(offer, pace, rate_limit, observer, |connection, matched, meter| {
             let framing = Framing::with(matched.dialect);
-            let has_grown = upload::send(connection, framing, input, meter)?;
+            let has_grown = upload::send(connection, framing, input.renew()?, meter)?;
             Ok((None, has_grown))
         })
     }

@@ -122,8 +122,9 @@ pub enum Error {
         /// Its name.
         path: PathBuf,
     },
-    /// The file became shorter while it was being sent, so that the downloader has no whole version of it.
-    #[error("`{}` became shorter while it was being sent; send it again when nobody writes to it", path.display())]
+    /// The file has another length than was announced, or became shorter while it was being sent: the downloader has no whole version
+    /// of it.
+    #[error("`{}` has changed since the upload began; upload it again", path.display())]
     SourceChanged {
         /// Its name.
         path: PathBuf,

@@ -49,6 +49,22 @@ impl Input {
         }
     }
 
+    /// Opens a file again, now that somebody is there to take it: it may be another by that name.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`] if it has not the length that was announced.
+    pub(crate) fn renew(self) -> Result<Input, Error> {
+        let Input::Whole(old) = self else { return Ok(self) };
+        match File::open(&old.path).and_then(|file| Ok((file.metadata()?, file))) {
+            Ok((metadata, file)) if metadata.is_file() && metadata.len() == old.length => {
+                Ok(Input::Whole(WholeFile::new(old.path, file, old.length)))
+            }
+            Ok(_) => Err(old.changed()),
+            // It lost its name, and is still what was offered.
+            Err(_) => Ok(Input::Whole(old)),
+        }
+    }
+
     /// The payload's length in bytes, where it is known.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {

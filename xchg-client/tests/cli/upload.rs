@@ -154,9 +154,43 @@ fn a_file_that_shrinks_while_it_is_sent_is_never_whole_for_anybody() {
             assert!(bytes.len() + 100 < 64 << 20, "{} bytes and {ended:?}", bytes.len());
         });
         let args = ["upload", "--plain", "log", "--server", &server.address];
-        let part = "`log` became shorter while it was being sent";
+        let part = "`log` has changed since the upload began";
         Client::start(folder.path(), &args).finish().expect(1, part);
         server.finish();
+    }
+}
+
+#[test]
+fn a_file_that_is_edited_while_the_upload_waits_is_sent_as_it_is_then_or_not_at_all() {
+    for (edited, is_sent) in [("new", true), ("longer", false), ("n", false)] {
+        for is_replaced in [true, false] {
+            let folder = tempdir().unwrap();
+            let path = folder.path().join("f");
+            fs::write(&path, "old").unwrap();
+            let beside = folder.path().join("beside");
+            let server = Server::run(move |mut peer| {
+                peer.wait();
+                match is_replaced {
+                    true => {
+                        fs::write(&beside, edited).unwrap();
+                        fs::rename(&beside, &path).unwrap();
+                    }
+                    false => fs::write(&path, edited).unwrap(),
+                }
+                peer.match_native();
+                match is_sent {
+                    true => {
+                        assert_eq!(peer.read_payload(), edited.as_bytes());
+                        peer.send(&receipt(0, 3));
+                    }
+                    false => assert_eq!(peer.read_to_end().0, b""),
+                }
+            });
+            let args = ["upload", "--plain", "f", "--server", &server.address];
+            let (code, part) = if is_sent { (0, "done") } else { (1, "`f` has changed") };
+            Client::start(folder.path(), &args).finish().expect(code, part);
+            server.finish();
+        }
     }
 }
 
