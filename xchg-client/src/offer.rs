@@ -50,6 +50,8 @@ pub(crate) fn outline(manifest: &Manifest, survey: &Survey) -> Vec<String> {
     for (what, examples, count) in [
         ("hidden", some(survey.hidden.iter().map(path)), survey.hidden.len()),
         ("links", some(links), survey.links.len()),
+        ("unprintable names", some(survey.deceptive.iter().map(path)), survey.deceptive.len()),
+        ("unfinished folders", some(survey.unfinished.iter().map(path)), survey.unfinished.len()),
         ("new in folders that exist", some(survey.added.iter().map(path)), survey.added.len()),
         ("taken names", some(survey.taken.iter().map(path)), survey.taken.len()),
     ] {
@@ -68,6 +70,8 @@ pub(crate) fn listing(manifest: &Manifest, survey: &Survey) -> Vec<String> {
             (has(&survey.hidden, index), "hidden"),
             (has(&survey.added, index), "new in a folder that exists"),
             (has(&survey.merged, index), "exists"),
+            (has(&survey.unfinished, index), "exists, unfinished"),
+            (has(&survey.deceptive, index), "unprintable name"),
             (has(&survey.taken, index), "name is taken"),
         ];
         let marks: Vec<_> = marks.iter().filter(|mark| mark.0).map(|mark| mark.1).collect();
@@ -154,18 +158,22 @@ mod tests {
         survey.merged = vec![0];
         survey.added = vec![2];
         survey.taken = vec![1];
+        survey.deceptive = vec![1];
+        survey.unfinished = vec![2];
         let lines = [
             "0/",
             "hidden: 0/2; 0/2/3",
             "links: 0/2/3 -> ../1",
+            "unprintable names: 0/1",
+            "unfinished folders: 0/2",
             "new in folders that exist: 0/2",
             "taken names: 0/1",
         ];
         assert_eq!(outline(&manifest, &survey), lines);
         let lines = [
             "0/  (exists)",
-            "0/1, 1 B  (name is taken)",
-            "0/2/  (hidden, new in a folder that exists)",
+            "0/1, 1 B  (unprintable name, name is taken)",
+            "0/2/  (hidden, new in a folder that exists, exists, unfinished)",
             "0/2/3 -> ../1  (hidden)",
         ];
         assert_eq!(listing(&manifest, &survey), lines);

@@ -152,7 +152,7 @@ fn what_was_there_keeps_its_mode_and_time() {
         set(&to.path().join("top/private"), 0o700, 6);
         set(&to.path().join("top"), 0o750, 6);
         let before = snapshot(to.path());
-        let named_beside = options.existing == Existing::Rename && !options.resume;
+        let named_beside = options.existing == Existing::Rename;
         Exchange::of(&from.path().join("top"), to.path()).options(options).run().unwrap();
         let after = snapshot(to.path());
         for path in ["top", "top/link"] {
@@ -184,6 +184,29 @@ fn a_folder_that_an_interrupted_run_made_gets_mode_and_time_when_it_is_resumed()
     let (_, survey) = heard.recv().unwrap();
     assert_eq!((&survey.unfinished[..], &survey.merged[..]), (&[0][..], &[][..]));
     assert_eq!(snapshot(to.path()), snapshot(from.path()));
+}
+
+#[test]
+fn a_folder_that_goes_beside_another_is_resumed_there() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let top = from.path().join("top");
+    fs::create_dir(&top).unwrap();
+    fs::write(top.join("a"), noise(1, 1_000_000)).unwrap();
+    fs::create_dir(to.path().join("top")).unwrap();
+    fs::write(to.path().join("top/a"), "mine").unwrap();
+    let options = options(Existing::Rename, true);
+    let mut exchange = Exchange::of(&top, to.path()).options(options);
+    exchange.uploader.line.cut_at = Some(500_000);
+    assert!(exchange.run().received.is_err());
+    let (sent, received) = Exchange::of(&top, to.path()).options(options).run().unwrap();
+    assert!(sent.moved < 1_000_000);
+    assert!(matches!(&received.notes[..], [Note::Renamed { name, .. }] if name == "top (1)"));
+    assert_eq!(snapshot(&to.path().join("top (1)")), snapshot(&top));
+    assert_eq!(fs::read(to.path().join("top/a")).unwrap(), b"mine");
+    // One that is finished is not touched again.
+    Exchange::of(&top, to.path()).options(options).run().unwrap();
+    assert_eq!(snapshot(&to.path().join("top (2)")), snapshot(&top));
+    assert_eq!(fs::read_dir(to.path()).unwrap().count(), 3);
 }
 
 #[test]
@@ -315,7 +338,7 @@ fn a_link_at_the_destination_is_never_followed() {
             let ended = Exchange::of(&from.path().join("d"), to.path())
                 .options(options(existing, resume))
                 .run();
-            let beside = existing == Existing::Rename && !resume;
+            let beside = existing == Existing::Rename;
             assert_eq!(ended.received.is_ok(), beside, "{existing:?} {resume}");
             fs::remove_file(to.path().join("d")).unwrap();
             fs::remove_dir_all(to.path().join("d (1)")).ok();
@@ -435,12 +458,17 @@ fn what_an_offer_meets_is_surveyed_before_anything_is_written() {
                 assert!(matches!(error, Error::Files(FilesError::Exists { more: 0, .. })));
                 assert_eq!(snapshot(&old), before);
             }
-            _ => {
+            Existing::Overwrite => {
                 ended.unwrap();
                 assert_eq!(surveys[1], surveys[0]);
-                let replaced = fs::read(old.join("a")).unwrap() != b"older";
-                assert_eq!(replaced, existing == Existing::Overwrite);
+                assert_ne!(fs::read(old.join("a")).unwrap(), b"older");
                 assert_eq!(fs::read(old.join(".ssh/authorized_keys")).unwrap(), b"mine");
+            }
+            Existing::Rename => {
+                ended.unwrap();
+                let survey = &surveys[1].1;
+                assert_eq!([&survey.merged, &survey.added, &survey.taken, &survey.alike], [&[]; 4]);
+                assert_eq!(snapshot(&old), before);
             }
         }
     }

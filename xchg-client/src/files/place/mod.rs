@@ -49,7 +49,7 @@ pub struct PlaceOptions {
     /// What to do about names that the destination cannot hold, or not beside others.
     pub names: NamePolicy,
     /// Go on from what an earlier run left: partial files are continued, files that are there already and the
-    /// same are skipped, directories that are there are entered whatever [`existing`](Self::existing) says.
+    /// same are skipped, directories that it did not finish are entered whatever [`existing`](Self::existing) says.
     pub resume: bool,
 }
 

@@ -1,5 +1,6 @@
 //! Before anything is written: what is at the destination already, and what of it is of use.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -189,50 +190,67 @@ impl Placement {
         dir: &Dir,
         found: Option<Found>,
     ) -> Result<u64, Error> {
-        let beside = self.options.existing == Existing::Rename
-            && !self.options.resume
-            && self.entry(index).depth == 0;
+        let beside = self.options.existing == Existing::Rename && self.entry(index).depth == 0;
+        let found = match found {
+            Some(_) if beside => self.survey_beside(index, dir)?,
+            found => found,
+        };
         match found {
             None => {}
-            Some(_) if beside => {
-                let taken = |name: &Name| match dir.look(name)? {
-                    None => Ok(()),
-                    Some(_) => Err(ErrorKind::AlreadyExists.into()),
-                };
-                let name = place_named(&self.entry(index).name, Existing::Rename, taken)
-                    .map_err(|source| self.failed("renaming", index, source))?;
-                self.notes.push(Note::Renamed {
-                    path: self.tree.path(&self.manifest, index),
-                    name: name.to_string(),
-                });
-                self.tree.rename(index, name);
-            }
-            Some(Found::Directory) => self.survey_entered(index)?,
+            Some(Found::Directory) => self.survey_entered(index, dir)?,
             Some(_) => return Err(self.in_the_way(index, "directory")),
         }
         Ok(0)
     }
 
-    /// Tells a directory that an earlier run made and did not finish from one that was there before.
-    fn survey_entered(&mut self, index: usize) -> Result<(), Error> {
-        let around = self.manifest.parent(index);
-        let within_ours = around.is_some_and(|around| self.ours.contains(&around));
-        let is_marked = self.options.resume && !within_ours && {
-            let marker =
-                self.tree.directory(&self.manifest, index).and_then(|dir| dir.look(MARKER));
-            let marker = marker.map_err(|source| self.failed("looking into", index, source))?;
-            matches!(marker, Some(Found::File(_)))
+    /// Finds the name of a directory that goes beside what is there: a free one, or that of one which an earlier run did not finish. Returns
+    /// what has it.
+    fn survey_beside(&mut self, index: usize, dir: &Dir) -> Result<Option<Found>, Error> {
+        let offered = &self.entry(index).name;
+        let found = Cell::new(None);
+        let try_name = |name: &Name| {
+            found.set(dir.look(name)?);
+            match found.get() {
+                None => Ok(()),
+                Some(_) if self.is_unfinished(dir, name)? => Ok(()),
+                Some(_) => Err(ErrorKind::AlreadyExists.into()),
+            }
         };
-        if is_marked {
-            self.marked.insert(index);
-            self.survey.unfinished.push(index);
+        let name = place_named(offered, Existing::Rename, try_name)
+            .map_err(|source| self.failed("renaming", index, source))?;
+        if name != *offered {
+            let path = self.tree.path(&self.manifest, index);
+            self.notes.push(Note::Renamed { path, name: name.to_string() });
+            self.tree.rename(index, name);
         }
-        if is_marked || within_ours {
+        Ok(found.get())
+    }
+
+    /// Tells a directory that an earlier run made and did not finish from one that was there before.
+    fn survey_entered(&mut self, index: usize, dir: &Dir) -> Result<(), Error> {
+        let around = self.manifest.parent(index);
+        if around.is_some_and(|around| self.ours.contains(&around)) {
             self.ours.insert(index);
-        } else {
-            self.survey.merged.push(index);
+            return Ok(());
+        }
+        let unfinished = self.is_unfinished(dir, self.tree.name(&self.manifest, index));
+        match unfinished.map_err(|source| self.failed("looking into", index, source))? {
+            true => {
+                self.ours.insert(index);
+                self.marked.insert(index);
+                self.survey.unfinished.push(index);
+            }
+            false => self.survey.merged.push(index),
         }
         Ok(())
+    }
+
+    /// Whether a run that is to be resumed made the directory `name`, and did not finish it.
+    fn is_unfinished(&self, dir: &Dir, name: &Name) -> io::Result<bool> {
+        let is_directory = dir.look(name)? == Some(Found::Directory);
+        Ok(self.options.resume
+            && is_directory
+            && matches!(dir.child(name)?.look(MARKER)?, Some(Found::File(_))))
     }
 
     fn survey_resumable(
