@@ -217,7 +217,7 @@ impl ServerHandle {
         self.shared.broker.exchanges()
     }
 
-    /// Exchanges' events from now on; see [`Broker::subscribe`].
+    /// Exchanges' events from now on; see [`Broker::subscribe`](xchg_core::Broker::subscribe).
     pub fn subscribe(&self, capacity: usize) -> Receiver<Event> {
         self.shared.broker.subscribe(capacity)
     }
