@@ -110,9 +110,10 @@ fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
         for point in placement.candidates() {
             match placement.hash(&point, &|| false)? == Some(blake3::hash(CONTENT)) {
                 true => same.push(point.entry),
-                false => placement.differs(point.entry)?,
+                false => placement.differs(point.entry),
             }
         }
+        placement.settle_late(options.existing)?;
         placement.make_directories()?;
         for (index, entry) in manifest.entries().iter().enumerate() {
             if !entry.kind.has_content() {

@@ -216,6 +216,13 @@ impl Error {
             Self::Destination { .. } => "its destination cannot be used".into(),
             Self::NoSpace { .. } => "its disk has too little free space".into(),
             Self::Unreadable { .. } => "a file cannot be read".into(),
+            Self::NotUnicode { .. }
+            | Self::NoName { .. }
+            | Self::Duplicate { .. }
+            | Self::Special { .. }
+            | Self::LinkLeaves { .. }
+            | Self::LinkLoop { .. }
+            | Self::NotOffered { .. } => "what it sends has changed, and cannot be sent now".into(),
             Self::Io { source, .. } => format!("{self}: {}", source.kind()),
             other => other.to_string(),
         }

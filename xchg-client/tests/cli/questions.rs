@@ -132,6 +132,31 @@ fn what_to_do_with_names_that_are_taken_is_asked() {
 }
 
 #[test]
+fn a_file_of_the_same_length_that_is_another_is_asked_about_too() {
+    for (answer, code, kept) in [("o", 0, "new"), ("r", 0, "old"), ("a", 5, "old")] {
+        let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
+        for (folder, content) in [(&here, "new"), (&there, "old")] {
+            fs::write(folder.path().join("f"), content).unwrap();
+            fs::write(folder.path().join("same"), "same").unwrap();
+        }
+        let (_server, upload, mut terminal) = offered(here.path(), there.path(), &[]);
+        terminal.wait_for("Accept? [Y/n/v]");
+        terminal.press("y\r");
+        terminal.wait_for("[o]verwrite, [r]ename, [v]iew, [a]bort? ");
+        terminal.press("v\r");
+        terminal.wait_for("f, 3 B  (name is taken)");
+        terminal.wait_for("[a]bort? ");
+        terminal.press(&format!("{answer}\r"));
+        let (ended, shown) = terminal.finish();
+        assert_eq!(ended, Some(code), "{shown}");
+        upload.finish().expect(code, "");
+        assert_eq!(fs::read_to_string(there.path().join("f")).unwrap(), kept);
+        assert_eq!(there.path().join("f (1)").exists(), answer == "r");
+        assert!(!there.path().join("same (1)").exists(), "what is the same stays");
+    }
+}
+
+#[test]
 fn where_nobody_is_asked_taken_names_are_counted_and_the_options_named() {
     let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
     for name in ["f", "g", "h"] {

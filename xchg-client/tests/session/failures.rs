@@ -212,6 +212,16 @@ fn a_file_that_is_edited_before_the_other_comes_is_sent_as_it_is_then() {
 
 #[test]
 fn a_file_that_vanishes_is_an_error_on_both_sides() {
+    // What is found out only when the other peer is there tells it nothing of this machine.
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    fs::create_dir(from.path().join("top")).unwrap();
+    let exchange = Exchange::of(&from.path().join("top"), to.path());
+    std::os::unix::fs::symlink("/outside", from.path().join("top/link")).unwrap();
+    let ended = exchange.run();
+    assert!(matches!(ended.sent, Err(Error::Files(FilesError::LinkLeaves { .. }))));
+    let told = ended.received.unwrap_err().to_string();
+    assert_eq!(told, "the other peer failed: what it sends has changed, and cannot be sent now");
+
     for after_the_offer in [true, false] {
         let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
         let path = from.path().join("a");

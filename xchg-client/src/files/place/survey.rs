@@ -54,6 +54,11 @@ impl Placement {
         &self.survey
     }
 
+    /// Whether names that are taken are refused.
+    pub(crate) fn refuses(&self) -> bool {
+        self.options.existing == Existing::Refuse
+    }
+
     /// Does with names that are taken what `existing` says.
     ///
     /// # Errors
@@ -63,13 +68,7 @@ impl Placement {
             self.options.existing = existing;
             self.look_around()?;
         }
-        match (existing, &self.survey.taken[..]) {
-            (Existing::Refuse, [first, more @ ..]) => Err(Error::Exists {
-                path: self.tree.path(&self.manifest, *first),
-                more: more.len(),
-            }),
-            _ => Ok(()),
-        }
+        self.check_taken()
     }
 
     fn look_around(&mut self) -> Result<(), Error> {
@@ -130,15 +129,31 @@ impl Placement {
         if stop() { Err(Error::Stopped) } else { Ok(hash) }
     }
 
-    /// Whether the content of `entry` may come though what is there, and was hashed, is something else.
+    /// Takes notice of a candidate that is something else than what was offered: a file of that name and size is in the way after
+    /// all.
+    pub(crate) fn differs(&mut self, entry: usize) {
+        if let Some(Earlier::Whole(_)) = self.earlier.get(&entry) {
+            self.survey.alike.retain(|&alike| alike != entry);
+            let place = self.survey.taken.partition_point(|&taken| taken < entry);
+            self.survey.taken.insert(place, entry);
+        }
+    }
+
+    /// Does with names that turned out to be taken what `existing` says.
     ///
     /// # Errors
-    /// [`Error::Exists`] if that is a file which must stay.
-    pub(crate) fn differs(&self, entry: usize) -> Result<(), Error> {
-        match self.earlier.get(&entry) {
-            Some(Earlier::Whole(_)) if self.options.existing == Existing::Refuse => {
-                Err(self.exists(entry))
-            }
+    /// [`Error::Exists`] if that is [`Existing::Refuse`] and some are.
+    pub(crate) fn settle_late(&mut self, existing: Existing) -> Result<(), Error> {
+        self.options.existing = existing;
+        self.check_taken()
+    }
+
+    fn check_taken(&self) -> Result<(), Error> {
+        match (self.options.existing, &self.survey.taken[..]) {
+            (Existing::Refuse, [first, more @ ..]) => Err(Error::Exists {
+                path: self.tree.path(&self.manifest, *first),
+                more: more.len(),
+            }),
             _ => Ok(()),
         }
     }

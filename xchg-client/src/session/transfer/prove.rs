@@ -180,10 +180,8 @@ fn hash(
     }
 }
 
-/// Downloader: finds out what of the offer is here already, and is what the uploader has. Returns the points to go on from.
-///
-/// # Errors
-/// [`files::Error::Exists`] if a file that must not be replaced has the name and size of an offered one, and is another.
+/// Downloader: finds out what of the offer is here already, and is what the uploader has. Returns the points to go on from. The names of
+/// what is here and something else are taken, then.
 pub(super) fn ask_for_proofs(
     link: &mut Link<'_>,
     sink: &mut Sink<'_>,
@@ -218,7 +216,7 @@ pub(super) fn ask_for_proofs(
         }
         match ours == Some(theirs) {
             true => right.push(point),
-            false => sink.differs(point.entry)?,
+            false => sink.differs(point.entry),
         }
     }
     say_all(

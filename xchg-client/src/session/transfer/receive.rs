@@ -13,8 +13,8 @@ use super::prove::ask_for_proofs;
 use super::sink::Sink;
 use super::{Decision, Observer, Received, wire_index};
 use crate::files::{
-    self, Destination, Existing, MAX_ENCODED_BYTES, MAX_ENTRIES, Manifest, PlaceOptions,
-    ResumePoint, Start, names,
+    self, Destination, MAX_ENCODED_BYTES, MAX_ENTRIES, Manifest, PlaceOptions, ResumePoint, Start,
+    names,
 };
 use crate::{Cancel, Side};
 
@@ -86,7 +86,7 @@ fn consider<'a>(
     names::check(&offered)?;
     let mut sink = Sink::look(destination, offered, options)?;
     observer.manifest(sink.manifest());
-    if options.existing == Existing::Refuse && !sink.survey().taken.is_empty() {
+    if sink.refuses() {
         match observer.existing(sink.manifest(), sink.survey()) {
             Some(existing) => sink.settle(existing)?,
             None => return Err(refuse(link, &Message::Decline(SAID_NO))),
@@ -98,6 +98,12 @@ fn consider<'a>(
         Decision::Unable(reason) => return Err(refuse(link, &Message::Unable(&reason))),
     }
     let points = ask_for_proofs(link, &mut sink, stop)?;
+    if sink.refuses() {
+        match observer.existing(sink.manifest(), sink.survey()) {
+            Some(existing) => sink.settle_late(existing)?,
+            None => return Err(refuse(link, &Message::Decline(SAID_NO))),
+        }
+    }
     sink.prepare()?;
     Ok((sink, points))
 }

@@ -98,10 +98,27 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Whether the upload may go on though the candidate for `entry` is not what the uploader has.
-    pub(super) fn differs(&self, entry: usize) -> Result<(), Error> {
+    /// Takes notice that the candidate for `entry` is not what the uploader has.
+    pub(super) fn differs(&mut self, entry: usize) {
+        if let Target::Disk(placement) = &mut self.target {
+            placement.differs(entry);
+            self.survey.taken.clone_from(&placement.found().taken);
+            self.survey.alike.clone_from(&placement.found().alike);
+        }
+    }
+
+    /// Whether names that are taken make it refuse the offer.
+    pub(super) fn refuses(&self) -> bool {
         match &self.target {
-            Target::Disk(placement) => placement.differs(entry),
+            Target::Disk(placement) => placement.refuses() && !self.survey.taken.is_empty(),
+            Target::Writer(_) | Target::Memory(_) => false,
+        }
+    }
+
+    /// Does with names that turned out to be taken what `existing` says.
+    pub(super) fn settle_late(&mut self, existing: Existing) -> Result<(), Error> {
+        match &mut self.target {
+            Target::Disk(placement) => placement.settle_late(existing),
             Target::Writer(_) | Target::Memory(_) => Ok(()),
         }
     }
