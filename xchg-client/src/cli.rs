@@ -39,14 +39,18 @@ Events with --json, one object a line on stderr; fields and events may be added:
   {"event":"connecting","server":"HOST:PORT"}
   {"event":"waiting","side":"upload"|"download","key":TEXT,"elsewhere":REALM|null}
   {"event":"matched","counterpart":"native"|"classic"|"http"|"other","length":BYTES|null}
-  {"event":"manifest","entries":NUMBER,"files":NUMBER,"bytes":BYTES,"names":[TEXT]}   what is offered; at most 100 names
+  {"event":"manifest","kind":KIND,"entries":NUMBER,"files":NUMBER,"bytes":BYTES,"names":[TEXT]}   what is offered; at most 100 names
   {"event":"decision","accepted":true,"resumed":BYTES}   so much is there already; a declined offer has failed
-  {"event":"progress","bytes":BYTES,"length":BYTES|null}   see --progress-interval
+  {"event":"progress","bytes":BYTES,"length":BYTES|null,"confirmed":BYTES|null}   see --progress-interval
   {"event":"entry-done","index":NUMBER,"path":TEXT}   moved, and not yet safe on the disk
-  {"event":"retrying","error":TEXT,"seconds":SECONDS}
+  {"event":"retrying","cause":CAUSE,"error":TEXT,"seconds":SECONDS}
   {"event":"kept","files":NUMBER,"bytes":BYTES,"partial":PATH|null}   what an unfinished download leaves to go on from
   {"event":"done","bytes":BYTES,"moved":BYTES,"seconds":SECONDS,"receipt":true|false,"path":PATH|null}
-  {"event":"failed","exit_code":NUMBER,"error":TEXT}
+  {"event":"failed","exit_code":NUMBER,"cause":CAUSE,"error":TEXT}
+KIND is "text", "file", "stream", "folder", or "several" of the last two and files. The "key" of a code is its number.
+Confirmed is what the downloader says it has, of sealed uploads. CAUSE is one of usage, no-terminal, unknown-host, unreachable, no-answer,
+not-a-server, server-lost, refused, busy, draining, nobody-came, wrong-secret, declined, would-merge, exists, unsafe-name,
+no-space, unreadable, changed, unwritable, cut-short, other-side, interrupted, internal. There may be more later.
 Names and texts in them are the other person's words: escape them to show them. From manifest to entry-done,
 and retrying, they come without --plain only."#
 );
@@ -217,8 +221,8 @@ pub(crate) struct Transfer {
     /// Ask for the secret, on the terminal
     #[arg(long, conflicts_with = "plain")]
     pub(crate) ask_secret: bool,
-    /// Offer again when the counterpart or the server is lost; what arrived is not sent again [default on a terminal]
-    #[arg(long, overrides_with = "no_retry", conflicts_with = "plain")]
+    /// Offer again when the counterpart or the server is lost; what arrived is not sent again, and with --plain nothing may have moved [default on a terminal]
+    #[arg(long, overrides_with = "no_retry")]
     retry: bool,
     /// Give up when the counterpart or the server is lost; the same command later sends the rest [default elsewhere]
     #[arg(long)]

@@ -1,7 +1,7 @@
 //! The client: one server, and what can be asked of it.
 
 use std::io;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::handshake::Handshake;
 use crate::key::normalised;
 use crate::meter::Meter;
 use crate::plain::Framing;
+use crate::retry::{Patience, Retry};
 use crate::source::Input;
 use crate::target::Output;
 use crate::throttle::Throttle;
@@ -51,12 +52,21 @@ pub struct UploadOptions {
     pub pace: Duration,
     /// The most bytes a second. Default: no limit.
     pub rate_limit: Option<NonZeroU64>,
+    /// Whether to offer again what failed before anything had moved, for a reason that passes. Default: no.
+    pub retry: Option<Retry>,
 }
 
 impl UploadOptions {
     /// Uploads `source` as soon as somebody downloads `key`.
     pub fn new(key: Key, source: Source) -> UploadOptions {
-        UploadOptions { key, source, wait: Wait::Forever, pace: Duration::ZERO, rate_limit: None }
+        UploadOptions {
+            key,
+            source,
+            wait: Wait::Forever,
+            pace: Duration::ZERO,
+            rate_limit: None,
+            retry: None,
+        }
     }
 }
 
@@ -72,12 +82,14 @@ pub struct DownloadOptions {
     pub wait: Wait,
     /// The most bytes a second. Default: no limit.
     pub rate_limit: Option<NonZeroU64>,
+    /// Whether to ask again for what failed before anything had moved, for a reason that passes. Default: no.
+    pub retry: Option<Retry>,
 }
 
 impl DownloadOptions {
     /// Downloads into `target` as soon as somebody uploads `key`.
     pub fn new(key: Key, target: Target) -> DownloadOptions {
-        DownloadOptions { key, target, wait: Wait::Forever, rate_limit: None }
+        DownloadOptions { key, target, wait: Wait::Forever, rate_limit: None, retry: None }
     }
 }
 
@@ -95,6 +107,16 @@ pub struct Summary {
     pub path: Option<PathBuf>,
     /// Whether an uploaded file became longer meanwhile: what was there when the wait began has been sent.
     pub has_grown: bool,
+}
+
+/// What a plain exchange is to be.
+struct Exchange {
+    offer: Offer,
+    pace: Duration,
+    rate_limit: Option<NonZeroU64>,
+    retry: Option<Retry>,
+    /// Whether its payload can be opened again.
+    repeats: bool,
 }
 
 impl Client {
@@ -142,13 +164,20 @@ impl Client {
         options: UploadOptions,
         observer: &mut dyn Observer,
     ) -> Result<Summary, Error> {
-        let UploadOptions { key, source, wait, pace, rate_limit } = options;
-        let key = normalised(&key);
-        let input = Input::open(source)?;
-        let mut offer = Offer::new(Realm::Plain, Side::Upload, key);
+        let UploadOptions { key, source, wait, pace, rate_limit, retry } = options;
+        let mut offer = Offer::new(Realm::Plain, Side::Upload, normalised(&key));
         offer.wait = wait;
-        offer.length = input.length();
-        self.exchange(offer, pace, rate_limit, observer, |connection, matched, meter| {
+        let exchange =
+            Exchange { offer, pace, rate_limit, retry, repeats: source.again().is_some() };
+        let mut sources = Some(source);
+        let open = |offer: &mut Offer| {
+            let source = sources.take().expect("only what is there again is opened again");
+            sources = source.again();
+            let input = Input::open(source)?;
+            offer.length = input.length();
+            Ok(input)
+        };
+        self.exchange(exchange, observer, open, |input, connection, matched, meter| {
             let framing = Framing::with(matched.dialect);
             let has_grown = upload::send(connection, framing, input.renew()?, meter)?;
             Ok((None, has_grown))
@@ -164,12 +193,19 @@ impl Client {
         options: DownloadOptions,
         observer: &mut dyn Observer,
     ) -> Result<Summary, Error> {
-        let DownloadOptions { key, target, wait, rate_limit } = options;
+        let DownloadOptions { key, target, wait, rate_limit, retry } = options;
         let key = normalised(&key);
-        let output = Output::open(target, &key)?;
-        let mut offer = Offer::new(Realm::Plain, Side::Download, key);
+        let mut offer = Offer::new(Realm::Plain, Side::Download, key.clone());
         offer.wait = wait;
-        self.exchange(offer, Duration::ZERO, rate_limit, observer, |connection, matched, meter| {
+        let (pace, repeats) = (Duration::ZERO, target.again().is_some());
+        let exchange = Exchange { offer, pace, rate_limit, retry, repeats };
+        let mut targets = Some(target);
+        let open = |_: &mut Offer| {
+            let target = targets.take().expect("only what is there again is opened again");
+            targets = target.again();
+            Output::open(target, &key)
+        };
+        self.exchange(exchange, observer, open, |output, connection, matched, meter| {
             let framing = Framing::with(matched.dialect);
             let path = download::receive(connection, framing, matched.length, output, meter)?;
             Ok((path, false))
@@ -192,35 +228,63 @@ impl Client {
         self.report(Command::Terminate)
     }
 
-    fn exchange(
+    /// Opens the payload, meets the counterpart, and moves the payload; again and again, if nothing has moved and that may help.
+    fn exchange<Payload>(
         &self,
-        mut offer: Offer,
-        pace: Duration,
-        rate_limit: Option<NonZeroU64>,
+        exchange: Exchange,
         observer: &mut dyn Observer,
-        transfer: impl FnOnce(
+        mut open: impl FnMut(&mut Offer) -> Result<Payload, Error>,
+        mut transfer: impl FnMut(
+            Payload,
             Connection,
             &Matched,
             &mut Meter<'_>,
         ) -> Result<(Option<PathBuf>, bool), Error>,
     ) -> Result<Summary, Error> {
+        let Exchange { mut offer, pace, rate_limit, retry, repeats } = exchange;
         offer.buffer_bytes = self.buffer_bytes;
+        let mut patience = Patience::new(retry, NonZeroU32::MIN);
+        let mut opened = Some(open(&mut offer)?);
         self.cancellable(|cancel| {
-            let (connection, matched) = self.offer(offer, cancel, observer)?;
-            let started = Instant::now();
-            let throttle = Throttle::new(pace, rate_limit, started);
-            let buffer_bytes = self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES);
-            let buffer_bytes = usize::try_from(buffer_bytes).unwrap_or(usize::MAX);
-            let mut meter = Meter::new(observer, throttle, cancel, buffer_bytes);
-            let (path, has_grown) = transfer(connection, &matched, &mut meter)?;
-            Ok(Summary {
-                bytes: meter.bytes(),
-                elapsed: started.elapsed(),
-                counterpart: matched.dialect,
-                path,
-                has_grown,
-            })
+            loop {
+                let payload = match opened.take() {
+                    Some(payload) => payload,
+                    None => open(&mut offer)?,
+                };
+                let error = match self.offer(offer.clone(), cancel, observer) {
+                    Err(error) => {
+                        opened = Some(payload);
+                        error
+                    }
+                    Ok((connection, matched)) => {
+                        let started = Instant::now();
+                        let throttle = Throttle::new(pace, rate_limit, started);
+                        let mut meter = Meter::new(observer, throttle, cancel, self.copy_bytes());
+                        let transferred = transfer(payload, connection, &matched, &mut meter);
+                        match transferred {
+                            Ok((path, has_grown)) => {
+                                return Ok(Summary {
+                                    bytes: meter.bytes(),
+                                    elapsed: started.elapsed(),
+                                    counterpart: matched.dialect,
+                                    path,
+                                    has_grown,
+                                });
+                            }
+                            Err(error) if meter.bytes() > 0 || !repeats => return Err(error),
+                            Err(error) => error,
+                        }
+                    }
+                };
+                patience.pause_after(error, false, cancel, observer)?;
+            }
         })
+    }
+
+    /// How many bytes are copied at once.
+    fn copy_bytes(&self) -> usize {
+        let bytes = self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     /// The size of the socket's buffers that the caller asked for.

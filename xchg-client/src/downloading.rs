@@ -39,7 +39,7 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
     if let Some(bytes) = download.transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let reporter = Reporter::new(tone, Side::Download, &name);
+    let reporter = Reporter::new(tone, Side::Download, &name, download.transfer.wait);
     let reporter = reporter.every(download.transfer.progress_interval);
     match download.transfer.plain {
         true => plain(&client, download, name, reporter),
@@ -67,7 +67,9 @@ fn plain(
     let mut options = DownloadOptions::new(name.key, target);
     options.wait = transfer.wait;
     options.rate_limit = transfer.limit_rate;
-    let summary = client.download(options, &mut reporter)?;
+    options.retry = transfer.retries().then(Retry::default);
+    let downloaded = client.download(options, &mut reporter);
+    let summary = downloaded.map_err(|error| reporter.explain(error))?;
     reporter.done(&summary);
     Ok(())
 }

@@ -41,7 +41,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The server accepted the connection, and did not answer in time.
-    #[error("{address} accepted the connection and said nothing within {}; check that it is an xchg server, or allow more time with --connect-timeout", humantime::format_duration(*timeout))]
+    #[error("{address} accepted the connection and said nothing within {}; check that it is an xchg server, or allow more time with --connect-timeout", duration_in_words(*timeout))]
     NoAnswer {
         /// Where.
         address: Address,
@@ -73,6 +73,16 @@ pub enum Error {
         code: RefusalCode,
         /// Why, for the person. Hostile until escaped, as `Display` does.
         text: String,
+    },
+    /// The wait is over.
+    #[error("{}", nobody_came(*counterpart, key, *wait))]
+    NobodyCame {
+        /// For whom it was.
+        counterpart: Side,
+        /// What the person calls the exchange.
+        key: String,
+        /// How long it was.
+        wait: Duration,
     },
     /// The exchange ended before all its bytes had moved, or before the receipt.
     #[error("lost the {} after {bytes} bytes; both sides have to try again", role(*counterpart))]
@@ -202,7 +212,8 @@ impl Error {
         use RefusalCode::{Busy, Draining, TimedOut};
         matches!(
             self,
-            Error::ServerLost { had_place: true, .. }
+            Error::NobodyCame { .. }
+                | Error::ServerLost { had_place: true, .. }
                 | Error::Refused { code: Busy | Draining | TimedOut, .. }
         )
     }
@@ -242,6 +253,22 @@ fn role(side: Side) -> &'static str {
     match side {
         Side::Upload => "uploader",
         Side::Download => "downloader",
+    }
+}
+
+fn nobody_came(counterpart: Side, key: &str, wait: Duration) -> String {
+    let (role, key) = (role(counterpart), escape(key));
+    match wait {
+        Duration::ZERO => format!("no {role} of {key} is waiting"),
+        wait => format!("no {role} of {key} came within {}", duration_in_words(wait)),
+    }
+}
+
+/// A duration as people write it: `1.5 s`, `5m`, `1h 30m`.
+pub fn duration_in_words(duration: Duration) -> String {
+    match duration.as_secs() {
+        0..60 => format!("{} s", duration.as_secs_f64()),
+        _ => humantime::format_duration(duration).to_string(),
     }
 }
 

@@ -41,6 +41,7 @@ mod link;
 mod meter;
 mod observer;
 mod plain;
+mod retry;
 mod sealed;
 pub mod session;
 mod source;
@@ -55,14 +56,17 @@ pub use client::{
     Client, DEFAULT_BUFFER_BYTES, DEFAULT_CONNECT_TIMEOUT, DownloadOptions, Summary, UploadOptions,
 };
 pub use code::{Code, InvalidCode};
-pub use error::Error;
+pub use error::{Error, duration_in_words};
 pub use key::normalised;
 pub use link::Link;
 pub use observer::Observer;
-pub use sealed::{Content, ReceiveOptions, Retry, SealedObserver, SendOptions};
+pub use retry::Retry;
+pub use sealed::{Content, ReceiveOptions, SealedObserver, SendOptions};
 pub use source::{Source, key_for};
 pub use target::{Target, file_name};
-pub use xchg_core::wire::{CounterpartDialect, Matched, StatusReport, Token, Wait, Waiting};
+pub use xchg_core::wire::{
+    CounterpartDialect, Matched, RefusalCode, StatusReport, Token, Wait, Waiting,
+};
 pub use xchg_core::{Key, Realm, Side};
 
 /// Keeps the code in the README running.

@@ -1,5 +1,6 @@
 //! The program `xchg-client`: the command line, what is said on stderr, and the exit code. The work is the library's.
 
+mod cause;
 mod cli;
 mod downloading;
 mod exit;

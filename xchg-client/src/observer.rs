@@ -1,8 +1,10 @@
 //! Hearing what goes on.
 
+use std::time::Duration;
+
 use xchg_core::wire::{Matched, Waiting};
 
-use crate::Address;
+use crate::{Address, Error};
 
 /// Told what goes on, in this order, by the thread that runs the transfer. Every method does nothing by default.
 ///
@@ -16,6 +18,11 @@ pub trait Observer {
     /// The server has the offer, and no counterpart is there yet. Also called, every so often, while one waits in another realm.
     fn waiting(&mut self, waiting: &Waiting) {
         let _ = waiting;
+    }
+
+    /// The offer failed, and is made again after `delay`. What arrived until then is not sent again.
+    fn retrying(&mut self, error: &Error, delay: Duration) {
+        let _ = (error, delay);
     }
 
     /// The counterpart is here.

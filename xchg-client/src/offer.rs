@@ -34,6 +34,30 @@ pub(crate) fn summary(manifest: &Manifest) -> String {
     parts.join(", ")
 }
 
+/// What is uploaded, in one line that names it.
+pub(crate) fn headline(manifest: &Manifest) -> String {
+    let mut tops = manifest.entries().iter().enumerate().filter(|(_, entry)| entry.depth == 0);
+    match (tops.next(), tops.next()) {
+        (Some((_, entry)), None) if !entry.kind.has_content() => {
+            format!("{}/: {}", escape(&entry.name.to_string_lossy()), summary(manifest))
+        }
+        (Some((index, Entry { kind: Kind::File { .. }, .. })), None) => named(manifest, index),
+        _ => summary(manifest),
+    }
+}
+
+/// What is offered, in a word for programs.
+pub(crate) fn kind(manifest: &Manifest) -> &'static str {
+    let mut tops = manifest.entries().iter().filter(|entry| entry.depth == 0);
+    match (tops.next().map(|entry| &entry.kind), tops.next()) {
+        (Some(Kind::Text { .. }), None) => "text",
+        (Some(Kind::Stream), None) => "stream",
+        (Some(Kind::File { .. }), None) => "file",
+        (Some(Kind::Directory), None) => "folder",
+        _ => "several",
+    }
+}
+
 /// The names on the top level, and what of the rest deserves a look before it is accepted.
 pub(crate) fn outline(manifest: &Manifest, survey: &Survey) -> Vec<String> {
     if is_text(manifest) {

@@ -20,6 +20,16 @@ pub enum Source {
     Reader(Box<dyn Read + Send>),
 }
 
+impl Source {
+    /// The same once more, if it can be opened again.
+    pub(crate) fn again(&self) -> Option<Source> {
+        match self {
+            Source::File(path) => Some(Source::File(path.clone())),
+            Source::Stdin | Source::Reader(_) => None,
+        }
+    }
+}
+
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -34,6 +34,19 @@ pub enum Target {
     Writer(Box<dyn Write + Send>),
 }
 
+impl Target {
+    /// The same once more, if it can be opened again.
+    pub(crate) fn again(&self) -> Option<Target> {
+        match self {
+            Target::Path { path, overwrite } => {
+                Some(Target::Path { path: path.clone(), overwrite: *overwrite })
+            }
+            Target::Stdout => Some(Target::Stdout),
+            Target::Writer(_) => None,
+        }
+    }
+}
+
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+use indicatif::HumanBytes;
 use xchg_client::files::{self, WalkOptions};
+use xchg_client::terminal::escape;
 use xchg_client::{
     Address, Client, Code, Content, Error, Retry, SendOptions, Side, Source, UploadOptions,
     file_name,
@@ -86,7 +88,7 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
     if let Some(bytes) = upload.transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let reporter = Reporter::new(tone, Side::Upload, &name);
+    let reporter = Reporter::new(tone, Side::Upload, &name, upload.transfer.wait);
     let reporter = reporter.every(upload.transfer.progress_interval);
     match upload.transfer.plain {
         true => plain(&client, upload, name, reporter),
@@ -99,13 +101,32 @@ fn plain(client: &Client, upload: Upload, name: Name, mut reporter: Reporter) ->
         Some(path) if !is_dash(&path) => Source::File(path),
         _ => Source::Stdin,
     };
+    reporter.offering(&described(&source));
     let mut options = UploadOptions::new(name.key, source);
     options.wait = upload.transfer.wait;
     options.pace = upload.pace;
     options.rate_limit = upload.transfer.limit_rate;
-    let summary = client.upload(options, &mut reporter)?;
+    options.retry = upload.transfer.retries().then(Retry::default);
+    let uploaded = client.upload(options, &mut reporter);
+    let summary = uploaded.map_err(|error| reporter.explain(error))?;
     reporter.done(&summary);
     Ok(())
+}
+
+/// What is uploaded, in words.
+fn described(source: &Source) -> String {
+    match source {
+        Source::File(path) => {
+            let name = escape(&path.to_string_lossy());
+            match std::fs::metadata(path) {
+                Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {
+                    format!("{name}, {}", HumanBytes(metadata.len()))
+                }
+                _ => name,
+            }
+        }
+        _ => "a stream of unknown length".into(),
+    }
 }
 
 fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Result<(), Error> {
@@ -135,7 +156,8 @@ fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Re
     options.guesses = upload.transfer.guesses;
     options.pace = upload.pace;
     options.rate_limit = upload.transfer.limit_rate;
-    let sent = client.send(options, &mut reporter)?;
+    let sent = client.send(options, &mut reporter);
+    let sent = sent.map_err(|error| reporter.explain(error))?;
     reporter.sent(&sent);
     Ok(())
 }

@@ -8,13 +8,19 @@ use indicatif::HumanBytes;
 use xchg_client::files::{Entry, Existing, Kept, Kind, Manifest, Note, Survey};
 use xchg_client::session::{self, Decision, Received, Sent};
 use xchg_client::terminal::escape;
-use xchg_client::{Error, SealedObserver};
+use xchg_client::{Error, SealedObserver, Side};
 
-use super::{Event, Reporter, Tone, chain, emit, figures, say};
+use super::contents::Contents;
+use super::event::{Event, emit};
+use super::screen::Screen;
+use super::{CONNECTING_NOTICE, Notice, Reporter, Tone, figures, say};
 use crate::{offer, questions};
 
 /// The most names in an event.
 const EVENT_NAMES: usize = 100;
+
+/// How long to wait for the first word of how much a downloader has: it says so about four times a second.
+const TELLING: Duration = Duration::from_secs(1);
 
 /// What a transfer has told so far.
 pub(super) struct Story {
@@ -37,8 +43,13 @@ pub(super) struct Story {
     is_left: bool,
     /// What the last attempt left.
     kept: Option<Kept>,
-    /// Bytes of all content that are there, as far as the current entry.
+    contents: Contents,
+    /// Bytes of all content that are here, or have been sent, as far as the current entry.
     position: u64,
+    /// Bytes that the downloader says it has.
+    confirmed: Option<u64>,
+    /// A line that is said unless what is waited for comes soon.
+    waiting: Option<Notice>,
     began: Instant,
 }
 
@@ -57,7 +68,10 @@ impl Reporter {
             refusal: None,
             is_left: false,
             kept: None,
+            contents: Contents::default(),
             position: 0,
+            confirmed: None,
+            waiting: None,
             began: Instant::now(),
         });
         self
@@ -93,7 +107,7 @@ impl Reporter {
 
     /// What an unfinished download has left.
     fn tell_kept(&mut self, kept: &Kept) {
-        self.clear_bar();
+        self.screen.clear();
         let Kept { files, bytes, partial, .. } = kept;
         match self.tone {
             Tone::Quiet => {}
@@ -119,7 +133,7 @@ impl Reporter {
     }
 
     fn finish(&mut self, bytes: u64, moved: u64, place: &str, path: Option<&str>) {
-        self.clear_bar();
+        self.screen.clear();
         let elapsed = self.sealed.as_ref().map_or(Duration::ZERO, |story| story.began.elapsed());
         match self.tone {
             Tone::Quiet => {}
@@ -143,16 +157,44 @@ impl Reporter {
         self
     }
 
-    /// What to say of `error`, with which a download ended: the person may have left a question, or nobody was asked.
-    pub(crate) fn explain(&mut self, error: Error) -> Error {
-        if let Some(kept) = self.story().kept.take() {
+    /// Why what was offered was not accepted, if more can be said about it than the `error` does: the person may have left a
+    /// question, or nobody was asked.
+    pub(super) fn explain_refusal(&mut self, error: Error) -> Error {
+        if let Some(kept) = self.sealed.as_mut().and_then(|story| story.kept.take()) {
             self.tell_kept(&kept);
         }
-        let story = self.story();
+        let Some(story) = &mut self.sealed else {
+            return error;
+        };
         match story.refusal.take() {
             _ if story.is_left => Error::Cancelled,
             Some(refusal) => refusal,
             None => error,
+        }
+    }
+
+    /// Bytes of all content that the downloader has, as far as that is known here.
+    fn position(&mut self) -> u64 {
+        let is_upload = self.side == Side::Upload;
+        let story = self.story();
+        match story.confirmed {
+            Some(confirmed) => confirmed.min(story.position),
+            // A downloader that tells would have told by now: another one may never do so.
+            None if is_upload && story.began.elapsed() < TELLING => 0,
+            None => story.position,
+        }
+    }
+
+    fn show_position(&mut self, goes_on: bool) {
+        let position = self.position();
+        let contents = &self.story().contents;
+        let name = contents.name_at(position);
+        match goes_on {
+            true => self.screen.begin_at(position),
+            false => self.screen.position(position),
+        }
+        if self.story().contents.is_news(&name) {
+            self.screen.name(name);
         }
     }
 
@@ -199,18 +241,27 @@ impl session::Observer for Reporter {
         }
         story.manifest = Some(manifest.clone());
         story.position = 0;
+        story.confirmed = None;
+        story.contents = Contents::of(manifest);
         let is_known = !manifest.entries().iter().any(|entry| entry.kind == Kind::Stream);
         self.length = is_known.then(|| manifest.bytes());
         match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => {}
+            Tone::Human if self.side == Side::Upload => {
+                let line = "waiting for the other side to accept";
+                self.screen.status(line.into());
+                let is_said = !Screen::is_there();
+                self.story().waiting =
+                    is_said.then(|| Notice::after(CONNECTING_NOTICE, line.into())).flatten();
+            }
+            Tone::Quiet | Tone::Human => {}
             Tone::Json => {
+                let kind = offer::kind(manifest);
                 let entries = manifest.entries();
                 let files = entries.iter().filter(|entry| entry.kind.has_content()).count();
                 let names: Vec<String> =
                     (0..entries.len().min(EVENT_NAMES)).map(|i| manifest.path(i)).collect();
                 let (entries, bytes) = (entries.len(), manifest.bytes());
-                emit(&Event::Manifest { entries, files, bytes, names: &names });
+                emit(&Event::Manifest { kind, entries, files, bytes, names: &names });
             }
         }
     }
@@ -258,31 +309,40 @@ impl session::Observer for Reporter {
 
     fn accepted(&mut self, bytes: u64) {
         self.story().kept = None;
+        self.story().waiting = None;
         if self.tone == Tone::Json {
             emit(&Event::Decision { accepted: true, resumed: bytes });
         }
         // Nobody wants to know how long the person thought about it.
         self.story().began = Instant::now();
-        self.show_bar();
+        if self.tone == Tone::Human {
+            self.screen.bar(self.length);
+            let known = bytes.min(self.story().contents.bytes);
+            self.screen.begin_at(known);
+        }
     }
 
-    fn begin(&mut self, _: usize, entry: &Entry, offset: u64) {
-        let position = self.story().position + offset;
-        self.story().position = position;
-        if let Some(bar) = &self.bar {
-            bar.set_message(escape(&entry.name.to_string_lossy()));
-            bar.set_position(position);
-            if offset > 0 {
-                // What is there already did not come at this rate.
-                bar.reset_eta();
-            }
+    fn begin(&mut self, _: usize, _: &Entry, offset: u64) {
+        self.story().position += offset;
+        if self.side == Side::Download {
+            self.show_position(offset > 0);
         }
     }
 
     fn moved(&mut self, bytes: u64) {
-        let position = self.story().position + bytes;
-        self.story().position = position;
-        xchg_client::Observer::progress(self, position);
+        self.story().position += bytes;
+        if self.side == Side::Download {
+            self.show_position(false);
+        }
+        let (position, confirmed) = (self.story().position, self.story().confirmed);
+        self.tell_progress(position, confirmed);
+    }
+
+    fn confirmed(&mut self, bytes: u64) {
+        self.story().confirmed = Some(bytes);
+        self.show_position(false);
+        let position = self.story().position;
+        self.tell_progress(position, Some(bytes));
     }
 
     fn entry_done(&mut self, index: usize, _: &Entry) {
@@ -303,22 +363,15 @@ impl session::Observer for Reporter {
     }
 
     fn finishing(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.set_message("finishing");
+        if self.side == Side::Download {
+            self.screen.name("finishing".into());
         }
     }
 }
 
 impl SealedObserver for Reporter {
-    fn retrying(&mut self, error: &Error, delay: Duration) {
-        self.clear_bar();
-        let text = chain(error);
-        let seconds = delay.as_secs_f64();
-        match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => say(&format!("{}; trying again in {seconds} s", escape(&text))),
-            Tone::Json => emit(&Event::Retrying { error: &text, seconds }),
-        }
+    fn collected(&mut self, manifest: &Manifest) {
+        self.offering(&offer::headline(manifest));
     }
 }
 

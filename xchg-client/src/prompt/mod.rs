@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal};
 use xchg_client::Error;
 
 use terminal::{Line, Shown};
-pub(crate) use terminal::{lines, restore};
+pub(crate) use terminal::{columns, lines, restore};
 
 /// A question to the person.
 #[derive(Debug, Clone, Copy)]

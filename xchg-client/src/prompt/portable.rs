@@ -27,6 +27,11 @@ pub(crate) fn lines() -> Option<usize> {
     None
 }
 
+/// Nothing here tells.
+pub(crate) fn columns() -> Option<usize> {
+    None
+}
+
 /// Nothing here can do that.
 pub(super) fn forget_input() -> io::Result<()> {
     Ok(())

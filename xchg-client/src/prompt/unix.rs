@@ -42,6 +42,12 @@ pub(crate) fn lines() -> Option<usize> {
     Some(size.ws_row.into()).filter(|&lines| lines > 0)
 }
 
+/// How many columns the terminal has, if it says so.
+pub(crate) fn columns() -> Option<usize> {
+    let size = tcgetwinsize(open().ok()?).ok()?;
+    Some(size.ws_col.into()).filter(|&columns| columns > 0)
+}
+
 /// Forgets what was typed and not read.
 pub(super) fn forget_input() -> io::Result<()> {
     Ok(tcflush(open()?, QueueSelector::IFlush)?)

@@ -3,7 +3,6 @@
 
 mod attempt;
 mod half;
-mod retry;
 
 use std::fmt;
 use std::io::Read;
@@ -16,12 +15,11 @@ use xchg_core::{Key, Side};
 
 use crate::files::{Destination, Manifest, Outgoing, PlaceOptions, WalkOptions};
 use crate::key::normalised;
+use crate::retry::{Patience, Retry};
 use crate::session::{self, Received, Secret, Sent};
 use crate::throttle::Throttle;
 use crate::{Client, Error, Observer};
 use attempt::Attempt;
-use retry::Patience;
-pub use retry::Retry;
 
 /// Told what goes on in a sealed transfer, by the thread that runs it.
 ///
@@ -32,11 +30,6 @@ pub trait SealedObserver: Observer + session::Observer {
     /// [`session::Observer::manifest`] hears of that.
     fn collected(&mut self, manifest: &Manifest) {
         let _ = manifest;
-    }
-
-    /// The offer failed, and is made again after `delay`. What arrived until then is not sent again.
-    fn retrying(&mut self, error: &Error, delay: Duration) {
-        let _ = (error, delay);
     }
 }
 

@@ -159,7 +159,7 @@ fn a_terminal_without_a_cursor_is_one_to_ask_at() {
             assert_eq!(peer.offer().key.as_bytes(), b"k");
             peer.refuse(xchg_core::wire::RefusalCode::Busy, "full");
         });
-        let arguments = ["download", "--plain", "--server", &server.address];
+        let arguments = ["download", "--plain", "--no-retry", "--server", &server.address];
         let mut program = command(Path::new("."), &arguments);
         let mut terminal = Terminal::run(program.env("TERM", term));
         terminal.wait_for("key: ");

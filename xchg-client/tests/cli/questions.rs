@@ -194,3 +194,34 @@ fn where_nobody_is_asked_nothing_is_added_to_a_folder_that_exists_without_leave(
         assert_eq!(there.path().join("d/new").exists(), code == 0);
     }
 }
+
+#[test]
+fn an_uploader_sees_what_it_offers_then_that_it_waits_then_what_has_arrived() {
+    let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
+    fs::create_dir(here.path().join("d")).unwrap();
+    for name in ["a", "b"] {
+        // Longer than all the buffers on the way.
+        fs::File::create(here.path().join("d").join(name)).unwrap().set_len(64 << 20).unwrap();
+    }
+    let server = Rendezvous::start();
+    let args = ["upload", "d", "--key", "k", "--server", &server.address];
+    let mut upload = Terminal::run(&command(here.path(), &args));
+    upload.wait_for("offering d/: 2 files, 1 folder, 128.00 MiB in all");
+    upload.wait_for("waiting for a downloader of k");
+    let args = ["download", "k", "--server", &server.address, "--limit-rate", "8M"];
+    let mut download = Terminal::run(&command(there.path(), &args));
+    download.wait_for("Accept? [Y/n/v]");
+    upload.wait_for("waiting for the other side to accept");
+    download.press("y\r");
+    download.wait_for("a (1 of 2)");
+    upload.wait_for("% of 128.00 MiB");
+    upload.wait_for("a (1 of 2)");
+    // Stops the downloader, whose buffers and ours fill then.
+    download.signal(rustix::process::Signal::STOP);
+    upload.wait_for("stalled for 5 s");
+    download.signal(rustix::process::Signal::CONT);
+    upload.wait_for("/s, ");
+    upload.press("\x03");
+    let (code, shown) = upload.finish();
+    assert_eq!(code, Some(130), "{shown}");
+}

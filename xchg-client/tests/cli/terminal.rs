@@ -85,6 +85,12 @@ impl Terminal {
         rustix::process::Pid::from_raw(children.trim().parse().unwrap()).unwrap()
     }
 
+    /// Sends a signal to the program, which is what `setsid` became.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     pub(crate) fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }

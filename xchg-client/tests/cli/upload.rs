@@ -37,7 +37,7 @@ fn a_file_is_one_chunk_and_done_with_its_receipt() {
         assert_eq!(peer.read_to_end(), (vec![], true), "and then it closes");
     });
     let finished = finished.expect(0, "waiting for a downloader of stocks.txt");
-    assert!(finished.stderr[3].ends_with("; the downloader has it"), "{finished:?}");
+    assert!(finished.stderr[4].ends_with("; the downloader has it"), "{finished:?}");
     assert!(finished.stdout.is_empty());
 }
 

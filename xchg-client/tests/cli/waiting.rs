@@ -201,10 +201,51 @@ fn a_server_that_accepts_and_says_nothing_of_use_is_given_up() {
         let common = ["--connect-timeout", "1500ms", "--server", &server.address];
         let finished = Client::start(Path::new("."), &[args, &common].concat()).finish();
         let address = &server.address;
-        let part = format!("{address} accepted the connection and said nothing within 1s 500ms");
+        let part = format!("{address} accepted the connection and said nothing within 1.5 s");
         let finished = finished.expect(1, &part);
         let line = format!("connecting to {address}");
         assert!(finished.stderr.contains(&line), "{finished:?}");
         server.finish();
     }
+}
+
+#[test]
+fn a_wait_that_runs_out_says_for_whom_it_was() {
+    for (args, part) in [
+        (
+            &["download", "--plain", "z", "-o", "-", "--wait", "0"][..],
+            "no uploader of z is waiting",
+        ),
+        (&["upload", "--text", "x", "--key", "z", "--wait", "0s"], "no downloader of z is waiting"),
+        (
+            &["upload", "--text", "x", "--key", "z", "--wait", "-1"],
+            "the server refuses (timed-out)",
+        ),
+        (
+            &["upload", "--text", "x", "--key", "z", "--wait", "1h"],
+            "the server refuses (timed-out)",
+        ),
+    ] {
+        let server = Server::run(|mut peer| peer.refuse(RefusalCode::TimedOut, "nobody came"));
+        let args = [args, &["--server", &server.address]].concat();
+        Client::start(Path::new("."), &args).finish().expect(3, part);
+        server.finish();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_wait_that_runs_out_at_the_server_is_told_in_the_same_words() {
+    let server = crate::rendezvous::Rendezvous::start();
+    let folder = tempdir().unwrap();
+    let args = ["upload", "--text", "x", "--key", "z", "--wait", "500ms"];
+    let finished = server.run(folder.path(), &args).finish();
+    finished.expect(3, "xchg-client: no downloader of z came within 0.5 s");
+    let args = ["download", "12342-fabric-lemon-orbit", "--wait", "500ms", "--json"];
+    let finished = server.run(folder.path(), &args).finish();
+    let finished = finished.expect(3, "no uploader of 12342 came within 0.5 s");
+    let event: serde_json::Value = serde_json::from_str(finished.stderr.last().unwrap()).unwrap();
+    assert_eq!((&event["event"], &event["cause"]), (&"failed".into(), &"nobody-came".into()));
+    let waiting: serde_json::Value = serde_json::from_str(&finished.stderr[1]).unwrap();
+    assert_eq!(waiting["key"], "12342");
 }

@@ -1,6 +1,9 @@
 //! What goes wrong is told to both, and is gone on from.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::tempdir;
@@ -169,18 +172,44 @@ fn a_downloader_that_retries_waits_for_an_uploader_that_comes_back() {
 
 #[test]
 fn peers_that_retry_find_a_server_that_comes_back() {
-    let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
-    // A port might be another test's before it is taken again.
-    let address = format!("unix:{}", here.path().join("server").display());
-    let server = Rendezvous::on(&address);
-    let mut upload = waiting(&server, here.path(), &["upload", "f", "--retry"]);
-    server.handle.cut();
-    server.handle.join();
-    upload.wait_for("trying again");
-    let server = Rendezvous::on(&address);
-    upload.wait_for("waiting");
-    server.run(there.path(), &["download", "f"]).finish().expect(0, "");
-    upload.finish().expect(0, "the downloader has it");
+    for plain in [&[][..], &["--plain"]] {
+        let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
+        // A port might be another test's before it is taken again.
+        let address = format!("unix:{}", here.path().join("server").display());
+        let server = Rendezvous::on(&address);
+        let args = [&["upload", "f", "--retry"], plain].concat();
+        let mut upload = waiting(&server, here.path(), &args);
+        server.handle.cut();
+        server.handle.join();
+        upload.wait_for("trying again in 1 s");
+        let server = Rendezvous::on(&address);
+        upload.wait_for("waiting");
+        server.run(there.path(), &[&["download", "f"], plain].concat()).finish().expect(0, "");
+        upload.finish().expect(0, "the downloader has it");
+    }
+}
+
+#[test]
+fn a_plain_transfer_is_tried_again_while_nothing_has_moved() {
+    let server = Rendezvous::start();
+    let there = tempdir().unwrap();
+    let offer = || {
+        let mut stream = TcpStream::connect(&*server.address).unwrap();
+        stream.write_all(b"Pk\0\0\0\0\0\0\0").unwrap();
+        stream
+    };
+    let args = ["download", "k", "--plain", "-o", "arrived", "--retry"];
+    let mut client = waiting(&server, there.path(), &args);
+    // A classic uploader that leaves before a byte has moved, and one that does not.
+    let leaves = offer();
+    client.wait_for("matched");
+    socket2::SockRef::from(&leaves).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(leaves);
+    client.wait_for("lost the uploader after 0 bytes; trying again");
+    client.wait_for("waiting");
+    offer().write_all(b"seven").unwrap();
+    client.finish().expect(0, "done: 5 B");
+    assert_eq!(fs::read(there.path().join("arrived")).unwrap(), b"seven");
 }
 
 #[test]
@@ -219,6 +248,7 @@ fn an_offer_outlives_downloaders_that_cannot_take_it() {
             upload.wait_for(
                 &format!("the other peer cannot take it: {theirs}").replace(": is", ": `a` is"),
             );
+            upload.wait_for("waiting for a downloader");
         }
         // What can be known alone takes nobody's time.
         let asked = server.client().status().unwrap();

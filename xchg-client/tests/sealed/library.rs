@@ -73,6 +73,10 @@ impl Observer for CancelsAt {
     fn waiting(&mut self, _: &xchg_client::Waiting) {
         self.heard("waiting");
     }
+
+    fn retrying(&mut self, _: &Error, _: std::time::Duration) {
+        self.heard("retrying");
+    }
 }
 
 impl session::Observer for CancelsAt {
@@ -81,11 +85,7 @@ impl session::Observer for CancelsAt {
     }
 }
 
-impl SealedObserver for CancelsAt {
-    fn retrying(&mut self, _: &Error, _: std::time::Duration) {
-        self.heard("retrying");
-    }
-}
+impl SealedObserver for CancelsAt {}
 
 #[test]
 fn a_cancellation_ends_an_endless_transfer_and_a_wait() {

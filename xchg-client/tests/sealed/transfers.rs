@@ -404,7 +404,7 @@ fn events_tell_the_whole_story() {
             ["connecting", "matched", "manifest", "decision", "progress", "entry-done", "done"];
         assert_eq!(names, expected);
         let manifest = serde_json::json!({
-            "event": "manifest", "entries": 1, "files": 1, "bytes": 600_000, "names": ["f"],
+            "event": "manifest", "kind": "file", "entries": 1, "files": 1, "bytes": 600_000, "names": ["f"],
         });
         assert_eq!(event(finished, "manifest"), manifest);
         assert_eq!(

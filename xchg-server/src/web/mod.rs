@@ -11,7 +11,7 @@ const NOSCRIPT: &str = include_str!("noscript.html");
 
 /// What the page may do: run its own script, wear its own style, talk to this server.
 const INDEX_POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-DeBUvTQ7neg3f4U71fVUF8KD6SbYtja925zUkZjVIG4='; \
+    script-src 'sha256-3Agnzcxp406PtFtXQkH79rP7YRypOaO7aBjGGb1wZqg='; \
     style-src 'sha256-73PQObGHa6XIaGNpt7bUEeF670dyJI8IwOrGaDzJ70M='; \
     connect-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; \
     frame-ancestors 'none'";

@@ -1,5 +1,8 @@
 //! Telling the person, or the program, at stderr what goes on.
 
+mod contents;
+mod event;
+mod screen;
 mod sealed;
 
 use std::convert::Infallible;
@@ -9,16 +12,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender};
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use serde::Serialize;
+use indicatif::HumanBytes;
 use xchg_client::code::Paper;
 use xchg_client::terminal::escape;
 use xchg_client::{
-    Address, Code, CounterpartDialect, Error, Matched, Observer, Side, Summary, Waiting,
+    Address, Code, CounterpartDialect, Error, Matched, Observer, RefusalCode, Side, Summary, Wait,
+    Waiting, duration_in_words,
 };
 
+use crate::cause;
 use crate::exit::ExitCode;
 use crate::name::Name;
+use event::{Event, emit};
+use screen::Screen;
 
 /// How long connecting takes before a person wants to know where to.
 const CONNECTING_NOTICE: Duration = Duration::from_secs(1);
@@ -38,11 +44,16 @@ pub(crate) enum Tone {
 pub(crate) struct Reporter {
     tone: Tone,
     side: Side,
+    wait: Wait,
+    /// When the server was asked last.
+    asked: Instant,
     /// What the person calls the exchange.
     key: String,
     connecting: Option<Notice>,
     length: Option<u64>,
-    bar: Option<ProgressBar>,
+    screen: Screen,
+    /// What is tried again, if something is.
+    retrying: Option<String>,
     last_event: Instant,
     /// The least time between two progress events.
     interval: Duration,
@@ -52,33 +63,18 @@ pub(crate) struct Reporter {
     told: Option<Waiting>,
 }
 
-/// What is told as JSON. Documented in the help, and stable.
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-enum Event<'a> {
-    Code { code: &'a str, command: &'a str },
-    Connecting { server: String },
-    Waiting { side: &'a str, key: &'a str, elsewhere: Option<&'a str> },
-    Matched { counterpart: &'a str, length: Option<u64> },
-    Manifest { entries: usize, files: usize, bytes: u64, names: &'a [String] },
-    Decision { accepted: bool, resumed: u64 },
-    Progress { bytes: u64, length: Option<u64> },
-    EntryDone { index: usize, path: &'a str },
-    Retrying { error: &'a str, seconds: f64 },
-    Kept { files: usize, bytes: u64, partial: Option<&'a str> },
-    Done { bytes: u64, moved: u64, seconds: f64, receipt: bool, path: Option<&'a str> },
-    Failed { exit_code: u8, error: &'a str },
-}
-
 impl Reporter {
-    pub(crate) fn new(tone: Tone, side: Side, name: &Name) -> Reporter {
+    pub(crate) fn new(tone: Tone, side: Side, name: &Name, wait: Wait) -> Reporter {
         Reporter {
             tone,
             side,
+            wait,
+            asked: Instant::now(),
             key: name.shown.clone(),
             connecting: None,
             length: None,
-            bar: None,
+            screen: Screen::default(),
+            retrying: None,
             last_event: Instant::now(),
             interval: Duration::from_secs(1),
             sealed: None,
@@ -92,9 +88,16 @@ impl Reporter {
         self
     }
 
+    /// Says what is uploaded, before anybody has come for it.
+    pub(crate) fn offering(&mut self, what: &str) {
+        if self.tone == Tone::Human && self.retrying.is_none() {
+            say(&format!("offering {what}"));
+        }
+    }
+
     /// The last word of a transfer that is done.
     pub(crate) fn done(&mut self, summary: &Summary) {
-        self.clear_bar();
+        self.screen.clear();
         let path = summary.path.as_deref().map(Path::to_string_lossy);
         match self.tone {
             Tone::Quiet => {}
@@ -122,9 +125,25 @@ impl Reporter {
         }
     }
 
-    fn show_bar(&mut self) {
-        let shown = self.tone == Tone::Human && io::stderr().is_terminal();
-        self.bar = shown.then(|| bar(self.length));
+    /// What to say of `error`, with which the transfer ended.
+    pub(crate) fn explain(&mut self, error: Error) -> Error {
+        match (&error, self.wait) {
+            // The server may allow less, and says so then.
+            (Error::Refused { code: RefusalCode::TimedOut, .. }, Wait::AtMost(wait))
+                if self.asked.elapsed() >= wait =>
+            {
+                Error::NobodyCame { counterpart: !self.side, key: self.key.clone(), wait }
+            }
+            _ => self.explain_refusal(error),
+        }
+    }
+
+    /// Tells programs how many bytes there are, and how many of them the downloader has as far as it says so, not too often.
+    fn tell_progress(&mut self, bytes: u64, confirmed: Option<u64>) {
+        if self.tone == Tone::Json && self.last_event.elapsed() >= self.interval {
+            self.last_event = Instant::now();
+            emit(&Event::Progress { bytes, length: self.length, confirmed });
+        }
     }
 
     /// Why a counterpart that is there will not be met.
@@ -146,25 +165,16 @@ impl Reporter {
             ),
         }
     }
-
-    fn clear_bar(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        self.clear_bar();
-    }
 }
 
 /// Reports a failure, of a transfer or of any other command, unless it is one that nobody is left to hear of.
 pub(crate) fn failed(tone: Tone, error: &Error, code: ExitCode) {
     let text = chain(error);
     match tone {
-        Tone::Json => emit(&Event::Failed { exit_code: code as u8, error: &text }),
+        Tone::Json => {
+            let cause = cause::word(error);
+            emit(&Event::Failed { exit_code: code as u8, cause, error: &text });
+        }
         Tone::Quiet | Tone::Human if error.is_broken_pipe() => {}
         Tone::Quiet | Tone::Human => {
             say(&format!("xchg-client: {}", escape(&text)));
@@ -238,7 +248,11 @@ impl Observer for Reporter {
         if self.tone == Tone::Json {
             emit(&Event::Connecting { server: address.to_string() });
         }
-        self.connecting = connecting(self.tone, address);
+        // Where something is tried again, the line that says so stays.
+        if self.retrying.is_none() {
+            self.connecting = connecting(self.tone, address);
+        }
+        self.asked = Instant::now();
     }
 
     fn waiting(&mut self, waiting: &Waiting) {
@@ -256,8 +270,11 @@ impl Observer for Reporter {
                     Some(story) if story.has_secret => " with the same secret",
                     _ => "",
                 };
-                if told.is_none() {
-                    say(&format!("waiting for {counterpart} of {key}{secret}"));
+                let line = format!("waiting for {counterpart} of {key}{secret}");
+                if self.retrying.is_some() && Screen::is_there() {
+                    self.screen.status(line);
+                } else if told.is_none() {
+                    say(&line);
                 }
                 self.warn_without_secret();
                 if waiting.elsewhere.is_some() {
@@ -270,6 +287,32 @@ impl Observer for Reporter {
         }
     }
 
+    fn retrying(&mut self, error: &Error, delay: Duration) {
+        self.connecting = None;
+        let again = match delay.is_zero() {
+            true => "trying again".into(),
+            false => format!("trying again in {}", duration_in_words(delay)),
+        };
+        match self.tone {
+            Tone::Quiet => {}
+            Tone::Human => {
+                let what = escape(&cause::in_short(error));
+                // One line, however often: it changes where somebody looks, and comes once where nobody does.
+                if Screen::is_there() {
+                    self.screen.status(format!("{what}; {again}"));
+                } else if self.retrying.as_ref() != Some(&what) {
+                    say(&format!("{what}; {again}"));
+                }
+                self.retrying = Some(what);
+            }
+            Tone::Json => emit(&Event::Retrying {
+                cause: cause::word(error),
+                error: &chain(error),
+                seconds: delay.as_secs_f64(),
+            }),
+        }
+    }
+
     fn matched(&mut self, matched: &Matched) {
         self.connecting = None;
         self.length = matched.length;
@@ -277,10 +320,13 @@ impl Observer for Reporter {
         match self.tone {
             Tone::Quiet => {}
             Tone::Human => {
-                say(&format!("matched with {} ({counterpart})", with_article(!self.side)));
+                if self.retrying.take().is_none() {
+                    say(&format!("matched with {} ({counterpart})", with_article(!self.side)));
+                }
+                self.screen.clear();
                 self.warn_without_secret();
                 if self.sealed.is_none() {
-                    self.show_bar();
+                    self.screen.bar(self.length);
                 }
             }
             Tone::Json => emit(&Event::Matched { counterpart, length: self.length }),
@@ -288,13 +334,8 @@ impl Observer for Reporter {
     }
 
     fn progress(&mut self, bytes: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(bytes);
-        }
-        if self.tone == Tone::Json && self.last_event.elapsed() >= self.interval {
-            self.last_event = Instant::now();
-            emit(&Event::Progress { bytes, length: self.length });
-        }
+        self.screen.position(bytes);
+        self.tell_progress(bytes, None);
     }
 }
 
@@ -323,20 +364,6 @@ fn figures(bytes: u64, elapsed: Duration) -> String {
     format!("{} in {seconds:.2} s ({}/s)", HumanBytes(bytes), HumanBytes(rate))
 }
 
-fn bar(length: Option<u64>) -> ProgressBar {
-    let (bar, template) = match length {
-        Some(length) => (
-            ProgressBar::new(length),
-            "{bar:30} {percent:>3}% of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left {wide_msg}",
-        ),
-        None => (
-            ProgressBar::new_spinner(),
-            "{spinner} {binary_bytes}, {binary_bytes_per_sec} {wide_msg}",
-        ),
-    };
-    bar.with_style(ProgressStyle::with_template(template).expect("the templates are well-formed"))
-}
-
 fn has_receipt(summary: &Summary) -> bool {
     summary.counterpart == CounterpartDialect::Native
 }
@@ -357,12 +384,6 @@ fn dialect(dialect: CounterpartDialect) -> &'static str {
     }
 }
 
-fn emit(event: &Event<'_>) {
-    if let Ok(line) = serde_json::to_string(event) {
-        say(&line);
-    }
-}
-
 /// Writes a line to stderr. That nobody reads it is no reason to fail.
 pub(crate) fn say(line: &str) {
     drop(io::stderr().lock().write_all(format!("{line}\n").as_bytes()));
@@ -371,34 +392,6 @@ pub(crate) fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_event_is_documented_with_its_fields() {
-        let (text, names) = ("", &["f".to_owned()][..]);
-        let events = [
-            Event::Code { code: text, command: text },
-            Event::Connecting { server: text.into() },
-            Event::Waiting { side: text, key: text, elsewhere: None },
-            Event::Matched { counterpart: text, length: None },
-            Event::Manifest { entries: 1, files: 1, bytes: 1, names },
-            Event::Decision { accepted: true, resumed: 0 },
-            Event::Progress { bytes: 0, length: None },
-            Event::EntryDone { index: 0, path: text },
-            Event::Retrying { error: text, seconds: 0.0 },
-            Event::Kept { files: 0, bytes: 0, partial: None },
-            Event::Done { bytes: 0, moved: 0, seconds: 0.0, receipt: true, path: None },
-            Event::Failed { exit_code: 1, error: text },
-        ];
-        for event in &events {
-            let json = serde_json::to_value(event).unwrap();
-            let begin = format!(r#"  {{"event":{},"#, json["event"]);
-            let mut lines = crate::cli::EXIT_CODES_AND_EVENTS.lines();
-            let line = lines.find(|line| line.starts_with(&begin)).expect(&begin);
-            let fields = json.as_object().unwrap();
-            assert!(fields.keys().all(|field| line.contains(&format!(r#""{field}":"#))), "{line}");
-            assert_eq!(line.matches(r#"":"#).count(), fields.len(), "{line}");
-        }
-    }
 
     #[test]
     fn an_error_is_shown_with_its_causes() {

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use xchg_core::wire::RefusalCode;
 
-use super::SealedObserver;
-use crate::{Cancel, Error, session};
+use crate::{Cancel, Error, Observer, session};
 
 /// How to offer again what failed for a reason that passes: a counterpart or server that was lost, a server that is full
 /// or starts again. The first connection is not among these: a wrong address does not become right.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Retry {
-    /// The first pause; each further one is twice as long.
+    /// The first pause; each further one is twice as long. While the server is away, it is asked every second instead: whoever
+    /// waited there has its place back as soon as it returns.
     pub first: Duration,
     /// The longest pause. An attempt that lasted longer than this, or that met its counterpart, makes the next pause the
     /// first again.
@@ -27,8 +27,11 @@ impl Default for Retry {
     }
 }
 
+/// How long to leave a server alone that is away. A connection a second is no burden, even to one that starts.
+const SERVER_PAUSE: Duration = Duration::from_secs(1);
+
 /// Decides after each failed attempt.
-pub(super) struct Patience {
+pub(crate) struct Patience {
     retry: Option<Retry>,
     guesses_left: u32,
     pause: Duration,
@@ -37,7 +40,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(retry: Option<Retry>, guesses: NonZeroU32) -> Patience {
+    pub(crate) fn new(retry: Option<Retry>, guesses: NonZeroU32) -> Patience {
         let pause = retry.map_or(Duration::ZERO, |retry| retry.first);
         let guesses_left = guesses.get() - 1;
         Patience { retry, guesses_left, pause, was_reached: false, began: Instant::now() }
@@ -47,12 +50,12 @@ impl Patience {
     ///
     /// # Errors
     /// The error itself if not, or [`Error::Cancelled`].
-    pub(super) fn pause_after(
+    pub(crate) fn pause_after(
         &mut self,
         error: Error,
         has_met: bool,
         cancel: &Cancel,
-        observer: &mut dyn SealedObserver,
+        observer: &mut (impl Observer + ?Sized),
     ) -> Result<(), Error> {
         let lasted = self.began.elapsed();
         let Some(pause) = self.decide(&error, has_met, lasted).filter(|_| !cancel.is_cancelled())
@@ -82,6 +85,10 @@ impl Patience {
         if !self.was_reached || !passes(error) {
             return None;
         }
+        if is_away(error) {
+            self.pause = retry.first;
+            return Some(SERVER_PAUSE);
+        }
         if has_met || lasted > retry.longest {
             self.pause = retry.first;
         }
@@ -89,6 +96,15 @@ impl Patience {
         self.pause = pause.saturating_mul(2);
         Some(pause)
     }
+}
+
+/// Whether it is the server that has gone, or goes.
+fn is_away(error: &Error) -> bool {
+    let goes = matches!(
+        error,
+        Error::ServerLost { .. } | Error::Refused { code: RefusalCode::Draining, .. }
+    );
+    goes || is_unreachable(error)
 }
 
 /// Whether the server never said a word.
@@ -104,6 +120,8 @@ fn passes(error: &Error) -> bool {
         // It may come anew, to where nothing is left of it.
         Error::Session(session::Error::CutStream { .. }) => true,
         Error::ServerLost { .. } => true,
+        // Of a plain transfer, which cannot be resumed.
+        Error::CounterpartLost { bytes: 0, .. } | Error::NotReceived { bytes: 0 } => true,
         error if is_unreachable(error) => true,
         Error::Refused { code, .. } => matches!(code, Busy | Draining),
         error => error.is_cut_short(),
@@ -214,6 +232,9 @@ mod tests {
         let mut patience = patience(true, 1);
         assert_eq!(patience.decide(&unreachable(), false, SHORT), None);
         assert!(patience.decide(&lost(), false, SHORT).is_some());
-        assert!(patience.decide(&unreachable(), false, SHORT).is_some());
+        for _ in 0..10 {
+            let pause = patience.decide(&unreachable(), false, SHORT);
+            assert_eq!(pause, Some(Duration::from_secs(1)), "however often it was in vain");
+        }
     }
 }
