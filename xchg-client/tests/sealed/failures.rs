@@ -135,6 +135,20 @@ fn of_a_stream_nothing_is_left_and_nothing_is_promised() {
 }
 
 #[test]
+fn a_stream_that_cannot_be_taken_is_not_begun() {
+    let server = Rendezvous::start();
+    let there = folder_with("s", b"there");
+    let mut upload = server.run(there.path(), &["upload", "-", "--key", "s", "--no-retry"]);
+    upload.feed(b"all of it");
+    upload.end_input();
+    server.run(there.path(), &["download", "s"]).finish().expect(1, "`s` exists already");
+    upload.wait_for("the other peer cannot take it: `s` exists already");
+    let taken = server.run(there.path(), &["download", "s", "-o", "-"]).finish();
+    assert_eq!(taken.expect(0, "").stdout, b"all of it");
+    upload.finish().expect(0, "");
+}
+
+#[test]
 fn an_uploader_that_retries_waits_for_a_receiver_that_comes_back() {
     let server = Rendezvous::start();
     let content = noise(2, 2_000_000);
