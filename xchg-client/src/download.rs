@@ -15,7 +15,8 @@ use crate::target::Output;
 /// Room for the heads of small chunks to be read with what follows them; greater reads go past it.
 const READ_AHEAD_BYTES: usize = 32 << 10;
 
-/// Takes the whole payload, puts it where it shall be, and says so. Gives the file's name, if it is one.
+/// Takes the whole payload, puts it where it shall be, and says so. Gives the file's name, if it is
+/// one.
 pub(crate) fn receive(
     connection: Connection,
     framing: Framing,

@@ -1,4 +1,5 @@
-//! What two peers say to each other after the match in realm plain (PROTOCOL.md section 2), over any reader or writer.
+//! What two peers say to each other after the match in realm plain (PROTOCOL.md section 2), over
+//! any reader or writer.
 
 use std::io::{self, Read};
 
@@ -98,11 +99,12 @@ impl<R: Read> Payload<R> {
         Payload { stream, framing, length, bytes: 0, chunk: 0, ended: false }
     }
 
-    /// Reads up to `buffer.len()` bytes, which is not 0; gives 0 only when the payload is whole, and then for ever.
+    /// Reads up to `buffer.len()` bytes, which is not 0; gives 0 only when the payload is whole,
+    /// and then for ever.
     ///
     /// # Errors
-    /// [`Error::CounterpartLost`] if the stream ends or fails before; [`Error::WrongLength`] and [`Error::Malformed`] as soon
-    /// as the payload cannot be what was announced.
+    /// [`Error::CounterpartLost`] if the stream ends or fails before; [`Error::WrongLength`] and
+    /// [`Error::Malformed`] as soon as the payload cannot be what was announced.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         if self.ended {
             return Ok(0);
@@ -119,8 +121,8 @@ impl<R: Read> Payload<R> {
         self.took(taken)
     }
 
-    /// The stream, and how many of its next bytes are payload at most, if any are for sure. Whoever takes some past [`read`](Self::read) says so
-    /// by [`took`](Self::took).
+    /// The stream, and how many of its next bytes are payload at most, if any are for sure. Whoever
+    /// takes some past [`read`](Self::read) says so by [`took`](Self::took).
     #[cfg(target_os = "linux")]
     pub(crate) fn bare(&mut self) -> Option<(&mut R, usize)> {
         let is_bare = !self.ended && (self.framing == Framing::Raw || self.chunk > 0);
@@ -135,7 +137,8 @@ impl<R: Read> Payload<R> {
         }
     }
 
-    /// What taking payload from the stream has come to, as bytes; 0 is the stream's end. Gives what [`read`](Self::read) would.
+    /// What taking payload from the stream has come to, as bytes; 0 is the stream's end. Gives what
+    /// [`read`](Self::read) would.
     pub(crate) fn took(&mut self, taken: io::Result<usize>) -> Result<usize, Error> {
         let count = taken.map_err(|error| self.lost(error))?;
         if count == 0 {

@@ -158,7 +158,8 @@ impl WholeFile {
         Error::SourceChanged { path: self.path.clone() }
     }
 
-    /// Lets the kernel send up to `most` bytes; `None` if it will not. What is wrong shows when they are copied instead.
+    /// Lets the kernel send up to `most` bytes; `None` if it will not. What is wrong shows when
+    /// they are copied instead.
     #[cfg(target_os = "linux")]
     pub(crate) fn send_by_kernel(
         &mut self,

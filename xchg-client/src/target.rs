@@ -1,4 +1,5 @@
-//! Where a downloaded payload goes: never under its final name before it is whole, and never over anything unasked.
+//! Where a downloaded payload goes: never under its final name before it is whole, and never over
+//! anything unasked.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -20,8 +21,8 @@ const MAX_NAME_LEN: usize = 255;
 /// Where a downloaded payload goes.
 #[non_exhaustive]
 pub enum Target {
-    /// A file, or an existing folder, in which the file is named after the key. A device or a named pipe is written to
-    /// as it is.
+    /// A file, or an existing folder, in which the file is named after the key. A device or a named
+    /// pipe is written to as it is.
     Path {
         /// Its name.
         path: PathBuf,
@@ -123,8 +124,8 @@ fn open_path(path: PathBuf, overwrite: bool, key: &Key) -> Result<Output, Error>
     }
 }
 
-/// The name under which a download of `key` is kept if nobody names another: the key's last component, as in a path. `None` if
-/// that is not safe to show and to create.
+/// The name under which a download of `key` is kept if nobody names another: the key's last
+/// component, as in a path. `None` if that is not safe to show and to create.
 pub fn file_name(key: &Key) -> Option<String> {
     let name = str::from_utf8(key.as_bytes()).ok()?.rsplit(['/', '\\']).next()?;
     let is_safe = !matches!(name, "" | "." | "..")
@@ -230,7 +231,8 @@ impl Sink {
         matches!(self.0, Kind::File { .. })
     }
 
-    /// Writes the `count` bytes that are in `pipe`, without copying them through this process where the file system can.
+    /// Writes the `count` bytes that are in `pipe`, without copying them through this process where
+    /// the file system can.
     #[cfg(target_os = "linux")]
     pub(crate) fn write_from(
         &mut self,

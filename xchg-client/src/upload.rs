@@ -15,8 +15,8 @@ use crate::source::{Input, Stream, WholeFile};
 /// How long a failed write waits for the receipt that may explain it.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends the whole input, and waits until the counterpart has it. Returns whether it was a file that has grown meanwhile, of which what
-/// was there at first has been sent.
+/// Sends the whole input, and waits until the counterpart has it. Returns whether it was a file
+/// that has grown meanwhile, of which what was there at first has been sent.
 pub(crate) fn send(
     connection: Connection,
     framing: Framing,
@@ -51,7 +51,8 @@ impl Sender<'_, '_> {
         while file.left() > 0 {
             let slice = usize::try_from(file.left()).unwrap_or(usize::MAX).min(self.meter.slice());
             if slice as u64 == file.left() {
-                // Before the last slice: a counterpart that counts bytes must not take it for whole either.
+                // Before the last slice: a counterpart that counts bytes must not take it for whole
+                // either.
                 file.has_grown()?;
             }
             match self.send_slice(&mut file, &mut buffer, slice)? {
@@ -177,7 +178,8 @@ impl Sender<'_, '_> {
         }
     }
 
-    /// The error of a connection that failed, explained by the downloader's last word if there is one.
+    /// The error of a connection that failed, explained by the downloader's last word if there is
+    /// one.
     fn lost(&mut self, source: io::Error) -> Error {
         if self.framing == Framing::Chunks
             && self.connection.set_read_timeout(Some(EXPLANATION_TIMEOUT)).is_ok()

@@ -1,7 +1,8 @@
-//! Whatever names a manifest has, and whatever is there before: nothing outside the destination is touched,
-//! and what arrives is named as it was offered, or as it was asked for.
+//! Whatever names a manifest has, and whatever is there before: nothing outside the destination is
+//! touched, and what arrives is named as it was offered, or as it was asked for.
 //!
-//! The [model](super::fuzzing) resolves names as this system does, written apart from [`names`](super::names).
+//! The [model](super::fuzzing) resolves names as this system does, written apart from
+//! [`names`](super::names).
 
 use std::fs;
 use std::os::unix::fs::symlink;

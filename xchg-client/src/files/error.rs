@@ -8,8 +8,8 @@ use crate::terminal::escape;
 
 /// What can be wrong with the files of either side.
 ///
-/// `path` as a `String` is a path within the manifest, escaped when shown; as a `PathBuf` it is one of this
-/// machine.
+/// `path` as a `String` is a path within the manifest, escaped when shown; as a `PathBuf` it is one
+/// of this machine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -91,7 +91,8 @@ pub enum Error {
         /// What is wrong with it.
         problem: NameProblem,
     },
-    /// Two entries of one directory have the same name, or names that the destination's file system does not tell apart.
+    /// Two entries of one directory have the same name, or names that the destination's file system
+    /// does not tell apart.
     #[error(
         "`{}` and `{}` would be one file at the destination; download with --fix-names to rename one, or to elsewhere",
         escape(first),
@@ -201,7 +202,8 @@ impl Error {
         }
     }
 
-    /// Whether the same offer may well be taken when something on the downloader's side, where this is the error, is mended.
+    /// Whether the same offer may well be taken when something on the downloader's side, where this
+    /// is the error, is mended.
     pub(crate) fn is_local(&self) -> bool {
         match self {
             Self::Manifest(_) => false,

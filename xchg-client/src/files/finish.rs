@@ -1,7 +1,7 @@
 //! Finishing files: mode, time, sync, and the final name.
 //!
-//! Most of a sync is waiting for the disk, and file systems answer several at once with one write: four
-//! threads finished 2,000 files of 4 KiB on ext4 in 0.7 s, one in 2.6 s, sixteen no faster.
+//! Most of a sync is waiting for the disk, and file systems answer several at once with one write:
+//! four threads finished 2,000 files of 4 KiB on ext4 in 0.7 s, one in 2.6 s, sixteen no faster.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -46,12 +46,14 @@ pub enum Note {
         /// The last component that it has instead.
         name: String,
     },
-    /// It had become longer by the time that it was sent: what is there now ends where the offered file ended.
+    /// It had become longer by the time that it was sent: what is there now ends where the offered
+    /// file ended.
     Grew {
         /// Within the manifest.
         path: String,
     },
-    /// So many files are other names of files that were sent with them, and arrive as files of their own.
+    /// So many files are other names of files that were sent with them, and arrive as files of
+    /// their own.
     HardLinks {
         /// The names beside the first of each file.
         count: usize,
@@ -161,8 +163,8 @@ fn finish(job: &Job) -> Result<Name, Error> {
     })
 }
 
-/// Calls `place` with `name`, and if that is taken and may be changed, with numbered ones. Returns the name
-/// that went.
+/// Calls `place` with `name`, and if that is taken and may be changed, with numbered ones. Returns
+/// the name that went.
 pub(super) fn place_named(
     name: &Name,
     existing: Existing,

@@ -5,7 +5,8 @@ use super::names::{Rules, fold};
 use super::partial::partial_name;
 use crate::terminal::{escape, is_deceptive};
 
-/// Takes `data` for a name: what is found fit for a system, or made so, means one file in its directory there.
+/// Takes `data` for a name: what is found fit for a system, or made so, means one file in its
+/// directory there.
 pub fn names(data: &[u8]) {
     let name = Name::from(data);
     assert!(!escape(&name.to_string_lossy()).contains(is_deceptive));
@@ -26,8 +27,8 @@ pub fn names(data: &[u8]) {
     }
 }
 
-/// Where Windows takes the path that one gets by appending `name` to a directory: a path of one component
-/// below it, or none.
+/// Where Windows takes the path that one gets by appending `name` to a directory: a path of one
+/// component below it, or none.
 pub(super) fn resolved_by_windows(name: &str) -> Option<String> {
     let mut below = Vec::new();
     for component in name.split(['/', '\\']) {

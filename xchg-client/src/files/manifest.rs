@@ -1,8 +1,9 @@
 //! What an upload consists of: its entries, in order, with everything but their content.
 //!
-//! A [`Manifest`] holds the rules that need no file system: counts, lengths, depths and order. Both peers
-//! build theirs through [`Manifest::push`], so that the uploader learns early what the downloader would
-//! refuse. Whether names are safe is for [`names`](super::names) to say, on the downloader's side.
+//! A [`Manifest`] holds the rules that need no file system: counts, lengths, depths and order. Both
+//! peers build theirs through [`Manifest::push`], so that the uploader learns early what the
+//! downloader would refuse. Whether names are safe is for [`names`](super::names) to say, on the
+//! downloader's side.
 
 use std::iter;
 use std::time::{Duration, SystemTime};
@@ -21,8 +22,8 @@ pub const MAX_PATH_BYTES: usize = 4096;
 /// Bytes of a name at most: Linux's `NAME_MAX`.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// Directories above an entry at most. Each may be an open descriptor, of which a process has 1024 by
-/// default.
+/// Directories above an entry at most. Each may be an open descriptor, of which a process has 1024
+/// by default.
 pub const MAX_DEPTH: usize = 128;
 
 /// Bytes of a text at most: it is held in memory.
@@ -31,8 +32,8 @@ pub const MAX_TEXT_BYTES: u64 = 1024 * 1024;
 /// The 12 bits that `chmod` knows.
 const MODE_MASK: u16 = 0o7777;
 
-/// Seconds from 1970 that a time of modification lies off at most (about 2,177 years): every file system's
-/// range, and no overflow anywhere.
+/// Seconds from 1970 that a time of modification lies off at most (about 2,177 years): every file
+/// system's range, and no overflow anywhere.
 const MAX_SECONDS: i64 = 1 << 36;
 
 /// What an upload consists of.
@@ -235,8 +236,8 @@ impl Manifest {
         self.parents[index]
     }
 
-    /// The path of entry `index`, components separated by `/`, to tell a person: � is in it for what is not Unicode.
-    /// [Escape](crate::terminal::escape) it to show it.
+    /// The path of entry `index`, components separated by `/`, to tell a person: � is in it for
+    /// what is not Unicode. [Escape](crate::terminal::escape) it to show it.
     ///
     /// # Panics
     /// If there is no such entry.

@@ -1,8 +1,9 @@
-//! The files of both sides: [collecting](Outgoing::collect) what is sent, and [placing](Destination) what
-//! arrives.
+//! The files of both sides: [collecting](Outgoing::collect) what is sent, and
+//! [placing](Destination) what arrives.
 //!
-//! The receiving side owns its disk: nothing that the other peer says decides where a byte goes, except
-//! through [`names`]. Nothing here knows of sessions or streams; the arrow runs the other way.
+//! The receiving side owns its disk: nothing that the other peer says decides where a byte goes,
+//! except through [`names`]. Nothing here knows of sessions or streams; the arrow runs the other
+//! way.
 
 #[cfg(test)]
 #[cfg(unix)]
@@ -55,10 +56,12 @@ pub(crate) use place::{Placement, ResumePoint, Start, at_exact_path};
 pub enum Destination<'a> {
     /// Into this directory, which exists; a text is not written to it but returned.
     Directory(PathBuf),
-    /// To this path, which becomes the one file, text or stream that is offered. Its directory exists.
+    /// To this path, which becomes the one file, text or stream that is offered. Its directory
+    /// exists.
     File(PathBuf),
-    /// To this writer goes the content of the one file, text or stream that is offered. It gets bytes before
-    /// their hash can be checked: an error afterwards says that they are not to be used.
+    /// To this writer goes the content of the one file, text or stream that is offered. It gets
+    /// bytes before their hash can be checked: an error afterwards says that they are not to be
+    /// used.
     Writer(&'a mut dyn Write),
 }
 

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
 
-/// The name of a file, or several that are joined by `/` to the target of a link: bytes, which nearly always are UTF-8.
+/// The name of a file, or several that are joined by `/` to the target of a link: bytes, which
+/// nearly always are UTF-8.
 ///
 /// `Display` is for people: it shows � for what is not UTF-8. It may be another person's words, so
 /// [escape](crate::terminal::escape) it.
@@ -12,7 +13,8 @@ use std::fmt;
 pub struct Name(Box<[u8]>);
 
 impl Name {
-    /// The name of a file of this system, if it can be sent: on Windows, names that are not Unicode cannot.
+    /// The name of a file of this system, if it can be sent: on Windows, names that are not Unicode
+    /// cannot.
     pub fn of_os(name: &OsStr) -> Option<Self> {
         #[cfg(unix)]
         {

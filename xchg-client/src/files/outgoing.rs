@@ -103,7 +103,8 @@ impl Outgoing {
 
     /// Bytes whose number is not known, such as those of standard input.
     ///
-    /// They are read on a thread of their own, which is left behind in its read if the transfer ends early.
+    /// They are read on a thread of their own, which is left behind in its read if the transfer
+    /// ends early.
     ///
     /// # Errors
     /// [`Error::Manifest`] if the name is empty or too long.
@@ -141,8 +142,9 @@ impl Outgoing {
         }
     }
 
-    /// Whether `file` holds what may be sent as entry `index`: as many bytes as were offered, at least, and the same all the
-    /// time since it was first opened. One that has grown since is sent as far as it was offered, with a note.
+    /// Whether `file` holds what may be sent as entry `index`: as many bytes as were offered, at
+    /// least, and the same all the time since it was first opened. One that has grown since is sent
+    /// as far as it was offered, with a note.
     ///
     /// # Errors
     /// [`Error::Changed`] if it does not.

@@ -1,7 +1,7 @@
 //! Partial files: what a file is until it is whole.
 //!
-//! A partial is beside its target, under a name that follows from the target's, so that a later run finds it.
-//! It is locked while it is written: two transfers to one place never mix their bytes.
+//! A partial is beside its target, under a name that follows from the target's, so that a later run
+//! finds it. It is locked while it is written: two transfers to one place never mix their bytes.
 
 use std::fs::TryLockError;
 use std::io::{self, Read, Seek};
@@ -12,8 +12,8 @@ use super::manifest::{MAX_NAME_BYTES, Modified};
 use super::names::PARTIAL_SUFFIX;
 use super::sparse::SparseFile;
 
-/// Bytes read at once while hashing: enough for BLAKE3 to use the widest instructions, little enough for the
-/// cache.
+/// Bytes read at once while hashing: enough for BLAKE3 to use the widest instructions, little
+/// enough for the cache.
 const HASH_BUFFER_BYTES: usize = 256 * 1024;
 
 /// A partial file that is open and locked.
@@ -42,8 +42,8 @@ impl Partial {
     /// Opens the partial of `target`, which is made if there is none, and locks it.
     pub(super) fn open(dir: &Dir, target: &Name) -> Result<Self, OpenError> {
         let name = partial_name(target);
-        // Whoever held the lock before may have finished: then the file that was opened has another name by
-        // now.
+        // Whoever held the lock before may have finished: then the file that was opened has another
+        // name by now.
         for _ in 0..8 {
             let file = dir.read_write(&name)?;
             match file.try_lock() {
@@ -79,7 +79,8 @@ impl Partial {
         self.file.end()
     }
 
-    /// Restores mode and time. A file system that cannot hold them is no reason to lose the content.
+    /// Restores mode and time. A file system that cannot hold them is no reason to lose the
+    /// content.
     pub(super) fn set_metadata(&self, mode: u16, modified: Modified) -> io::Result<()> {
         dir::set_metadata(self.file.as_file(), mode, modified)
     }
@@ -94,7 +95,8 @@ impl Partial {
         &self.name
     }
 
-    /// Leaves it for a later run, and returns how many bytes it holds; or removes it, if it holds nothing or `cannot_be_resumed`.
+    /// Leaves it for a later run, and returns how many bytes it holds; or removes it, if it holds
+    /// nothing or `cannot_be_resumed`.
     pub(super) fn leave(mut self, dir: &Dir, cannot_be_resumed: bool) -> io::Result<u64> {
         // What is at its end may be a hole that it does not reach yet.
         let ended = self.file.end();
@@ -144,8 +146,8 @@ pub(crate) fn hash_prefix(
     Ok(Prefix::Hashed(hasher))
 }
 
-/// The name of the partial of `target`: `.target.xchg-part`, with a hash in place of the end of a name that
-/// is too long.
+/// The name of the partial of `target`: `.target.xchg-part`, with a hash in place of the end of a
+/// name that is too long.
 pub(super) fn partial_name(target: &Name) -> Name {
     let suffix = PARTIAL_SUFFIX.as_bytes();
     let name = [b".", target.as_bytes(), suffix].concat();

@@ -1,4 +1,5 @@
-//! Regular files that are not quite: those that the system makes up as they are read, and those with several names.
+//! Regular files that are not quite: those that the system makes up as they are read, and those
+//! with several names.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::Metadata;
@@ -7,15 +8,15 @@ use std::path::Path;
 
 use super::Error;
 
-/// The longest that a file may say it is, and still be made up: those in Linux's `/sys` mostly say a page, of at most 64 KiB, those
-/// in `/proc` 0.
+/// The longest that a file may say it is, and still be made up: those in Linux's `/sys` mostly say
+/// a page, of at most 64 KiB, those in `/proc` 0.
 const MOST_SAID: u64 = 64 * 1024;
 
 /// The most bytes of made-up content that are held in memory at once.
 const MOST_HELD: u64 = 16 * 1024 * 1024;
 
-/// Whether only reading the file tells how long it is: the system says that it takes no room on a disk. (Some small files say so
-/// too; reading them does no harm.)
+/// Whether only reading the file tells how long it is: the system says that it takes no room on a
+/// disk. (Some small files say so too; reading them does no harm.)
 pub(crate) fn may_be_made_up(metadata: &Metadata) -> bool {
     #[cfg(unix)]
     {

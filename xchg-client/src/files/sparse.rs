@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// What a file system keeps or leaves out as a whole: the size of a page, which is a block on nearly all of them.
+/// What a file system keeps or leaves out as a whole: the size of a page, which is a block on
+/// nearly all of them.
 const BLOCK_BYTES: usize = 4096;
 
-/// A file in which blocks that are all zero become holes: they take no room, where the file system has such, and read the same.
+/// A file in which blocks that are all zero become holes: they take no room, where the file system
+/// has such, and read the same.
 #[derive(Debug)]
 pub(crate) struct SparseFile {
     file: File,
@@ -22,7 +24,8 @@ impl SparseFile {
         Self { file, at: 0, is_there: true }
     }
 
-    /// The file, whose position must be set by [`start_at`](Self::start_at) before the next write if it was moved.
+    /// The file, whose position must be set by [`start_at`](Self::start_at) before the next write
+    /// if it was moved.
     pub(crate) fn as_file(&self) -> &File {
         &self.file
     }

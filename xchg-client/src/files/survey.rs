@@ -3,8 +3,9 @@
 use super::manifest::{Kind, Manifest};
 use crate::terminal::is_deceptive;
 
-/// What a person who is asked about an offer should see first: which of its entries are hidden, lead elsewhere, or meet something
-/// that is at the destination already. Made before anything is written there.
+/// What a person who is asked about an offer should see first: which of its entries are hidden,
+/// lead elsewhere, or meet something that is at the destination already. Made before anything is
+/// written there.
 ///
 /// Each list holds numbers of entries, in ascending order. [`Manifest::path`] is their path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,8 +13,9 @@ use crate::terminal::is_deceptive;
 pub struct Survey {
     /// A component of their path begins with a dot: most programs do not show them.
     pub hidden: Vec<usize>,
-    /// Their names hold characters that show as something else than themselves, such as control characters, or are not
-    /// Unicode: they arrive as they are, and are [escaped](crate::terminal::escape) only where they are shown.
+    /// Their names hold characters that show as something else than themselves, such as control
+    /// characters, or are not Unicode: they arrive as they are, and are
+    /// [escaped](crate::terminal::escape) only where they are shown.
     pub deceptive: Vec<usize>,
     /// They are symbolic links.
     pub links: Vec<usize>,
@@ -21,11 +23,11 @@ pub struct Survey {
     pub merged: Vec<usize>,
     /// New entries of [`merged`](Self::merged) directories.
     pub added: Vec<usize>,
-    /// Directories that an earlier run of this transfer, or of another one to the same place, made and did not finish. They are not
-    /// in [`merged`](Self::merged), nor are those in them.
+    /// Directories that an earlier run of this transfer, or of another one to the same place, made
+    /// and did not finish. They are not in [`merged`](Self::merged), nor are those in them.
     pub unfinished: Vec<usize>,
-    /// A file or link has their name, which may be overwritten, refused, or make them take another name:
-    /// [`Existing`](super::Existing) says which.
+    /// A file or link has their name, which may be overwritten, refused, or make them take another
+    /// name: [`Existing`](super::Existing) says which.
     pub taken: Vec<usize>,
     /// A file of the same size has their name: perhaps the same file, which would be kept.
     pub alike: Vec<usize>,

@@ -11,7 +11,8 @@ use super::manifest::Manifest;
 
 /// A destination, and the directories between it and the entry that was asked for last.
 ///
-/// Entries come depth first, so that going through a manifest in either order opens each directory once.
+/// Entries come depth first, so that going through a manifest in either order opens each directory
+/// once.
 pub(super) struct Tree {
     root: Arc<Dir>,
     /// The open directory of each depth, with its entry.

@@ -1,8 +1,8 @@
 //! A directory that is held open, and what may be done with the names in it.
 //!
-//! Every name is a single component that [`names`](super::names) found safe. No operation follows a symbolic
-//! link: whoever puts one where a directory or file is expected gets an error, even if he does so while a
-//! transfer runs.
+//! Every name is a single component that [`names`](super::names) found safe. No operation follows a
+//! symbolic link: whoever puts one where a directory or file is expected gets an error, even if he
+//! does so while a transfer runs.
 
 #[cfg(any(not(unix), test))]
 mod portable;

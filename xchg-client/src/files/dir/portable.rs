@@ -1,8 +1,8 @@
 //! [`Dir`] by paths, for systems without `openat`.
 //!
-//! It looks before it acts, so somebody who swaps a directory for a link at the right moment could lead it
-//! astray; Windows lets only administrators make links. Modes do not exist here, nor can directories be
-//! synced.
+//! It looks before it acts, so somebody who swaps a directory for a link at the right moment could
+//! lead it astray; Windows lets only administrators make links. Modes do not exist here, nor can
+//! directories be synced.
 
 use std::ffi::OsStr;
 #[cfg(not(unix))]

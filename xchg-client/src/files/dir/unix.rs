@@ -1,5 +1,5 @@
-//! [`Dir`] by file descriptors: a path is never looked up twice, so nobody can swap its components in
-//! between.
+//! [`Dir`] by file descriptors: a path is never looked up twice, so nobody can swap its components
+//! in between.
 
 use std::ffi::OsStr;
 use std::fs::{File, FileTimes, Permissions};
@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use super::Found;
 use crate::files::{Modified, Name};
 
-/// What every opening has: no link is followed, no child process inherits it, and no pipe that was put there
-/// blocks it.
+/// What every opening has: no link is followed, no child process inherits it, and no pipe that was
+/// put there blocks it.
 const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
 /// A directory that is held open.
@@ -40,8 +40,9 @@ impl Dir {
         Ok(rustix::fs::mkdirat(&self.0, name.as_ref(), Mode::RWXU)?)
     }
 
-    /// The permission bits that what is made here may have: those that the process's umask leaves, or the directory's own rules. Found out
-    /// by making a directory `trial`, for the umask cannot be read without setting it for all threads.
+    /// The permission bits that what is made here may have: those that the process's umask leaves,
+    /// or the directory's own rules. Found out by making a directory `trial`, for the umask cannot
+    /// be read without setting it for all threads.
     pub(crate) fn allowed_mode(&self, trial: impl AsRef<OsStr>) -> io::Result<u16> {
         rustix::fs::mkdirat(&self.0, trial.as_ref(), Mode::RWXU | Mode::RWXG | Mode::RWXO)?;
         let stat = rustix::fs::statat(&self.0, trial.as_ref(), AtFlags::SYMLINK_NOFOLLOW);
@@ -96,10 +97,11 @@ impl Dir {
         Ok(file)
     }
 
-    /// Opens a regular file to read and write it, and makes it, readable to its owner only, if there is none.
+    /// Opens a regular file to read and write it, and makes it, readable to its owner only, if
+    /// there is none.
     ///
-    /// One that somebody else made, or that has a second name, is refused: writing could change a file
-    /// elsewhere, or show the content to others.
+    /// One that somebody else made, or that has a second name, is refused: writing could change a
+    /// file elsewhere, or show the content to others.
     pub(crate) fn read_write(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let flags = SAFELY | OFlags::RDWR | OFlags::CREATE;
         let mode = Mode::RUSR | Mode::WUSR;
@@ -192,7 +194,8 @@ impl Dir {
 
     /// Sets the directory's [permissions](restored) and time.
     pub(crate) fn set_metadata(&self, mode: u16, modified: Modified) -> io::Result<()> {
-        // Entering takes the right to execute. A group that is handed down to what is made here stays so.
+        // Entering takes the right to execute. A group that is handed down to what is made here
+        // stays so.
         let handed_down = self.0.metadata()?.permissions().mode() & 0o2000;
         self.0.set_times(FileTimes::new().set_modified(modified.to_system()))?;
         let mode = u32::from(restored(mode | 0o100));
@@ -205,8 +208,8 @@ impl Dir {
     }
 }
 
-/// Bytes that this user may still write to a file system. Some, mounted from elsewhere or made of several, report 0 of 0 blocks:
-/// they do not know.
+/// Bytes that this user may still write to a file system. Some, mounted from elsewhere or made of
+/// several, report 0 of 0 blocks: they do not know.
 pub(crate) fn available_bytes(status: &StatVfs) -> Option<u64> {
     (status.f_blocks > 0).then(|| status.f_bavail.saturating_mul(status.f_frsize))
 }
@@ -217,8 +220,9 @@ pub(crate) fn set_metadata(file: &File, mode: u16, modified: Modified) -> io::Re
     file.set_permissions(Permissions::from_mode(u32::from(restored(mode))))
 }
 
-/// What is restored of a mode that the other peer sent: nothing that lends this user's rights (set-user-id and its like), and
-/// nothing that lets everybody on this machine write. This user may read it in any case, or could not resume.
+/// What is restored of a mode that the other peer sent: nothing that lends this user's rights
+/// (set-user-id and its like), and nothing that lets everybody on this machine write. This user may
+/// read it in any case, or could not resume.
 fn restored(mode: u16) -> u16 {
     mode & 0o775 | 0o400
 }

@@ -13,7 +13,8 @@ use crate::files::manifest::{Kind, Manifest};
 use crate::files::tree::Tree;
 use crate::files::{Error, Name};
 
-/// `manifest` with names that the directory at `destination` can hold, and tells apart. It has passed [`check`](super::check).
+/// `manifest` with names that the directory at `destination` can hold, and tells apart. It has
+/// passed [`check`](super::check).
 ///
 /// # Errors
 /// [`Error::Name`] or [`Error::Collision`] if `policy` is to refuse and it has others.
@@ -44,8 +45,9 @@ fn replace_unfit(manifest: Manifest, rules: &Rules, policy: NamePolicy) -> Resul
     rename(manifest, rules, names)
 }
 
-/// Gives another name to what the destination would take for another entry. Directories of one file system may differ in that, so
-/// each is asked that will hold such names, or that will hold the directory that will.
+/// Gives another name to what the destination would take for another entry. Directories of one file
+/// system may differ in that, so each is asked that will hold such names, or that will hold the
+/// directory that will.
 fn separate(
     manifest: Manifest,
     rules: &Rules,
@@ -91,7 +93,8 @@ fn first_of(dir: &Dir, names: &[&Name], place: usize) -> io::Result<usize> {
     Ok(0)
 }
 
-/// The manifest in which entries have other names, or numbered ones if those are taken, and links lead to them.
+/// The manifest in which entries have other names, or numbered ones if those are taken, and links
+/// lead to them.
 fn rename(
     manifest: Manifest,
     rules: &Rules,

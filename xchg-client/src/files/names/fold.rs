@@ -7,12 +7,12 @@ use unicode_normalization::UnicodeNormalization;
 use crate::files::manifest::Manifest;
 use crate::files::{Error, Name};
 
-/// Entries whose names differ from another's in one directory only where some systems see no difference: each is tried at the
-/// destination before anything is written. A Linux kernel has 13.
+/// Entries whose names differ from another's in one directory only where some systems see no
+/// difference: each is tried at the destination before anything is written. A Linux kernel has 13.
 pub(crate) const MAX_LOOKALIKES: usize = 1000;
 
-/// What `name` becomes where neither case nor composition nor invisible characters count. Names that fold to
-/// the same would be one file on some system.
+/// What `name` becomes where neither case nor composition nor invisible characters count. Names
+/// that fold to the same would be one file on some system.
 pub fn fold(name: &Name) -> Name {
     let mut folded = Vec::with_capacity(name.as_bytes().len());
     for chunk in name.as_bytes().utf8_chunks() {
@@ -23,7 +23,8 @@ pub fn fold(name: &Name) -> Name {
 }
 
 fn fold_text(text: &str) -> String {
-    // Upper case first: it maps more letters to one than lower case alone (the sharp s, the two sigmas).
+    // Upper case first: it maps more letters to one than lower case alone (the sharp s, the two
+    // sigmas).
     text.nfd()
         .filter(|&letter| !is_invisible(letter))
         .flat_map(char::to_uppercase)
@@ -32,15 +33,16 @@ fn fold_text(text: &str) -> String {
         .collect()
 }
 
-/// The groups of entries that have different names in one directory, but the same [`fold`]: on some systems they would be one
-/// file.
+/// The groups of entries that have different names in one directory, but the same [`fold`]: on some
+/// systems they would be one file.
 ///
 /// # Errors
-/// [`Error::Collision`] for two entries of one directory with the same name, [`Error::Manifest`] for more than
-/// [`MAX_LOOKALIKES`] entries beside the first of each group.
+/// [`Error::Collision`] for two entries of one directory with the same name, [`Error::Manifest`]
+/// for more than [`MAX_LOOKALIKES`] entries beside the first of each group.
 pub(crate) fn lookalikes(manifest: &Manifest) -> Result<Vec<Vec<usize>>, Error> {
     let entries = manifest.entries();
-    // The folded names of each directory around the current entry, with the first entry that has it.
+    // The folded names of each directory around the current entry, with the first entry that has
+    // it.
     let mut siblings: Vec<HashMap<Name, usize>> = Vec::new();
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let mut count = 0;

@@ -1,8 +1,9 @@
 //! Names that a peer sent, made fit for this disk.
 //!
-//! A name is one component of a path, and is judged alone. What could do harm on any system is refused; what the receiving system,
-//! or the file system of the destination, cannot hold is refused or replaced as a [`NamePolicy`] says; everything else arrives as it
-//! is. [`Rules`] are what cannot be held; what the system alone does not say is found by trying ([`fit`]).
+//! A name is one component of a path, and is judged alone. What could do harm on any system is
+//! refused; what the receiving system, or the file system of the destination, cannot hold is
+//! refused or replaced as a [`NamePolicy`] says; everything else arrives as it is. [`Rules`] are
+//! what cannot be held; what the system alone does not say is found by trying ([`fit`]).
 
 mod fit;
 mod fold;
@@ -21,7 +22,8 @@ use super::{Error, Name};
 /// Ends the names of partial files; see [`partial`](super::partial).
 pub(super) const PARTIAL_SUFFIX: &str = ".xchg-part";
 
-/// What to do about a name that this system or the destination's file system cannot hold, or not beside another.
+/// What to do about a name that this system or the destination's file system cannot hold, or not
+/// beside another.
 ///
 /// Names that only an attacker sends (`..`, `/`, NUL) are refused in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +32,8 @@ pub enum NamePolicy {
     /// Refuse the whole offer, and say which name it was.
     #[default]
     Refuse,
-    /// Replace what is wrong with `_`, and add a number to what would not be the only one of its name.
+    /// Replace what is wrong with `_`, and add a number to what would not be the only one of its
+    /// name.
     Replace,
 }
 
@@ -48,8 +51,8 @@ pub enum NameProblem {
     Nul,
     /// It is longer than 255 bytes.
     TooLong,
-    /// It is a link whose target is absolute, leaves the directory that was sent, or steps back after going
-    /// down.
+    /// It is a link whose target is absolute, leaves the directory that was sent, or steps back
+    /// after going down.
     LinkLeaves,
     /// It looks like a partial file of ours.
     Partial,
@@ -113,13 +116,15 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Windows cannot hold these (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
+    /// Windows cannot hold these
+    /// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
     pub fn windows() -> Self {
         let letters = ('\u{1}'..' ').chain(r#"<>:"\|?*"#.chars()).collect();
         Self { letters, ends: true, devices: true, bytes: true }
     }
 
-    /// The system that this runs on cannot hold these. Its file systems may have rules of their own.
+    /// The system that this runs on cannot hold these. Its file systems may have rules of their
+    /// own.
     pub fn of_this_system() -> Self {
         match cfg!(windows) {
             true => Self::windows(),
@@ -209,11 +214,12 @@ pub fn check(manifest: &Manifest) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a link at `depth` that points to `target` stays inside the top-level directory, which is at depth
-/// 0.
+/// Whether a link at `depth` that points to `target` stays inside the top-level directory, which is
+/// at depth 0.
 ///
-/// A target of `.` is the directory that the link is in. Steps upwards are allowed at the target's begin only: after a step down,
-/// which may lead through another link, a step up could lead anywhere (`down/../..`).
+/// A target of `.` is the directory that the link is in. Steps upwards are allowed at the target's
+/// begin only: after a step down, which may lead through another link, a step up could lead
+/// anywhere (`down/../..`).
 pub fn link_stays_inside(depth: usize, target: &Name) -> bool {
     if *target == "." {
         return depth > 0;

@@ -1,5 +1,5 @@
-//! Names tried at the destination, in a directory that is made for that and removed: only a file system itself knows which it can
-//! hold, and tell apart.
+//! Names tried at the destination, in a directory that is made for that and removed: only a file
+//! system itself knows which it can hold, and tell apart.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
@@ -18,7 +18,8 @@ pub(crate) fn trial_name() -> String {
     format!(".xchg-trial-{nonce:016x}")
 }
 
-/// Whichever of `rules` there are, and those of `dir`'s file system that concern the names in `manifest`.
+/// Whichever of `rules` there are, and those of `dir`'s file system that concern the names in
+/// `manifest`.
 pub(super) fn rules_of(dir: &Dir, manifest: &Manifest, mut rules: Rules) -> io::Result<Rules> {
     let suspects = Rules::suspected(manifest, &rules);
     if suspects == Rules::default() {
@@ -39,7 +40,8 @@ pub(super) fn rules_of(dir: &Dir, manifest: &Manifest, mut rules: Rules) -> io::
 }
 
 impl Rules {
-    /// The least that must not be forbidden if all names of `manifest` shall be held, beside what `known` forbids.
+    /// The least that must not be forbidden if all names of `manifest` shall be held, beside what
+    /// `known` forbids.
     fn suspected(manifest: &Manifest, known: &Self) -> Self {
         let mut suspects = Self::default();
         for entry in manifest.entries() {

@@ -11,8 +11,8 @@ use crate::files::partial::partial_name;
 use crate::files::{Error, Name};
 
 impl Placement {
-    /// Waits until every file is on the disk under its name, makes the links, and restores the directories'
-    /// modes and times.
+    /// Waits until every file is on the disk under its name, makes the links, and restores the
+    /// directories' modes and times.
     pub(crate) fn finish(&mut self) -> Result<Vec<Note>, Error> {
         self.notes.extend(self.finisher.wait()?);
         for index in 0..self.manifest.entries().len() {

@@ -1,8 +1,9 @@
 //! Putting what arrives where it shall be.
 //!
-//! A [`Placement`] goes through these steps, in this order: [`survey`](Placement::survey) looks what is there
-//! and refuses what cannot go well; [`settle`](Placement::settle) decides about names that are taken; [`candidates`](Placement::candidates) are hashed that an earlier run
-//! left; [`make_directories`](Placement::make_directories); for each entry with content
+//! A [`Placement`] goes through these steps, in this order: [`survey`](Placement::survey) looks
+//! what is there and refuses what cannot go well; [`settle`](Placement::settle) decides about names
+//! that are taken; [`candidates`](Placement::candidates) are hashed that an earlier run left;
+//! [`make_directories`](Placement::make_directories); for each entry with content
 //! [`begin`](Placement::begin), [`write`](Placement::write), [`end`](Placement::end); and
 //! [`finish`](Placement::finish), after which everything is on the disk under its name.
 
@@ -23,11 +24,12 @@ use super::survey::Survey;
 use super::tree::Tree;
 use super::{Error, Name, folder_of};
 
-/// A file with this name is in the outermost directories that a transfer has made and not finished. No offer has the name.
+/// A file with this name is in the outermost directories that a transfer has made and not finished.
+/// No offer has the name.
 const MARKER: &str = PARTIAL_SUFFIX;
 
-/// What to do if a name at the destination is taken. A directory is never replaced by what is not one, nor
-/// the reverse.
+/// What to do if a name at the destination is taken. A directory is never replaced by what is not
+/// one, nor the reverse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a caller offers all to its person")]
 pub enum Existing {
@@ -48,8 +50,9 @@ pub struct PlaceOptions {
     pub existing: Existing,
     /// What to do about names that the destination cannot hold, or not beside others.
     pub names: NamePolicy,
-    /// Go on from what an earlier run left: partial files are continued, files that are there already and the
-    /// same are skipped, directories that it did not finish are entered whatever [`existing`](Self::existing) says.
+    /// Go on from what an earlier run left: partial files are continued, files that are there
+    /// already and the same are skipped, directories that it did not finish are entered whatever
+    /// [`existing`](Self::existing) says.
     pub resume: bool,
 }
 
@@ -61,7 +64,8 @@ pub struct Kept {
     pub files: usize,
     /// Bytes of content that need not be sent again.
     pub bytes: u64,
-    /// The path, within the destination, of the partial file of the one that was being written, if there is any.
+    /// The path, within the destination, of the partial file of the one that was being written, if
+    /// there is any.
     pub partial: Option<String>,
 }
 
@@ -89,8 +93,8 @@ pub(crate) struct Placement {
     survey: Survey,
     /// What is there of an entry from an earlier run.
     earlier: HashMap<usize, Earlier>,
-    /// The directories that this transfer made, in this run or in an earlier one that was interrupted. Only these get modes and
-    /// times.
+    /// The directories that this transfer made, in this run or in an earlier one that was
+    /// interrupted. Only these get modes and times.
     ours: HashSet<usize>,
     /// Those of them that hold a [`MARKER`]: the outermost.
     marked: HashSet<usize>,
@@ -123,7 +127,8 @@ struct Current {
 }
 
 impl Placement {
-    /// Makes the directories that are not there yet. The outermost of them are marked until everything is in place.
+    /// Makes the directories that are not there yet. The outermost of them are marked until
+    /// everything is in place.
     pub(crate) fn make_directories(&mut self) -> Result<(), Error> {
         for index in 0..self.manifest.entries().len() {
             if self.entry(index).kind != Kind::Directory {
@@ -152,7 +157,8 @@ impl Placement {
         marked.map_err(|source| self.failed("marking the directory", index, source))
     }
 
-    /// Begins with the content of entry `index`: from its resume point if `resume`, else from nothing.
+    /// Begins with the content of entry `index`: from its resume point if `resume`, else from
+    /// nothing.
     pub(crate) fn begin(&mut self, index: usize, resume: bool) -> Result<Start, Error> {
         self.notes.extend(self.finisher.reports()?);
         let (mut partial, hasher) = match (self.earlier.remove(&index), resume) {
@@ -226,7 +232,8 @@ impl Placement {
         })
     }
 
-    /// The mode that entry `index` gets: the offered one, as far as what is made in `dir` may have it.
+    /// The mode that entry `index` gets: the offered one, as far as what is made in `dir` may have
+    /// it.
     fn mode(&mut self, index: usize, dir: &Dir) -> Result<u16, Error> {
         let allowed = match self.allowed {
             Some(allowed) => allowed,
@@ -262,14 +269,15 @@ impl Placement {
 }
 
 impl Drop for Placement {
-    /// What was written of an unfinished file stays, to be resumed; what cannot be resumed would only be in the way.
+    /// What was written of an unfinished file stays, to be resumed; what cannot be resumed would
+    /// only be in the way.
     fn drop(&mut self) {
         self.abandon();
     }
 }
 
-/// The directory and the manifest for a destination that is one exact file: the only entry gets the file's
-/// name.
+/// The directory and the manifest for a destination that is one exact file: the only entry gets the
+/// file's name.
 pub(crate) fn at_exact_path(
     path: &Path,
     manifest: &Manifest,

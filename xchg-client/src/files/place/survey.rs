@@ -19,8 +19,8 @@ use crate::files::{Error, Name};
 const MAX_RESUMED_PARTIALS: usize = 64;
 
 impl Placement {
-    /// Looks whether `manifest`, whose names are fit, can be placed in the directory at `destination`. Names that are taken are
-    /// for [`settle`](Self::settle) to decide.
+    /// Looks whether `manifest`, whose names are fit, can be placed in the directory at
+    /// `destination`. Names that are taken are for [`settle`](Self::settle) to decide.
     ///
     /// # Errors
     /// [`Error::InTheWay`] or [`Error::NoSpace`] if it cannot.
@@ -62,7 +62,8 @@ impl Placement {
     /// Does with names that are taken what `existing` says.
     ///
     /// # Errors
-    /// [`Error::Exists`] if that is [`Existing::Refuse`] and some are; or as [`survey`](Self::survey).
+    /// [`Error::Exists`] if that is [`Existing::Refuse`] and some are; or as
+    /// [`survey`](Self::survey).
     pub(crate) fn settle(&mut self, existing: Existing) -> Result<(), Error> {
         if existing != self.options.existing {
             self.options.existing = existing;
@@ -86,8 +87,8 @@ impl Placement {
         }
     }
 
-    /// What is there already of the entries and may be of use, in their order: a file of the same name and size, or as much of a
-    /// partial as can be.
+    /// What is there already of the entries and may be of use, in their order: a file of the same
+    /// name and size, or as much of a partial as can be.
     pub(crate) fn candidates(&self) -> Vec<ResumePoint> {
         let mut points: Vec<_> = self
             .earlier
@@ -109,8 +110,8 @@ impl Placement {
         points.into_iter().map(|(point, _)| point).collect()
     }
 
-    /// Hashes what is there of a candidate; none if another transfer holds it, or it is shorter by now. It can take long; `stop` is
-    /// asked now and then.
+    /// Hashes what is there of a candidate; none if another transfer holds it, or it is shorter by
+    /// now. It can take long; `stop` is asked now and then.
     ///
     /// # Errors
     /// [`Error::Stopped`] if `stop` said so, or if it cannot be read.
@@ -129,8 +130,8 @@ impl Placement {
         if stop() { Err(Error::Stopped) } else { Ok(hash) }
     }
 
-    /// Takes notice of a candidate that is something else than what was offered: a file of that name and size is in the way after
-    /// all.
+    /// Takes notice of a candidate that is something else than what was offered: a file of that
+    /// name and size is in the way after all.
     pub(crate) fn differs(&mut self, entry: usize) {
         if let Some(Earlier::Whole(_)) = self.earlier.get(&entry) {
             self.survey.alike.retain(|&alike| alike != entry);
@@ -158,7 +159,8 @@ impl Placement {
         }
     }
 
-    /// Looks what is under the name of entry `index`; returns how many of its bytes are there already.
+    /// Looks what is under the name of entry `index`; returns how many of its bytes are there
+    /// already.
     fn survey_entry(&mut self, index: usize) -> Result<u64, Error> {
         let dir = match self.tree.around(&self.manifest, index) {
             Ok(dir) => dir,
@@ -218,8 +220,8 @@ impl Placement {
         Ok(0)
     }
 
-    /// Finds the name of a directory that goes beside what is there: a free one, or that of one which an earlier run did not finish. Returns
-    /// what has it.
+    /// Finds the name of a directory that goes beside what is there: a free one, or that of one
+    /// which an earlier run did not finish. Returns what has it.
     fn survey_beside(&mut self, index: usize, dir: &Dir) -> Result<Option<Found>, Error> {
         let offered = &self.entry(index).name;
         let found = Cell::new(None);
@@ -241,7 +243,8 @@ impl Placement {
         Ok(found.get())
     }
 
-    /// Tells a directory that an earlier run made and did not finish from one that was there before.
+    /// Tells a directory that an earlier run made and did not finish from one that was there
+    /// before.
     fn survey_entered(&mut self, index: usize, dir: &Dir) -> Result<(), Error> {
         let around = self.manifest.parent(index);
         if around.is_some_and(|around| self.ours.contains(&around)) {
@@ -294,7 +297,8 @@ impl Placement {
         }
     }
 
-    /// Whether something that is no directory can get the name of entry `index`, or be given another.
+    /// Whether something that is no directory can get the name of entry `index`, or be given
+    /// another.
     fn check_free(
         &mut self,
         index: usize,
