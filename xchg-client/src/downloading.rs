@@ -39,7 +39,7 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
     if let Some(bytes) = download.transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let reporter = Reporter::new(tone, Side::Download, &name, download.transfer.wait);
+    let reporter = Reporter::new(tone, Side::Download, &name, download.transfer.wait());
     let reporter = reporter.every(download.transfer.progress_interval);
     match download.transfer.plain {
         true => plain(&client, download, name, reporter),
@@ -65,7 +65,7 @@ fn plain(
         None => Target::Path { path: output, overwrite },
     };
     let mut options = DownloadOptions::new(name.key, target);
-    options.wait = transfer.wait;
+    options.wait = transfer.wait();
     options.rate_limit = transfer.limit_rate;
     options.retry = transfer.retries().then(Retry::default);
     let downloaded = client.download(options, &mut reporter);
@@ -98,7 +98,7 @@ fn sealed(
     };
     let mut options = ReceiveOptions::new(name.key, name.secret, destination);
     options.place = place;
-    options.wait = download.transfer.wait;
+    options.wait = download.transfer.wait();
     options.retry = download.transfer.retries().then(Retry::default);
     options.guesses = download.transfer.guesses;
     options.rate_limit = download.transfer.limit_rate;

@@ -2,6 +2,7 @@
 
 mod cause;
 mod cli;
+mod config;
 mod downloading;
 mod exit;
 mod manual;
@@ -19,9 +20,10 @@ use std::path::Path;
 use std::process;
 
 use clap::Parser;
-use xchg_client::{Cancel, Client, Error};
+use xchg_client::{Address, Cancel, Client, Error};
 
 use cli::{Cli, Command, Common};
+use config::Settings;
 use exit::ExitCode;
 use progress::Tone;
 
@@ -29,7 +31,7 @@ use progress::Tone;
 pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:4980";
 
 fn main() -> process::ExitCode {
-    let Cli { common, command } = Cli::parse();
+    let Cli { common, command } = Cli::try_parse().unwrap_or_else(|error| cli::leave(&error));
     let tone = match (common.json, common.quiet) {
         (true, _) => Tone::Json,
         (_, true) => Tone::Quiet,
@@ -46,33 +48,57 @@ fn main() -> process::ExitCode {
     code.into()
 }
 
-fn run(mut common: Common, command: Command, tone: Tone) -> Result<(), Error> {
+fn run(common: Common, command: Command, tone: Tone) -> Result<(), Error> {
     match command {
-        Command::Upload(upload) => {
-            let cancel = cancel(tone)?;
-            let prepared = uploading::prepare(upload, &mut common.server, tone)?;
-            uploading::run(client(common).cancel(cancel), prepared, tone)
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::pages(&folder),
+        command => ask_server(common, command, tone),
+    }
+}
+
+/// Runs a command for which there has to be a server.
+fn ask_server(common: Common, command: Command, tone: Tone) -> Result<(), Error> {
+    let Settings { server, token, wait, yes } = config::load(tone);
+    let mut server = common.server.or(server).unwrap_or_else(default_server);
+    let cancel = cancel(tone)?;
+    let client = |server: &Address| {
+        let client = Client::new(server.clone()).connect_timeout(common.connect_timeout);
+        let client = client.cancel(cancel.clone());
+        match common.token.clone().or(token.clone()) {
+            Some(token) => client.token(token),
+            None => client,
         }
-        Command::Download(download) => {
-            let cancel = cancel(tone)?;
-            let prepared = downloading::prepare(download, &mut common.server)?;
-            downloading::run(client(common).cancel(cancel), prepared, tone)
+    };
+    match command {
+        Command::Upload(mut upload) => {
+            upload.transfer.wait = upload.transfer.wait.or(wait);
+            let prepared = uploading::prepare(upload, &mut server, tone)?;
+            uploading::run(client(&server), prepared, tone)
+        }
+        Command::Download(mut download) => {
+            download.transfer.wait = download.transfer.wait.or(wait);
+            download.yes |= yes && !download.no_yes;
+            let prepared = downloading::prepare(download, &mut server)?;
+            downloading::run(client(&server), prepared, tone)
         }
         Command::Status => {
-            let notice = progress::connecting(tone, &common.server);
-            let status = client(common).cancel(cancel(tone)?).status()?;
+            let notice = progress::connecting(tone, &server);
+            let status = client(&server).status()?;
             drop(notice);
             report::status(&status, tone)
         }
         Command::Terminate => {
-            let notice = progress::connecting(tone, &common.server);
-            let status = client(common).cancel(cancel(tone)?).terminate()?;
+            let notice = progress::connecting(tone, &server);
+            let status = client(&server).terminate()?;
             drop(notice);
             report::terminate(&status, tone)
         }
-        Command::Completions { shell } => manual::completions(shell),
-        Command::Man { folder } => manual::pages(&folder),
+        Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
+}
+
+fn default_server() -> Address {
+    DEFAULT_SERVER.parse().expect("it is an address")
 }
 
 /// What signals use to stop the program.
@@ -81,14 +107,6 @@ fn cancel(tone: Tone) -> Result<Cancel, Error> {
     let cancel = Cancel::new().map_err(local)?;
     signals::cancel_on_signals(&cancel, tone).map_err(local)?;
     Ok(cancel)
-}
-
-fn client(common: Common) -> Client {
-    let client = Client::new(common.server).connect_timeout(common.connect_timeout);
-    match common.token {
-        Some(token) => client.token(token),
-        None => client,
-    }
 }
 
 fn is_dash(path: &Path) -> bool {

@@ -88,7 +88,7 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
     if let Some(bytes) = upload.transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let reporter = Reporter::new(tone, Side::Upload, &name, upload.transfer.wait);
+    let reporter = Reporter::new(tone, Side::Upload, &name, upload.transfer.wait());
     let reporter = reporter.every(upload.transfer.progress_interval);
     match upload.transfer.plain {
         true => plain(&client, upload, name, reporter),
@@ -103,7 +103,7 @@ fn plain(client: &Client, upload: Upload, name: Name, mut reporter: Reporter) ->
     };
     reporter.offering(&described(&source));
     let mut options = UploadOptions::new(name.key, source);
-    options.wait = upload.transfer.wait;
+    options.wait = upload.transfer.wait();
     options.pace = upload.pace;
     options.rate_limit = upload.transfer.limit_rate;
     options.retry = upload.transfer.retries().then(Retry::default);
@@ -151,7 +151,7 @@ fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Re
         None => content_of(upload.paths, walk, stream_name)?,
     };
     let mut options = SendOptions::new(name.key.clone(), name.secret, content);
-    options.wait = upload.transfer.wait;
+    options.wait = upload.transfer.wait();
     options.retry = upload.transfer.retries().then(Retry::default);
     options.guesses = upload.transfer.guesses;
     options.pace = upload.pace;

@@ -114,6 +114,74 @@ fn the_environment_names_server_and_token() {
 }
 
 #[test]
+fn the_file_says_what_need_not_be_said_each_time() {
+    let folder = tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("xchg")).unwrap();
+    let path = folder.path().join("xchg/client.toml");
+    let run = |text: &str, args: &[&str], variables: &[(&str, &str)]| {
+        std::fs::write(&path, text).unwrap();
+        let mut command = command(Path::new("."), args);
+        command.env("XDG_CONFIG_HOME", folder.path()).envs(variables.iter().copied());
+        Client::spawn(command).finish()
+    };
+    // The file beats the default, the environment that, and a flag that.
+    for (args, variables, token) in [
+        (&["status"][..], &[][..], "file"),
+        (&["status"], &[("XCHG_TOKEN", "variable")], "variable"),
+        (&["status", "--token", "flag"], &[("XCHG_TOKEN", "variable")], "flag"),
+    ] {
+        let server = Server::run(move |mut peer| {
+            assert_eq!(peer.greeting.token.as_ref().unwrap().as_bytes(), token.as_bytes());
+            peer.answer(&Answer::Status(REPORT));
+        });
+        let text = format!("server = \"{}\"\ntoken = \"file\"\n", server.address);
+        run(&text, args, variables).expect(0, "other users can read it; chmod 600");
+        server.finish();
+    }
+    let server = Server::run(|mut peer| {
+        use xchg_core::wire::Wait;
+        assert_eq!(peer.offer().wait, Wait::AtMost(std::time::Duration::from_secs(300)));
+        peer.refuse(RefusalCode::Busy, "full");
+    });
+    let text = format!("server = \"{}\"\nwait = \"5m\"\n", server.address);
+    run(&text, &["download", "--plain", "k", "-o", "-"], &[]).expect(3, "full");
+    server.finish();
+    let finished = run("serwer = 1\nyes = 2\n", &["status"], &[]);
+    finished.expect(2, "client.toml cannot be used:").expect(2, "yes is true or false");
+}
+
+#[test]
+fn upload_and_download_are_also_called_send_and_receive() {
+    for (alias, side) in [("send", xchg_core::Side::Upload), ("receive", xchg_core::Side::Download)]
+    {
+        let server = Server::run(move |mut peer| {
+            assert_eq!(peer.offer().side, side);
+            peer.refuse(RefusalCode::Busy, "full");
+        });
+        let rest = match side {
+            xchg_core::Side::Upload => ["--text", "x", "--key", "k"],
+            xchg_core::Side::Download => ["k", "-o", "arrived", "--yes"],
+        };
+        let args = [&[alias, "--server", &server.address], &rest[..]].concat();
+        Client::start(Path::new("."), &args).finish().expect(3, "full");
+        server.finish();
+    }
+}
+
+#[test]
+fn an_error_begins_the_same_whoever_finds_it() {
+    for args in [
+        &["download", "--nonsense"][..],
+        &["download", "k", "--wait", "x"],
+        &["upload", "f", "--key", ""],
+    ] {
+        let finished = Client::start(Path::new("."), args).finish();
+        assert!(finished.stderr[0].starts_with("xchg-client: "), "{finished:?}");
+        assert!(!finished.stderr[0].contains("error:"), "{finished:?}");
+    }
+}
+
+#[test]
 fn the_help_shows_the_contract_with_scripts() {
     for (args, parts) in [
         (&["--help"][..], &["Exit codes:", "130  interrupted", "127.0.0.1:4980"][..]),
@@ -246,8 +314,15 @@ fn every_command_has_a_manual_page() {
     assert_eq!(names, [&expected[..], &["xchg-client.1".to_owned()]].concat());
     let read = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
     let download = read("xchg-client-download.1");
-    for part in ["overwrite", "XCHG_SERVER", ".nf\nExit codes:", "130  interrupted", "\"failed\""] {
+    for part in ["overwrite", "130  interrupted", "\"failed\"", "client.toml"] {
         assert!(download.contains(part), "no {part} in {download}");
+    }
+    for command in commands {
+        let page = read(&format!("xchg-client-{command}.1"));
+        for title in ["EXAMPLES", "\"EXIT STATUS\"", "ENVIRONMENT", "FILES", "\"SEE ALSO\""] {
+            assert!(page.contains(&format!("\n.SH {title}\n.nf\n")), "no {title} in {page}");
+        }
+        assert_eq!(page.contains(".SH EVENTS"), ["upload", "download"].contains(&command));
     }
     assert!(read("xchg-client.1").contains("xchg\\-client\\-download(1)"));
 }

@@ -31,7 +31,7 @@ pub(crate) struct Finished {
 pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xchg-client"));
     command.args(args).current_dir(folder);
-    for variable in ["XCHG_SERVER", "XCHG_TOKEN", "XCHG_SECRET"] {
+    for variable in ["XCHG_SERVER", "XCHG_TOKEN", "XCHG_SECRET", "XDG_CONFIG_HOME", "HOME"] {
         command.env_remove(variable);
     }
     command
