@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use xchg_client::files::Existing;
 use xchg_client::{
     Client, DownloadOptions, Key, Matched, Observer, Source, Summary, Target, UploadOptions,
     Waiting,
@@ -102,7 +103,7 @@ fn download(
     tell: &Sender<News>,
 ) -> Result<PathBuf, Box<dyn Error>> {
     let path = folder.join(format!("{file} of {name}"));
-    let target = Target::Path { path: path.clone(), overwrite: false };
+    let target = Target::Path { path: path.clone(), existing: Existing::Refuse };
     let options = DownloadOptions::new(Key::parse(file.as_bytes())?, target);
     let client = client.clone();
     start(name, tell, move |observer| client.download(options, observer));

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use xchg_client::files::{Destination, Existing, NamePolicy, PlaceOptions};
-use xchg_client::session::Received;
+use xchg_client::session::{self, Received};
 use xchg_client::terminal::escape;
 use xchg_client::{Address, Client, DownloadOptions, Error, ReceiveOptions, Retry, Side, Target};
 
@@ -13,6 +13,7 @@ use crate::cli::{Download, usage_error};
 use crate::is_dash;
 use crate::name::{self, Name, Named};
 use crate::progress::{Reporter, Tone};
+use crate::questions;
 use crate::screen::Screen;
 
 /// What to download, with all that had to be asked for.
@@ -57,21 +58,66 @@ fn plain(
     name: Name,
     mut reporter: Reporter,
 ) -> Result<(), Error> {
-    let Download { output, overwrite, transfer, .. } = download;
+    let mut existing = existing(&download);
+    let asks = !download.yes && reporter.tone() != Tone::Json && questions::can_ask();
+    let Download { output, transfer, .. } = download;
     let output = output.unwrap_or(PathBuf::from("."));
-    let target = match terminal(&output) {
-        Some(terminal) => Target::Writer(Box::new(Screen::new(terminal))),
-        None if is_dash(&output) => Target::Stdout,
-        None => Target::Path { path: output, overwrite },
+    let _made = Made::folder(&output)?;
+    let summary = loop {
+        let target = match terminal(&output) {
+            Some(terminal) => Target::Writer(Box::new(Screen::new(terminal))),
+            None if is_dash(&output) => Target::Stdout,
+            None => Target::Path { path: output.clone(), existing },
+        };
+        let mut options = DownloadOptions::new(name.key.clone(), target);
+        options.wait = transfer.wait();
+        options.rate_limit = transfer.limit_rate;
+        options.retry = transfer.retries().then(Retry::default);
+        match client.download(options, &mut reporter) {
+            // Before the server was asked there is time to ask the person.
+            Err(Error::TargetExists { path }) if asks && !reporter.has_connected() => {
+                let answer = questions::existing_file(&path)?;
+                existing = answer.ok_or(session::Error::DeclinedHere)?;
+            }
+            downloaded => break downloaded.map_err(|error| reporter.explain(error))?,
+        }
     };
-    let mut options = DownloadOptions::new(name.key, target);
-    options.wait = transfer.wait();
-    options.rate_limit = transfer.limit_rate;
-    options.retry = transfer.retries().then(Retry::default);
-    let downloaded = client.download(options, &mut reporter);
-    let summary = downloaded.map_err(|error| reporter.explain(error))?;
     reporter.done(&summary);
     Ok(())
+}
+
+/// What to do with names that are taken, as far as the command line says it.
+fn existing(download: &Download) -> Existing {
+    match (download.overwrite, download.rename) {
+        (true, _) => Existing::Overwrite,
+        (_, true) => Existing::Rename,
+        _ => Existing::Refuse,
+    }
+}
+
+/// Folders that were made for what arrives. Those into which nothing came go again.
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Makes the folder that `output` is, if it is called one and is not there.
+    fn folder(output: &Path) -> Result<Made, Error> {
+        let mut made = Made(Vec::new());
+        if !is_folder(output) || output.is_dir() {
+            return Ok(made);
+        }
+        let missing = output.ancestors().take_while(|path| !path.exists());
+        made.0 = missing.map(Path::to_owned).filter(|path| !path.as_os_str().is_empty()).collect();
+        let failed = |source| Error::Target { path: Some(output.into()), source };
+        fs::create_dir_all(output).map_err(failed)?;
+        Ok(made)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Only an empty folder can be removed like this.
+        self.0.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    }
 }
 
 fn sealed(
@@ -81,15 +127,12 @@ fn sealed(
     mut reporter: Reporter,
 ) -> Result<(), Error> {
     let place = PlaceOptions {
-        existing: match (download.overwrite, download.rename) {
-            (true, _) => Existing::Overwrite,
-            (_, true) => Existing::Rename,
-            _ => Existing::Refuse,
-        },
+        existing: existing(&download),
         names: if download.fix_names { NamePolicy::Replace } else { NamePolicy::Refuse },
         resume: !download.no_resume,
     };
     let output = download.output.unwrap_or(PathBuf::from("."));
+    let _made = Made::folder(&output)?;
     let mut writer = writer_for(&output)?;
     let destination = match &mut writer {
         Some(writer) => Destination::Writer(writer),
@@ -151,7 +194,7 @@ fn terminal(output: &Path) -> Option<File> {
     file.is_terminal().then_some(file)
 }
 
-/// Whether files go into it. One that is not there, but is called one, is an error later.
+/// Whether files go into it: it is a folder, or called one.
 fn is_folder(output: &Path) -> bool {
     let last = output.as_os_str().as_encoded_bytes().last();
     output.is_dir() || last.is_some_and(|&byte| std::path::is_separator(byte.into()))

@@ -155,7 +155,7 @@ pub enum Error {
         key: Key,
     },
     /// There is something already under the name.
-    #[error("`{}` exists; use --overwrite, or another name with -o", path.display())]
+    #[error("`{}` exists; use --overwrite or --rename, or another name with -o", path.display())]
     TargetExists {
         /// The name.
         path: PathBuf,

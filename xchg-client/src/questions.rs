@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
+use std::path::Path;
 
 use xchg_client::Error;
 use xchg_client::files::{Existing, Manifest, Survey};
 use xchg_client::session::Secret;
+use xchg_client::terminal::escape;
 
 use crate::cli::usage_error;
 use crate::name::Named;
@@ -31,6 +33,9 @@ const EXISTING: Question = Question {
     text: "[o]verwrite, [r]ename, [v]iew, [a]bort? ",
     otherwise: "use --overwrite or --rename",
 };
+
+const EXISTING_FILE: Question =
+    Question { text: "[o]verwrite, [r]ename, [a]bort? ", otherwise: "use --overwrite or --rename" };
 
 const MORE: Question = Question { text: "Enter for more, q to stop: ", otherwise: "" };
 
@@ -78,6 +83,20 @@ pub(crate) fn accept(manifest: &Manifest, survey: &Survey) -> Result<bool, Error
                 .map(Reply::Settled)
                 .ok_or("answer y or n, or v to view all that is offered"),
         })
+    })
+}
+
+/// Asks what to do with a file that has the name; `None` is to take nothing at all.
+///
+/// # Errors
+/// As [`accept`].
+pub(crate) fn existing_file(path: &Path) -> Result<Option<Existing>, Error> {
+    progress::say(&format!("{} exists", escape(&path.to_string_lossy())));
+    EXISTING_FILE.choose(|line| match line.trim().to_lowercase().as_str() {
+        "o" | "overwrite" => Ok(Some(Existing::Overwrite)),
+        "r" | "rename" => Ok(Some(Existing::Rename)),
+        "a" | "abort" => Ok(None),
+        _ => Err("answer o, r or a"),
     })
 }
 

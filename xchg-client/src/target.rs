@@ -1,6 +1,7 @@
 //! Where a downloaded payload goes: never under its final name before it is whole, and never over
 //! anything unasked.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::files::Existing;
 #[cfg(unix)]
 use crate::files::available_bytes;
 use crate::files::folder_of;
@@ -18,6 +20,9 @@ use crate::{Error, Key};
 /// The longest file name in bytes that common file systems take.
 const MAX_NAME_LEN: usize = 255;
 
+/// The greatest number that is put behind a name.
+const MAX_NUMBER: u32 = 9999;
+
 /// Where a downloaded payload goes.
 #[non_exhaustive]
 pub enum Target {
@@ -26,8 +31,8 @@ pub enum Target {
     Path {
         /// Its name.
         path: PathBuf,
-        /// Whether an existing file is replaced.
-        overwrite: bool,
+        /// What to do if there is something already under the name.
+        existing: Existing,
     },
     /// The standard output.
     Stdout,
@@ -39,8 +44,8 @@ impl Target {
     /// The same once more, if it can be opened again.
     pub(crate) fn again(&self) -> Option<Target> {
         match self {
-            Target::Path { path, overwrite } => {
-                Some(Target::Path { path: path.clone(), overwrite: *overwrite })
+            Target::Path { path, existing } => {
+                Some(Target::Path { path: path.clone(), existing: *existing })
             }
             Target::Stdout => Some(Target::Stdout),
             Target::Writer(_) => None,
@@ -51,8 +56,8 @@ impl Target {
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Path { path, overwrite } => {
-                f.debug_struct("Path").field("path", path).field("overwrite", overwrite).finish()
+            Target::Path { path, existing } => {
+                f.debug_struct("Path").field("path", path).field("existing", existing).finish()
             }
             Target::Stdout => f.write_str("Stdout"),
             Target::Writer(_) => f.write_str("Writer(..)"),
@@ -65,7 +70,7 @@ pub(crate) enum Output {
     /// A new file, or a replaced one.
     File {
         path: PathBuf,
-        overwrite: bool,
+        existing: Existing,
     },
     Writer(Sink),
 }
@@ -73,7 +78,7 @@ pub(crate) enum Output {
 impl Output {
     pub(crate) fn open(target: Target, key: &Key) -> Result<Output, Error> {
         match target {
-            Target::Path { path, overwrite } => open_path(path, overwrite, key),
+            Target::Path { path, existing } => open_path(path, existing, key),
             Target::Stdout => Ok(Output::Writer(Sink::writer(None, stdout()?))),
             Target::Writer(writer) => Ok(Output::Writer(Sink::writer(None, writer))),
         }
@@ -83,18 +88,18 @@ impl Output {
     pub(crate) fn start(self, length: Option<u64>) -> Result<Sink, Error> {
         match self {
             Output::Writer(sink) => Ok(sink),
-            Output::File { path, overwrite } => {
+            Output::File { path, existing } => {
                 if let Some(needed) = length {
                     check_space(folder_of(&path), needed)?;
                 }
                 let file = temporary_file(&path)?;
-                Ok(Sink(Kind::File { path, overwrite, file }))
+                Ok(Sink(Kind::File { path, existing, file }))
             }
         }
     }
 }
 
-fn open_path(path: PathBuf, overwrite: bool, key: &Key) -> Result<Output, Error> {
+fn open_path(path: PathBuf, existing: Existing, key: &Key) -> Result<Output, Error> {
     let path = match fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => {
             let name = file_name(key).ok_or_else(|| Error::UnsafeName { key: key.clone() })?;
@@ -115,11 +120,11 @@ fn open_path(path: PathBuf, overwrite: bool, key: &Key) -> Result<Output, Error>
         Ok(metadata) if metadata.is_dir() => {
             Err(Error::Target { path: Some(path), source: io::ErrorKind::IsADirectory.into() })
         }
-        Ok(_) if !overwrite => Err(Error::TargetExists { path }),
+        Ok(_) if existing == Existing::Refuse => Err(Error::TargetExists { path }),
         _ => {
             // Better to learn now than after a long wait that nothing can be written there.
             drop(temporary_file(&path)?);
-            Ok(Output::File { path, overwrite })
+            Ok(Output::File { path, existing })
         }
     }
 }
@@ -208,7 +213,7 @@ fn check_space(_: &Path, _: u64) -> Result<(), Error> {
 pub(crate) struct Sink(Kind);
 
 enum Kind {
-    File { path: PathBuf, overwrite: bool, file: NamedTempFile },
+    File { path: PathBuf, existing: Existing, file: NamedTempFile },
     Writer { path: Option<PathBuf>, writer: Box<dyn Write + Send> },
 }
 
@@ -277,8 +282,8 @@ impl Sink {
     /// [`Error::TargetExists`] if somebody else took the name meanwhile.
     pub(crate) fn keep(self) -> Result<Option<PathBuf>, Error> {
         match self.0 {
-            Kind::File { path, overwrite, file } => match persist(&path, overwrite, file) {
-                Ok(()) => Ok(Some(path)),
+            Kind::File { path, existing, file } => match persist(&path, existing, file) {
+                Ok(path) => Ok(Some(path)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     Err(Error::TargetExists { path })
                 }
@@ -292,15 +297,40 @@ impl Sink {
     }
 }
 
-fn persist(path: &Path, overwrite: bool, file: NamedTempFile) -> io::Result<()> {
+/// Gives `file` the name, or a numbered one, and makes that last.
+fn persist(path: &Path, existing: Existing, mut file: NamedTempFile) -> io::Result<PathBuf> {
     file.as_file().sync_all()?;
-    if overwrite {
-        file.persist(path)?
+    let mut named = path.to_owned();
+    if existing == Existing::Overwrite {
+        file.persist(path)?;
     } else {
-        file.persist_noclobber(path)?
-    };
+        let mut number = 0;
+        while let Err(failed) = file.persist_noclobber(&named) {
+            let is_taken = failed.error.kind() == io::ErrorKind::AlreadyExists;
+            if !is_taken || existing == Existing::Refuse || number == MAX_NUMBER {
+                return Err(failed.error);
+            }
+            number += 1;
+            file = failed.file;
+            named.set_file_name(numbered(path, number));
+        }
+    }
     // The new name lasts only once the folder is on the disk too.
-    if cfg!(unix) { File::open(folder_of(path))?.sync_all() } else { Ok(()) }
+    if cfg!(unix) {
+        File::open(folder_of(path))?.sync_all()?;
+    }
+    Ok(named)
+}
+
+/// The last component of `path` with a number before its extension: `a (1).txt`.
+fn numbered(path: &Path, number: u32) -> OsString {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!(" ({number})"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    name
 }
 
 #[cfg(test)]
@@ -367,7 +397,7 @@ mod tests {
         let other = folder.path().join("other");
         let writer = File::create(&other).unwrap();
         for (target, path) in [
-            (Target::Path { path: path.clone(), overwrite: false }, &path),
+            (Target::Path { path: path.clone(), existing: Existing::Refuse }, &path),
             (Target::Writer(Box::new(writer)), &other),
         ] {
             let (read, write) = rustix::pipe::pipe().unwrap();
@@ -386,7 +416,7 @@ mod tests {
         let path = folder.path().join("new");
         let key = Key::parse(b"k").unwrap();
         let open = || {
-            let target = Target::Path { path: path.clone(), overwrite: false };
+            let target = Target::Path { path: path.clone(), existing: Existing::Refuse };
             Output::open(target, &key).unwrap().start(Some(3)).unwrap()
         };
         let names = || fs::read_dir(folder.path()).unwrap().count();

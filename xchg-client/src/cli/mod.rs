@@ -153,7 +153,7 @@ pub(crate) struct Download {
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Give what arrives another name if a file exists, such as `a (1).txt`
-    #[arg(long, conflicts_with_all = ["overwrite", "plain"])]
+    #[arg(long, conflicts_with = "overwrite")]
     pub(crate) rename: bool,
     /// Add to folders that exist also where nobody is asked: what an earlier attempt left needs no leave
     #[arg(long, conflicts_with = "plain")]
@@ -215,8 +215,8 @@ impl Upload {
 impl Download {
     /// Whether it asks for what only a sealed transfer has.
     pub(crate) fn is_sealed(&self) -> bool {
-        let Download { rename, merge, no_resume, fix_names, transfer, .. } = self;
-        *rename || *merge || *no_resume || *fix_names || transfer.ask_secret
+        let Download { merge, no_resume, fix_names, transfer, .. } = self;
+        *merge || *no_resume || *fix_names || transfer.ask_secret
     }
 }
 

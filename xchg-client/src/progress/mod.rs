@@ -45,6 +45,7 @@ pub(crate) struct Reporter {
     tone: Tone,
     side: Side,
     wait: Wait,
+    has_connected: bool,
     /// When the server was asked last.
     asked: Instant,
     /// What the person calls the exchange.
@@ -69,6 +70,7 @@ impl Reporter {
             tone,
             side,
             wait,
+            has_connected: false,
             asked: Instant::now(),
             key: name.shown.clone(),
             connecting: None,
@@ -86,6 +88,16 @@ impl Reporter {
     pub(crate) fn every(mut self, interval: Duration) -> Reporter {
         self.interval = interval;
         self
+    }
+
+    /// How much is told, and to whom.
+    pub(crate) fn tone(&self) -> Tone {
+        self.tone
+    }
+
+    /// Whether the server has been asked.
+    pub(crate) fn has_connected(&self) -> bool {
+        self.has_connected
     }
 
     /// Says what is uploaded, before anybody has come for it.
@@ -252,7 +264,7 @@ impl Observer for Reporter {
         if self.retrying.is_none() {
             self.connecting = connecting(self.tone, address);
         }
-        self.asked = Instant::now();
+        (self.asked, self.has_connected) = (Instant::now(), true);
     }
 
     fn waiting(&mut self, waiting: &Waiting) {
@@ -289,9 +301,10 @@ impl Observer for Reporter {
 
     fn retrying(&mut self, error: &Error, delay: Duration) {
         self.connecting = None;
-        let again = match delay.is_zero() {
-            true => "trying again".into(),
-            false => format!("trying again in {}", duration_in_words(delay)),
+        let again = if delay.is_zero() {
+            "trying again".into()
+        } else {
+            format!("trying again in {}", duration_in_words(delay))
         };
         match self.tone {
             Tone::Quiet => {}

@@ -189,9 +189,10 @@ impl Reporter {
         let position = self.position();
         let contents = &self.story().contents;
         let name = contents.name_at(position);
-        match goes_on {
-            true => self.screen.begin_at(position),
-            false => self.screen.position(position),
+        if goes_on {
+            self.screen.begin_at(position);
+        } else {
+            self.screen.position(position);
         }
         if self.story().contents.is_news(&name) {
             self.screen.name(name);

@@ -89,10 +89,10 @@ impl Question {
     }
 
     fn check(&self) -> Result<(), Error> {
-        match Question::can_be_asked() {
-            true => Ok(()),
-            false => Err(Error::NoTerminal { otherwise: self.otherwise }),
+        if Question::can_be_asked() {
+            return Ok(());
         }
+        Err(Error::NoTerminal { otherwise: self.otherwise })
     }
 }
 

@@ -302,10 +302,8 @@ impl Link<'_> {
     fn empty_record(&mut self) -> Result<Record, Error> {
         let record = loop {
             // The downloader says how far it is, also while this waits for it to take more.
-            let arrived = match self.incoming.has_room()? {
-                true => &self.incoming.arrived,
-                false => &never(),
-            };
+            let has_room = self.incoming.has_room()?;
+            let arrived = if has_room { &self.incoming.arrived } else { &never() };
             select! {
                 recv(self.outgoing.empty) -> record => break record.ok(),
                 recv(arrived) -> record => match record {

@@ -205,7 +205,6 @@ fn a_target_that_cannot_be_is_refused_before_connecting() {
     fs::create_dir_all(folder.path().join("in/stocks.txt")).unwrap();
     for (options, part) in [
         (&["-o", "missing/x"][..], "cannot write `missing/x`"),
-        (&["-o", "missing/"], "cannot write `missing/`"),
         (&["-o", "in", "--overwrite"], "cannot write `in/stocks.txt`"),
     ] {
         let nowhere = nowhere();

@@ -225,3 +225,47 @@ fn an_uploader_sees_what_it_offers_then_that_it_waits_then_what_has_arrived() {
     let (code, shown) = upload.finish();
     assert_eq!(code, Some(130), "{shown}");
 }
+
+#[test]
+fn a_file_that_a_plain_download_would_replace_is_asked_about_before_the_server() {
+    use crate::server::{Server, nowhere, receipt};
+    for (answer, code) in [("o", 0), ("r", 0), ("a", 5), ("\x03", 130)] {
+        let folder = tempdir().unwrap();
+        fs::write(folder.path().join("k.txt"), "older").unwrap();
+        let server = (code == 0).then(|| {
+            Server::run(|mut peer| {
+                peer.match_native();
+                peer.send_payload(b"new");
+                assert_eq!(peer.read(9), receipt(0, 3));
+            })
+        });
+        let address = server.as_ref().map_or_else(nowhere, |server| server.address.clone());
+        let args = ["download", "--plain", "k.txt", "--server", &address];
+        let mut terminal = Terminal::run(&command(folder.path(), &args));
+        terminal.wait_for("k.txt exists");
+        terminal.wait_for("[o]verwrite, [r]ename, [a]bort? ");
+        terminal.press(&format!("{answer}\r"));
+        let (ended, shown) = terminal.finish();
+        assert_eq!(ended, Some(code), "{shown}");
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
+        assert_eq!(read("k.txt").as_deref(), Some(if answer == "o" { "new" } else { "older" }));
+        assert_eq!(read("k (1).txt").is_some(), answer == "r");
+        server.into_iter().for_each(Server::finish);
+    }
+}
+
+#[test]
+fn a_folder_that_is_named_is_made_and_goes_again_if_nothing_comes() {
+    for plain in [&[][..], &["--plain"]] {
+        let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
+        fs::write(here.path().join("f"), "x").unwrap();
+        let server = Rendezvous::start();
+        let download = |wait| [&["download", "f", "-o", "a/b/", "--wait", wait], plain].concat();
+        server.run(there.path(), &download("0")).finish().expect(3, "no uploader of f is waiting");
+        assert_eq!(crate::support::names(there.path()), [""; 0]);
+        let upload = server.run(here.path(), &[&["upload", "f"], plain].concat());
+        server.run(there.path(), &download("-1")).finish().expect(0, "");
+        upload.finish().expect(0, "");
+        assert_eq!(fs::read(there.path().join("a/b/f")).unwrap(), b"x");
+    }
+}
