@@ -137,7 +137,7 @@ fn nothing_is_overwritten_unasked_and_that_is_said_before_connecting() {
     for options in [&[][..], &["-o", "stocks.txt"], &["-o", "."]] {
         let nowhere = nowhere();
         let args = [&["download", "--plain", "stocks.txt", "--server", &nowhere], options].concat();
-        let part = "stocks.txt` exists; use --overwrite, or another name with -o";
+        let part = "stocks.txt` exists; use --overwrite or --rename, or another name with -o";
         Client::start(folder.path(), &args).finish().expect(1, part);
     }
     assert_eq!(fs::read(folder.path().join("stocks.txt")).unwrap(), b"old");
