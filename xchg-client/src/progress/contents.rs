@@ -36,7 +36,7 @@ impl Contents {
         let after = self.files.partition_point(|&(begin, _)| begin <= position);
         match (&self.files[..], after.checked_sub(1)) {
             ([(_, name)], _) => name.clone(),
-            (files, Some(index)) => format!("{} ({after} of {})", files[index].1, files.len()),
+            (files, Some(index)) => format!("{after} of {}: {}", files.len(), files[index].1),
             (_, None) => String::new(),
         }
     }
@@ -72,7 +72,7 @@ mod tests {
         }
         let contents = Contents::of(&manifest);
         for (position, expected) in
-            [(0, "a (1 of 3)"), (2, "a (1 of 3)"), (3, "b (3 of 3)"), (5, "b (3 of 3)")]
+            [(0, "1 of 3: a"), (2, "1 of 3: a"), (3, "3 of 3: b"), (5, "3 of 3: b")]
         {
             assert_eq!(contents.name_at(position), expected);
         }

@@ -213,9 +213,9 @@ fn an_uploader_sees_what_it_offers_then_that_it_waits_then_what_has_arrived() {
     download.wait_for("Accept? [Y/n/v]");
     upload.wait_for("waiting for the other side to accept");
     download.press("y\r");
-    download.wait_for("a (1 of 2)");
+    download.wait_for("1 of 2: a");
     upload.wait_for("% of 128.00 MiB");
-    upload.wait_for("a (1 of 2)");
+    upload.wait_for("1 of 2: a");
     // Stops the downloader, whose buffers and ours fill then.
     download.signal(rustix::process::Signal::STOP);
     upload.wait_for("stalled for 5 s");
