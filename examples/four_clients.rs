@@ -13,8 +13,8 @@ use std::thread;
 
 use xchg_client::files::Existing;
 use xchg_client::{
-    Client, DownloadOptions, Key, Matched, Observer, Source, Summary, Target, UploadOptions,
-    Waiting,
+    Client, Key, Matched, Observer, PlainDownloadOptions, PlainUploadOptions, Source, Summary,
+    Target, Waiting,
 };
 use xchg_server::{Config, Listen, Server};
 
@@ -88,9 +88,9 @@ fn upload(
     path: &Path,
     tell: &Sender<News>,
 ) -> Result<(), Box<dyn Error>> {
-    let options = UploadOptions::new(xchg_client::key_for(path)?, Source::File(path.into()));
+    let options = PlainUploadOptions::new(xchg_client::key_for(path)?, Source::File(path.into()));
     let client = client.clone();
-    start(name, tell, move |observer| client.upload(options, observer));
+    start(name, tell, move |observer| client.upload_plain(options, observer));
     Ok(())
 }
 
@@ -104,9 +104,9 @@ fn download(
 ) -> Result<PathBuf, Box<dyn Error>> {
     let path = folder.join(format!("{file} of {name}"));
     let target = Target::Path { path: path.clone(), existing: Existing::Refuse };
-    let options = DownloadOptions::new(Key::parse(file.as_bytes())?, target);
+    let options = PlainDownloadOptions::new(Key::parse(file.as_bytes())?, target);
     let client = client.clone();
-    start(name, tell, move |observer| client.download(options, observer));
+    start(name, tell, move |observer| client.download_plain(options, observer));
     Ok(path)
 }
 

@@ -15,7 +15,7 @@ use xchg_client::files::{Destination, Manifest, Survey, WalkOptions};
 use xchg_client::session::{self, Decision};
 use xchg_client::terminal::escape;
 use xchg_client::{
-    Cancel, Client, Code, Content, Observer, ReceiveOptions, SealedObserver, SendOptions,
+    Cancel, Client, Code, Content, DownloadOptions, Observer, SealedObserver, UploadOptions,
 };
 use xchg_server::{Config, Listen, Server};
 
@@ -37,14 +37,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let sending = send(client.clone(), code.clone(), &album);
     let cancel = Cancel::new()?;
     let mut person = Person { cancel_at: 8_000_000, cancel: cancel.clone() };
-    let error = client.clone().cancel(cancel).receive(receive(&code, there.path()), &mut person);
+    let error = client.clone().cancel(cancel).download(receive(&code, there.path()), &mut person);
     println!("here: {}", error.expect_err("it was interrupted"));
     let error = sending.join().expect("it does not panic").expect_err("it was interrupted");
     println!("there: {error}; can be resumed: {}", error.is_cut_short());
 
     // The second one sends the rest.
     let sending = send(client.clone(), code.clone(), &album);
-    let received = client.receive(receive(&code, there.path()), &mut ())?;
+    let received = client.download(receive(&code, there.path()), &mut ())?;
     let sent = sending.join().expect("it does not panic")?;
     println!("there: all {} bytes have arrived and are on the disk", sent.bytes);
     println!("here: less than that was sent again: {}", received.moved < received.bytes);
@@ -56,9 +56,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn receive<'a>(code: &Code, folder: &Path) -> ReceiveOptions<'a> {
+fn receive<'a>(code: &Code, folder: &Path) -> DownloadOptions<'a> {
     let destination = Destination::Directory(folder.into());
-    ReceiveOptions::new(code.key(), code.secret(), destination)
+    DownloadOptions::new(code.key(), code.secret(), destination)
 }
 
 /// Stands for the person at the other end.
@@ -66,10 +66,10 @@ fn send(
     client: Client,
     code: Code,
     folder: &Path,
-) -> thread::JoinHandle<Result<session::Sent, xchg_client::Error>> {
+) -> thread::JoinHandle<Result<session::Uploaded, xchg_client::Error>> {
     let content = Content::Paths { paths: vec![folder.into()], walk: WalkOptions::default() };
-    let options = SendOptions::new(code.key(), code.secret(), content);
-    thread::spawn(move || client.send(options, &mut ()))
+    let options = UploadOptions::new(code.key(), code.secret(), content);
+    thread::spawn(move || client.upload(options, &mut ()))
 }
 
 /// Looks at what is offered, and loses patience.

@@ -11,7 +11,8 @@ use std::io;
 use std::thread;
 
 use xchg_client::{
-    Address, Cancel, Client, DownloadOptions, Key, Observer, Source, Summary, Target, UploadOptions,
+    Address, Cancel, Client, Key, Observer, PlainDownloadOptions, PlainUploadOptions, Source,
+    Summary, Target,
 };
 use xchg_server::{Config, Listen, Server};
 
@@ -24,8 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let counterpart = receive(address.clone(), Key::parse(b"report")?);
     let mut bar = Bar { shown: 0, length: report.len() as u64 };
     let source = Source::Reader(Box::new(io::Cursor::new(report)));
-    let options = UploadOptions::new(Key::parse(b"report")?, source);
-    let summary = Client::new(address.clone()).upload(options, &mut bar)?;
+    let options = PlainUploadOptions::new(Key::parse(b"report")?, source);
+    let summary = Client::new(address.clone()).upload_plain(options, &mut bar)?;
     println!("the counterpart has confirmed all {} bytes", summary.bytes);
     counterpart.join().expect("it does not panic")?;
 
@@ -34,8 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let counterpart = receive(address.clone(), Key::parse(b"endless")?);
     let mut button = Button { press_at: 1 << 20, cancel: cancel.clone() };
     let source = Source::Reader(Box::new(io::repeat(b'x')));
-    let options = UploadOptions::new(Key::parse(b"endless")?, source);
-    match Client::new(address).cancel(cancel).upload(options, &mut button) {
+    let options = PlainUploadOptions::new(Key::parse(b"endless")?, source);
+    match Client::new(address).cancel(cancel).upload_plain(options, &mut button) {
         Err(xchg_client::Error::Cancelled) => println!("cancelled"),
         other => return Err(format!("not cancelled, but {other:?}").into()),
     }
@@ -81,6 +82,6 @@ impl Observer for Button {
 
 /// Stands for the person at the other end: takes what comes and keeps none of it.
 fn receive(address: Address, key: Key) -> thread::JoinHandle<Result<Summary, xchg_client::Error>> {
-    let options = DownloadOptions::new(key, Target::Writer(Box::new(io::sink())));
-    thread::spawn(move || Client::new(address).download(options, &mut ()))
+    let options = PlainDownloadOptions::new(key, Target::Writer(Box::new(io::sink())));
+    thread::spawn(move || Client::new(address).download_plain(options, &mut ()))
 }

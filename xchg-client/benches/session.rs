@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xchg_client::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
-use xchg_client::session::{Secret, Session, receive, send};
+use xchg_client::session::{Secret, Session, download, upload};
 use xchg_client::{Cancel, Side};
 
 const SMALL_BYTES: usize = 4096;
@@ -90,11 +90,11 @@ fn transfer(what: &Path, to: &Path) -> io::Result<Duration> {
             let session = establish(&ours, Side::Upload);
             let outgoing = Outgoing::collect(&[what], WalkOptions::default());
             let mut outgoing = outgoing.expect("it was just written");
-            send(session, &mut outgoing, &mut (), &Cancel::new().expect("descriptors are left"))
+            upload(session, &mut outgoing, &mut (), &Cancel::new().expect("descriptors are left"))
                 .expect("the downloader takes it")
         });
         let session = establish(&theirs, Side::Download);
-        receive(
+        download(
             session,
             Destination::Directory(to.into()),
             PlaceOptions::default(),

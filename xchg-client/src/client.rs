@@ -41,7 +41,7 @@ pub struct Client {
 /// What to upload.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct UploadOptions {
+pub struct PlainUploadOptions {
     /// What the downloader has to name too.
     pub key: Key,
     /// Where the payload comes from.
@@ -56,10 +56,10 @@ pub struct UploadOptions {
     pub retry: Option<Retry>,
 }
 
-impl UploadOptions {
+impl PlainUploadOptions {
     /// Uploads `source` as soon as somebody downloads `key`.
-    pub fn new(key: Key, source: Source) -> UploadOptions {
-        UploadOptions {
+    pub fn new(key: Key, source: Source) -> PlainUploadOptions {
+        PlainUploadOptions {
             key,
             source,
             wait: Wait::Forever,
@@ -73,7 +73,7 @@ impl UploadOptions {
 /// What to download.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct DownloadOptions {
+pub struct PlainDownloadOptions {
     /// What the uploader has to name too.
     pub key: Key,
     /// Where the payload goes.
@@ -86,10 +86,10 @@ pub struct DownloadOptions {
     pub retry: Option<Retry>,
 }
 
-impl DownloadOptions {
+impl PlainDownloadOptions {
     /// Downloads into `target` as soon as somebody uploads `key`.
-    pub fn new(key: Key, target: Target) -> DownloadOptions {
-        DownloadOptions { key, target, wait: Wait::Forever, rate_limit: None, retry: None }
+    pub fn new(key: Key, target: Target) -> PlainDownloadOptions {
+        PlainDownloadOptions { key, target, wait: Wait::Forever, rate_limit: None, retry: None }
     }
 }
 
@@ -159,12 +159,12 @@ impl Client {
     ///
     /// # Errors
     /// Unless a native downloader has confirmed every byte, or the connection of another one has taken it.
-    pub fn upload(
+    pub fn upload_plain(
         &self,
-        options: UploadOptions,
+        options: PlainUploadOptions,
         observer: &mut dyn Observer,
     ) -> Result<Summary, Error> {
-        let UploadOptions { key, source, wait, pace, rate_limit, retry } = options;
+        let PlainUploadOptions { key, source, wait, pace, rate_limit, retry } = options;
         let mut offer = Offer::new(Realm::Plain, Side::Upload, normalised(&key));
         offer.wait = wait;
         let exchange =
@@ -188,12 +188,12 @@ impl Client {
     ///
     /// # Errors
     /// Unless the whole payload is where it shall be; a target file exists if and only if it is.
-    pub fn download(
+    pub fn download_plain(
         &self,
-        options: DownloadOptions,
+        options: PlainDownloadOptions,
         observer: &mut dyn Observer,
     ) -> Result<Summary, Error> {
-        let DownloadOptions { key, target, wait, rate_limit, retry } = options;
+        let PlainDownloadOptions { key, target, wait, rate_limit, retry } = options;
         let key = normalised(&key);
         let mut offer = Offer::new(Realm::Plain, Side::Download, key.clone());
         offer.wait = wait;

@@ -5,9 +5,11 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use xchg_client::files::{Destination, Existing, NamePolicy, PlaceOptions};
-use xchg_client::session::{self, Received};
+use xchg_client::session::{self, Downloaded};
 use xchg_client::terminal::escape;
-use xchg_client::{Address, Client, DownloadOptions, Error, ReceiveOptions, Retry, Side, Target};
+use xchg_client::{
+    Address, Client, DownloadOptions, Error, PlainDownloadOptions, Retry, Side, Target,
+};
 
 use crate::cli::{Download, usage_error};
 use crate::is_dash;
@@ -69,11 +71,11 @@ fn plain(
             None if is_dash(&output) => Target::Stdout,
             None => Target::Path { path: output.clone(), existing },
         };
-        let mut options = DownloadOptions::new(name.key.clone(), target);
+        let mut options = PlainDownloadOptions::new(name.key.clone(), target);
         options.wait = transfer.wait();
         options.rate_limit = transfer.limit_rate;
         options.retry = transfer.retries().then(Retry::default);
-        match client.download(options, &mut reporter) {
+        match client.download_plain(options, &mut reporter) {
             // Before the server was asked there is time to ask the person.
             Err(Error::TargetExists { path }) if asks && !reporter.has_connected() => {
                 let answer = questions::existing_file(&path)?;
@@ -139,21 +141,21 @@ fn sealed(
         None if is_folder(&output) => Destination::Directory(output.clone()),
         None => Destination::File(output.clone()),
     };
-    let mut options = ReceiveOptions::new(name.key, name.secret, destination);
+    let mut options = DownloadOptions::new(name.key, name.secret, destination);
     options.place = place;
     options.wait = download.transfer.wait();
     options.retry = download.transfer.retries().then(Retry::default);
     options.guesses = download.transfer.guesses;
     options.rate_limit = download.transfer.limit_rate;
     let received =
-        client.receive(options, &mut reporter).map_err(|error| reporter.explain(error))?;
+        client.download(options, &mut reporter).map_err(|error| reporter.explain(error))?;
     let path = writer.is_none().then_some(output.as_path());
     reporter.received(&received, path);
     show_text(&received)
 }
 
 /// Shows a text that was sent as such. On a terminal, nothing in it can do harm.
-fn show_text(received: &Received) -> Result<(), Error> {
+fn show_text(received: &Downloaded) -> Result<(), Error> {
     let Some(text) = &received.text else {
         return Ok(());
     };

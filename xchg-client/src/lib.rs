@@ -3,24 +3,25 @@
 //! ```no_run
 //! use xchg_client::files::{Destination, WalkOptions};
 //! use xchg_client::session::Secret;
-//! use xchg_client::{Client, Content, Key, ReceiveOptions, SendOptions};
+//! use xchg_client::{Client, Content, DownloadOptions, Key, UploadOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::new("example.org".parse()?);
 //! let key = Key::parse(b"stocks")?;
 //! let secret = || Secret::new("swordfish");
-//! // Here: sends the folder as soon as somebody receives under the key, and returns when it is on the disk there.
+//! // Here: uploads the folder as soon as somebody downloads the key, and returns when it is there.
 //! let content = Content::Paths { paths: vec!["stocks".into()], walk: WalkOptions::default() };
-//! client.send(SendOptions::new(key.clone(), secret(), content), &mut ())?;
-//! // There: takes it as soon as somebody sends under the key, and only what is not there yet.
+//! client.upload(UploadOptions::new(key.clone(), secret(), content), &mut ())?;
+//! // There: takes it as soon as somebody uploads the key, and only what is not there yet.
 //! let destination = Destination::Directory("downloads".into());
-//! client.receive(ReceiveOptions::new(key, secret(), destination), &mut ())?;
+//! client.download(DownloadOptions::new(key, secret(), destination), &mut ())?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! These transfers are sealed: encrypted from end to end, in realm sealed. [`Client::upload`] and [`Client::download`] move bare bytes
-//! in realm plain, where the counterpart may be curl, a browser or a classic client.
+//! These transfers are sealed: encrypted from end to end, in realm sealed.
+//! [`Client::upload_plain`] and [`Client::download_plain`] move bare bytes in realm plain, where the
+//! counterpart may be curl, a browser or a classic client.
 //!
 //! Calls block. An [`Observer`], or [`SealedObserver`], hears what goes on meanwhile, and a [`Cancel`] token ends it from another thread. Nothing is
 //! printed, and no signal is handled: that is the business of the program `xchg-client`, a thin layer around this.
@@ -53,7 +54,8 @@ mod upload;
 pub use address::Address;
 pub use cancel::Cancel;
 pub use client::{
-    Client, DEFAULT_BUFFER_BYTES, DEFAULT_CONNECT_TIMEOUT, DownloadOptions, Summary, UploadOptions,
+    Client, DEFAULT_BUFFER_BYTES, DEFAULT_CONNECT_TIMEOUT, PlainDownloadOptions,
+    PlainUploadOptions, Summary,
 };
 pub use code::{Code, InvalidCode};
 pub use error::{Error, duration_in_words};
@@ -61,7 +63,7 @@ pub use key::normalised;
 pub use link::Link;
 pub use observer::Observer;
 pub use retry::Retry;
-pub use sealed::{Content, ReceiveOptions, SealedObserver, SendOptions};
+pub use sealed::{Content, DownloadOptions, SealedObserver, UploadOptions};
 pub use source::{Source, key_for};
 pub use target::{Target, file_name};
 pub use xchg_core::wire::{

@@ -8,7 +8,7 @@ use indicatif::HumanBytes;
 use xchg_client::files::{self, WalkOptions};
 use xchg_client::terminal::escape;
 use xchg_client::{
-    Address, Client, Code, Content, Error, Retry, SendOptions, Side, Source, UploadOptions,
+    Address, Client, Code, Content, Error, PlainUploadOptions, Retry, Side, Source, UploadOptions,
     file_name,
 };
 
@@ -102,12 +102,12 @@ fn plain(client: &Client, upload: Upload, name: Name, mut reporter: Reporter) ->
         _ => Source::Stdin,
     };
     reporter.offering(&described(&source));
-    let mut options = UploadOptions::new(name.key, source);
+    let mut options = PlainUploadOptions::new(name.key, source);
     options.wait = upload.transfer.wait();
     options.pace = upload.pace;
     options.rate_limit = upload.transfer.limit_rate;
     options.retry = upload.transfer.retries().then(Retry::default);
-    let uploaded = client.upload(options, &mut reporter);
+    let uploaded = client.upload_plain(options, &mut reporter);
     let summary = uploaded.map_err(|error| reporter.explain(error))?;
     reporter.done(&summary);
     Ok(())
@@ -150,13 +150,13 @@ fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Re
         Some(text) => Content::Text { name: stream_name(), text },
         None => content_of(upload.paths, walk, stream_name)?,
     };
-    let mut options = SendOptions::new(name.key.clone(), name.secret, content);
+    let mut options = UploadOptions::new(name.key.clone(), name.secret, content);
     options.wait = upload.transfer.wait();
     options.retry = upload.transfer.retries().then(Retry::default);
     options.guesses = upload.transfer.guesses;
     options.pace = upload.pace;
     options.rate_limit = upload.transfer.limit_rate;
-    let sent = client.send(options, &mut reporter);
+    let sent = client.upload(options, &mut reporter);
     let sent = sent.map_err(|error| reporter.explain(error))?;
     reporter.sent(&sent);
     Ok(())

@@ -18,8 +18,8 @@ use rendezvous::Rendezvous;
 use support::{DEADLINE, names};
 use tempfile::{TempDir, tempdir};
 use xchg_client::{
-    Cancel, DownloadOptions, Error, Key, Matched, Observer, Source, Target, UploadOptions, Wait,
-    Waiting,
+    Cancel, Error, Key, Matched, Observer, PlainDownloadOptions, PlainUploadOptions, Source,
+    Target, Wait, Waiting,
 };
 
 fn folder_with(name: &str, content: &[u8]) -> TempDir {
@@ -94,7 +94,7 @@ fn nobody_within_the_wait_is_exit_code_3() {
     let server = Rendezvous::start();
     for wait in ["0", "0.05"] {
         let args = ["download", "--plain", "k", "-o", "-", "--wait", wait];
-        server.run(Path::new("."), &args).finish().expect(3, "timed-out");
+        server.run(Path::new("."), &args).finish().expect(3, "no uploader of k is waiting");
     }
 }
 
@@ -194,12 +194,14 @@ fn the_library_transfers_between_any_reader_and_writer() {
         let (client, key) = (client.clone(), key.clone());
         thread::spawn(move || {
             let source = Source::Reader(Box::new(&b"in memory"[..]));
-            client.upload(UploadOptions::new(key, source), &mut Listening(sender)).unwrap()
+            client
+                .upload_plain(PlainUploadOptions::new(key, source), &mut Listening(sender))
+                .unwrap()
         })
     };
     assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), "waiting");
-    let options = DownloadOptions::new(key, Target::Writer(Box::new(writer)));
-    let downloaded = client.download(options, &mut ()).unwrap();
+    let options = PlainDownloadOptions::new(key, Target::Writer(Box::new(writer)));
+    let downloaded = client.download_plain(options, &mut ()).unwrap();
     let uploaded = uploader.join().unwrap();
     assert_eq!((downloaded.bytes, uploaded.bytes), (9, 9));
     assert_eq!(heard.iter().collect::<Vec<_>>(), ["matched None", "9 bytes"]);
@@ -214,8 +216,8 @@ fn the_library_can_be_cancelled_while_it_waits() {
     let (sender, heard) = mpsc::channel();
     let waits = thread::spawn(move || {
         let target = Target::Writer(Box::new(std::io::sink()));
-        let options = DownloadOptions::new(Key::parse(b"k").unwrap(), target);
-        client.download(options, &mut Listening(sender))
+        let options = PlainDownloadOptions::new(Key::parse(b"k").unwrap(), target);
+        client.download_plain(options, &mut Listening(sender))
     });
     heard.recv_timeout(DEADLINE).unwrap();
     cancel.cancel();
@@ -225,9 +227,9 @@ fn the_library_can_be_cancelled_while_it_waits() {
 #[test]
 fn a_refused_library_call_says_whether_to_try_again() {
     let server = Rendezvous::start();
-    let mut options = DownloadOptions::new(Key::parse(b"k").unwrap(), Target::Stdout);
+    let mut options = PlainDownloadOptions::new(Key::parse(b"k").unwrap(), Target::Stdout);
     options.wait = Wait::AtMost(std::time::Duration::ZERO);
-    let error = server.client().download(options, &mut ()).unwrap_err();
+    let error = server.client().download_plain(options, &mut ()).unwrap_err();
     assert!(error.is_worth_a_retry(), "{error}");
     assert_eq!(server.client().status().unwrap().waiting, 0);
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::HumanBytes;
 use xchg_client::files::{Entry, Existing, Kept, Kind, Manifest, Note, Survey};
-use xchg_client::session::{self, Decision, Received, Sent};
+use xchg_client::session::{self, Decision, Downloaded, Uploaded};
 use xchg_client::terminal::escape;
 use xchg_client::{Error, SealedObserver, Side};
 
@@ -90,13 +90,13 @@ impl Reporter {
     }
 
     /// The last word of an upload that the downloader has.
-    pub(crate) fn sent(&mut self, sent: &Sent) {
+    pub(crate) fn sent(&mut self, sent: &Uploaded) {
         self.finish(sent.bytes, sent.moved, "; the downloader has it", None);
         self.tell_notes(&sent.notes);
     }
 
     /// The last word of a download. `output` is the file or folder that it went to, if any.
-    pub(crate) fn received(&mut self, received: &Received, output: Option<&Path>) {
+    pub(crate) fn received(&mut self, received: &Downloaded, output: Option<&Path>) {
         let path = output.and_then(|output| place_of(received, output));
         let path = path.as_deref().map(Path::to_string_lossy);
         let place = path.as_ref().map(|path| format!("; it is in {}", escape(path)));
@@ -377,7 +377,7 @@ impl SealedObserver for Reporter {
 }
 
 /// Where what was received is: the one file or folder, or the folder that all of it went to.
-fn place_of(received: &Received, output: &Path) -> Option<PathBuf> {
+fn place_of(received: &Downloaded, output: &Path) -> Option<PathBuf> {
     if received.text.is_some() {
         return None;
     }

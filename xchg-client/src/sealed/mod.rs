@@ -16,7 +16,7 @@ use xchg_core::{Key, Side};
 use crate::files::{Destination, Manifest, Outgoing, PlaceOptions, WalkOptions};
 use crate::key::normalised;
 use crate::retry::{Patience, Retry};
-use crate::session::{self, Received, Secret, Sent};
+use crate::session::{self, Downloaded, Secret, Uploaded};
 use crate::throttle::Throttle;
 use crate::{Client, Error, Observer};
 use attempt::Attempt;
@@ -36,7 +36,7 @@ pub trait SealedObserver: Observer + session::Observer {
 /// Nobody, who accepts everything.
 impl SealedObserver for () {}
 
-/// What to send.
+/// What to upload.
 #[non_exhaustive]
 pub enum Content {
     /// Files, and folders with everything in them.
@@ -72,10 +72,10 @@ impl fmt::Debug for Content {
     }
 }
 
-/// What to send to whom.
+/// What to upload for whom.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct SendOptions {
+pub struct UploadOptions {
     /// What the downloader has to name too.
     pub key: Key,
     /// What it has to know too. With a secret, the server sees only a hash of the key. Default: none.
@@ -94,10 +94,10 @@ pub struct SendOptions {
     pub rate_limit: Option<NonZeroU64>,
 }
 
-impl SendOptions {
+impl UploadOptions {
     /// Sends `content` as soon as somebody receives under `key`.
-    pub fn new(key: Key, secret: Secret, content: Content) -> SendOptions {
-        SendOptions {
+    pub fn new(key: Key, secret: Secret, content: Content) -> UploadOptions {
+        UploadOptions {
             key,
             secret,
             content,
@@ -110,9 +110,9 @@ impl SendOptions {
     }
 }
 
-/// What to receive, and where it goes.
+/// What to download, and where it goes.
 #[non_exhaustive]
-pub struct ReceiveOptions<'a> {
+pub struct DownloadOptions<'a> {
     /// What the uploader has to name too.
     pub key: Key,
     /// What it has to know too. Default: none.
@@ -132,10 +132,10 @@ pub struct ReceiveOptions<'a> {
     pub rate_limit: Option<NonZeroU64>,
 }
 
-impl<'a> ReceiveOptions<'a> {
+impl<'a> DownloadOptions<'a> {
     /// Receives into `destination` what somebody sends under `key`.
-    pub fn new(key: Key, secret: Secret, destination: Destination<'a>) -> ReceiveOptions<'a> {
-        ReceiveOptions {
+    pub fn new(key: Key, secret: Secret, destination: Destination<'a>) -> DownloadOptions<'a> {
+        DownloadOptions {
             key,
             secret,
             destination,
@@ -155,12 +155,13 @@ impl Client {
     /// # Errors
     /// Unless the downloader has everything safe on its disk, and said so. [`Error::is_cut_short`] tells what another
     /// call goes on with.
-    pub fn send(
+    pub fn upload(
         &self,
-        options: SendOptions,
+        options: UploadOptions,
         observer: &mut dyn SealedObserver,
-    ) -> Result<Sent, Error> {
-        let SendOptions { key, secret, content, wait, retry, guesses, pace, rate_limit } = options;
+    ) -> Result<Uploaded, Error> {
+        let UploadOptions { key, secret, content, wait, retry, guesses, pace, rate_limit } =
+            options;
         let key = normalised(&key);
         let mut supply = Supply { content: Some(content), ready: None };
         let mut patience = Patience::new(retry, guesses);
@@ -172,7 +173,7 @@ impl Client {
                 let attempt = Attempt::new(self, side, (&key, &secret), wait, cancel);
                 let sent = attempt.run(throttle, observer, |session, observer, token| {
                     let mut outgoing = supply.take()?;
-                    let sent = session::send(session, &mut outgoing, observer, token);
+                    let sent = session::upload(session, &mut outgoing, observer, token);
                     supply.take_back(outgoing);
                     sent
                 });
@@ -190,12 +191,12 @@ impl Client {
     ///
     /// # Errors
     /// Unless everything is in place. [`Error::is_cut_short`] tells what another call goes on with.
-    pub fn receive(
+    pub fn download(
         &self,
-        options: ReceiveOptions<'_>,
+        options: DownloadOptions<'_>,
         observer: &mut dyn SealedObserver,
-    ) -> Result<Received, Error> {
-        let ReceiveOptions {
+    ) -> Result<Downloaded, Error> {
+        let DownloadOptions {
             key,
             secret,
             mut destination,
@@ -215,7 +216,7 @@ impl Client {
                 let attempt = Attempt::new(self, side, (&key, &secret), wait, cancel);
                 let received = attempt.run(throttle, observer, |session, observer, token| {
                     let destination = again(&mut destination);
-                    session::receive(session, destination, place, observer, token)
+                    session::download(session, destination, place, observer, token)
                 });
                 match received {
                     // What a writer got cannot be taken back.

@@ -17,7 +17,7 @@ pub enum Error {
     /// The session ended after our confirmation was sent and before the right one of the other peer had come: it may have held a
     /// guess at the secret against ours, and left. Only with a secret; without one there is nothing to guess.
     #[error(
-        "the other peer was lost at the moment the secrets were compared, which counts as a guess at yours; \
+        "the other side was lost at the moment the secrets were compared, which counts as a guess at yours; \
          start both again, or allow more guesses with --guesses N"
     )]
     Unconfirmed {
@@ -26,7 +26,7 @@ pub enum Error {
     },
     /// The other peer's first message has a version that this build does not speak.
     #[error(
-        "the other peer speaks version {theirs} of the session, this build {}; upgrade the older of the two",
+        "the other side speaks version {theirs} of the session, this build {}; upgrade the older of the two",
         super::handshake::VERSION
     )]
     Version {
@@ -34,16 +34,16 @@ pub enum Error {
         theirs: u8,
     },
     /// The other peer said something that the protocol does not allow.
-    #[error("the other peer breaks the session's protocol ({0}); upgrade the older of the two")]
+    #[error("the other side breaks the session's protocol ({0}); upgrade the older of the two")]
     Protocol(&'static str),
     /// A record does not carry the other peer's seal: it was altered on the way.
     #[error("the data was altered on the way; start again, by another route if it happens again")]
     Tampered,
     /// The stream ended, or was reset, before the other peer had said everything.
-    #[error("the other peer was lost before the transfer was whole")]
+    #[error("the other side was lost before the transfer was whole")]
     Lost,
     /// A read or write ran into the timeout that the stream's owner set.
-    #[error("the other peer has not been heard of for too long")]
+    #[error("the other side has not been heard of for too long")]
     Silent,
     /// The stream failed otherwise.
     #[error("the connection failed while {doing}")]
@@ -60,13 +60,13 @@ pub enum Error {
         source: Box<Error>,
     },
     /// The downloader does not want what was offered.
-    #[error("the other peer declined: {}", escape(reason))]
+    #[error("the other side declined: {}", escape(reason))]
     Declined {
         /// In the other peer's words.
         reason: String,
     },
     /// The downloader cannot take what was offered, for a reason of its own: it may come again when that is mended.
-    #[error("the other peer cannot take it: {}", escape(reason))]
+    #[error("the other side cannot take it: {}", escape(reason))]
     Unable {
         /// In the other peer's words.
         reason: String,
@@ -75,13 +75,13 @@ pub enum Error {
     #[error("the offer was declined here")]
     DeclinedHere,
     /// The other peer failed, and said why.
-    #[error("the other peer failed: {}", escape(text))]
+    #[error("the other side failed: {}", escape(text))]
     Peer {
         /// In the other peer's words.
         text: String,
     },
     /// The other peer's person cancelled.
-    #[error("the other peer cancelled")]
+    #[error("the other side cancelled")]
     PeerCancelled,
     /// [`Cancel::cancel`](crate::Cancel::cancel) was called here.
     #[error("cancelled")]

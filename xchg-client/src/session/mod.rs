@@ -1,7 +1,7 @@
 //! The end-to-end session of two peers: section 5 of PROTOCOL.md in code.
 //!
-//! [`Session::establish`] agrees on keys over any duplex stream of bytes (its two halves), [`send`] and
-//! [`receive`] then compare the secrets and transfer what [`files`](crate::files) collects and places.
+//! [`Session::establish`] agrees on keys over any duplex stream of bytes (its two halves), [`upload`] and
+//! [`download`] then compare the secrets and transfer what [`files`](crate::files) collects and places.
 //!
 //! Everything is blocking. A read or write lasts as long as the stream's owner lets it: **set timeouts on the
 //! stream** (30 s or more). A peer that works for long without having anything to say (hashing, syncing,
@@ -40,7 +40,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 pub use error::Error;
 pub use record::MAX_PLAINTEXT;
 pub use secret::Secret;
-pub use transfer::{Decision, Observer, Received, Sent, receive, send};
+pub use transfer::{Decision, Downloaded, Observer, Uploaded, download, upload};
 
 use keys::Schedule;
 
@@ -50,7 +50,7 @@ use crate::Side;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A stream between two peers that have agreed on keys. Whether they know the same secret shows as soon as it is used: what is
-/// sent before can be read by nobody else, and [`send`] and [`receive`] fail if they do not.
+/// sent before can be read by nobody else, and [`upload`] and [`download`] fail if they do not.
 pub struct Session<R, W> {
     side: Side,
     reader: R,

@@ -15,7 +15,7 @@ use super::keys::Schedule;
 use super::link::{self, Link};
 use super::message::{self, Message};
 use super::record::{RECORDS_PER_KEY, Record, RecordReader, RecordWriter};
-use super::{Error, Secret, Session, handshake, send};
+use super::{Error, Secret, Session, handshake};
 use crate::files::{Entry, Kind, Modified, Outgoing, WalkOptions};
 use crate::{Cancel, Key, Side};
 
@@ -293,7 +293,7 @@ fn a_whole_session() {
     let cancel = Cancel::new().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| link::run(download, &mut (), &cancel, trace_download).unwrap());
-        send(upload, &mut outgoing, &mut (), &cancel).unwrap();
+        super::upload(upload, &mut outgoing, &mut (), &cancel).unwrap();
     });
     for (word, log, records) in [("upload", sent, 2), ("download", answered, 2)] {
         let bytes = log.lock().unwrap();

@@ -166,7 +166,7 @@ fn where_nobody_is_asked_taken_names_are_counted_and_the_options_named() {
     let server = Rendezvous::start();
     let mut upload = server.run(here.path(), &["upload", "--key", "k", "f", "g", "h"]);
     let download = server.run(there.path(), &["download", "k"]).finish();
-    upload.wait_for("the other peer cannot take it: `f` exists already, and 2 more");
+    upload.wait_for("the other side cannot take it: `f` exists already, and 2 more");
     let download = download.expect(1, "`f` exists already, and 2 more");
     download.expect(1, "use --overwrite or --rename");
 }

@@ -142,7 +142,7 @@ fn a_stream_that_cannot_be_taken_is_not_begun() {
     upload.feed(b"all of it");
     upload.end_input();
     server.run(there.path(), &["download", "s"]).finish().expect(1, "`s` exists already");
-    upload.wait_for("the other peer cannot take it: `s` exists already");
+    upload.wait_for("the other side cannot take it: `s` exists already");
     let taken = server.run(there.path(), &["download", "s", "-o", "-"]).finish();
     assert_eq!(taken.expect(0, "").stdout, b"all of it");
     upload.finish().expect(0, "");
@@ -260,7 +260,7 @@ fn an_offer_outlives_downloaders_that_cannot_take_it() {
             let args = [&["download", "k"], options].concat();
             server.run(there.path(), &args).finish().expect(1, ours);
             upload.wait_for(
-                &format!("the other peer cannot take it: {theirs}").replace(": is", ": `a` is"),
+                &format!("the other side cannot take it: {theirs}").replace(": is", ": `a` is"),
             );
             upload.wait_for("waiting for a downloader");
         }

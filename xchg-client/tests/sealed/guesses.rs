@@ -12,7 +12,7 @@ use tempfile::tempdir;
 use xchg_client::files::Destination;
 use xchg_client::session::Secret;
 use xchg_client::{
-    Client, Content, Error, Key, ReceiveOptions, Retry, SealedObserver, SendOptions, Side,
+    Client, Content, DownloadOptions, Error, Key, Retry, SealedObserver, Side, UploadOptions,
 };
 use xchg_core::wire::{Decoded, Greeting};
 
@@ -151,16 +151,16 @@ fn transfer(client: &Client, side: Side, guesses: u32) -> Error {
     match side {
         Side::Upload => {
             let content = Content::Text { name: "f".into(), text: "x".into() };
-            let mut options = SendOptions::new(key, secret, content);
+            let mut options = UploadOptions::new(key, secret, content);
             (options.guesses, options.retry) = (guesses, Some(retry));
-            client.send(options, observer).unwrap_err()
+            client.upload(options, observer).unwrap_err()
         }
         Side::Download => {
             let there = tempdir().unwrap();
             let destination = Destination::Directory(there.path().into());
-            let mut options = ReceiveOptions::new(key, secret, destination);
+            let mut options = DownloadOptions::new(key, secret, destination);
             (options.guesses, options.retry) = (guesses, Some(retry));
-            client.receive(options, observer).unwrap_err()
+            client.download(options, observer).unwrap_err()
         }
     }
 }

@@ -8,7 +8,7 @@ use tempfile::tempdir;
 use xchg_client::files::{Destination, Manifest, Survey, WalkOptions};
 use xchg_client::session::{self, Decision, Secret};
 use xchg_client::{
-    Cancel, Content, Error, Key, Observer, ReceiveOptions, Retry, SealedObserver, SendOptions,
+    Cancel, Content, DownloadOptions, Error, Key, Observer, Retry, SealedObserver, UploadOptions,
 };
 
 use crate::{Rendezvous, folder_with, noise, waiting};
@@ -34,10 +34,10 @@ fn a_declined_offer_is_exit_code_5() {
     let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
     let upload = waiting(&server, here.path(), &["upload", "f", "--retry"]);
     let destination = Destination::Directory(there.path().into());
-    let options = ReceiveOptions::new(key(), Secret::none(), destination);
-    let declined = server.client().receive(options, &mut Declines);
+    let options = DownloadOptions::new(key(), Secret::none(), destination);
+    let declined = server.client().download(options, &mut Declines);
     assert!(matches!(declined, Err(Error::Session(session::Error::DeclinedHere))));
-    upload.finish().expect(5, "the other peer declined: not today\\u{1b}[2J");
+    upload.finish().expect(5, "the other side declined: not today\\u{1b}[2J");
 }
 
 #[test]
@@ -46,13 +46,13 @@ fn bytes_from_memory_go_to_memory() {
     let content = noise(1, 1_000_000);
     let reader = Box::new(io::Cursor::new(content.clone()));
     let content_sent = Content::Stream { name: "f".into(), reader };
-    let options = SendOptions::new(key(), Secret::new("swordfish"), content_sent);
+    let options = UploadOptions::new(key(), Secret::new("swordfish"), content_sent);
     let client = server.client();
-    let sending = thread::spawn(move || client.send(options, &mut ()));
+    let sending = thread::spawn(move || client.upload(options, &mut ()));
     let mut arrived = Vec::new();
     let destination = Destination::Writer(&mut arrived);
-    let options = ReceiveOptions::new(key(), Secret::new("swordfish"), destination);
-    let received = server.client().receive(options, &mut ()).unwrap();
+    let options = DownloadOptions::new(key(), Secret::new("swordfish"), destination);
+    let received = server.client().download(options, &mut ()).unwrap();
     assert_eq!((received.bytes, received.moved), (1_000_000, 1_000_000));
     assert_eq!(sending.join().unwrap().unwrap().bytes, 1_000_000);
     assert!(arrived == content);
@@ -98,15 +98,15 @@ fn a_cancellation_ends_an_endless_transfer_and_a_wait() {
         let cancel = Cancel::new().unwrap();
         let client = server.client().cancel(cancel.clone());
         let content = Content::Stream { name: "f".into(), reader: Box::new(io::repeat(7)) };
-        let mut options = SendOptions::new(key(), Secret::none(), content);
+        let mut options = UploadOptions::new(key(), Secret::none(), content);
         // Little is under way when it is cancelled, however slow this machine is.
         options.rate_limit = NonZeroU64::new(1_000_000);
-        let sending = thread::spawn(move || client.send(options, &mut CancelsAt(cancel, moment)));
+        let sending = thread::spawn(move || client.upload(options, &mut CancelsAt(cancel, moment)));
         if moment == "moved" {
             let mut sink = io::sink();
             let options =
-                ReceiveOptions::new(key(), Secret::none(), Destination::Writer(&mut sink));
-            let received = server.client().receive(options, &mut ());
+                DownloadOptions::new(key(), Secret::none(), Destination::Writer(&mut sink));
+            let received = server.client().download(options, &mut ());
             let told = received.unwrap_err();
             let Error::Session(session::Error::CutStream { source }) = told else {
                 panic!("{told:?}")
@@ -125,12 +125,12 @@ fn a_pause_before_another_offer_is_cancelled_too() {
     let client = server.client().cancel(cancel.clone());
     let content =
         Content::Paths { paths: vec![folder.path().join("f")], walk: WalkOptions::default() };
-    let mut options = SendOptions::new(key(), Secret::none(), content);
+    let mut options = UploadOptions::new(key(), Secret::none(), content);
     let mut retry = Retry::default();
     retry.first = std::time::Duration::from_secs(3600);
     retry.longest = retry.first;
     options.retry = Some(retry);
-    let sending = thread::spawn(move || client.send(options, &mut CancelsAt(cancel, "retrying")));
+    let sending = thread::spawn(move || client.upload(options, &mut CancelsAt(cancel, "retrying")));
     while server.client().status().unwrap().waiting == 0 {
         thread::yield_now();
     }

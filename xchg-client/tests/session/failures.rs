@@ -135,7 +135,7 @@ fn declining_tells_the_reason_escaped() {
     let ended = exchange.run();
     assert!(matches!(ended.received, Err(Error::DeclinedHere)));
     let told = ended.sent.unwrap_err().to_string();
-    assert_eq!(told, "the other peer declined: no\\u{1b}[2J room");
+    assert_eq!(told, "the other side declined: no\\u{1b}[2J room");
     assert!(snapshot(to.path()).is_empty());
 }
 
@@ -220,7 +220,7 @@ fn a_file_that_vanishes_is_an_error_on_both_sides() {
     let ended = exchange.run();
     assert!(matches!(ended.sent, Err(Error::Files(FilesError::LinkLeaves { .. }))));
     let told = ended.received.unwrap_err().to_string();
-    assert_eq!(told, "the other peer failed: what it sends has changed, and cannot be sent now");
+    assert_eq!(told, "the other side failed: what it sends has changed, and cannot be sent now");
 
     for after_the_offer in [true, false] {
         let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
@@ -327,7 +327,7 @@ fn an_uploader_whose_input_hangs_still_hears_of_the_end() {
     let ended = exchange.run();
     assert!(matches!(ended.received, Err(Error::Cancelled)));
     let told = ended.sent.unwrap_err().to_string();
-    assert_eq!(told, "the other peer cancelled; a stream cannot be resumed, start both sides anew");
+    assert_eq!(told, "the other side cancelled; a stream cannot be resumed, start both sides anew");
     assert!(snapshot(to.path()).is_empty(), "no empty partial is left");
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use tempfile::tempdir;
 use xchg_client::files::{Error as FilesError, Existing, PlaceOptions};
-use xchg_client::session::{Error, Received, Sent};
+use xchg_client::session::{Downloaded, Error, Uploaded};
 
 use crate::support::{Ended, Exchange, Line, noise, snapshot};
 
@@ -21,7 +21,7 @@ fn run(from: &Path, to: &Path, options: PlaceOptions) -> Ended {
 }
 
 /// Sends `content` over a partial that holds `partial`.
-fn resume(content: &[u8], partial: &[u8]) -> (Sent, Received) {
+fn resume(content: &[u8], partial: &[u8]) -> (Uploaded, Downloaded) {
     let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
     fs::write(from.path().join("a"), content).unwrap();
     fs::write(to.path().join(PART), partial).unwrap();

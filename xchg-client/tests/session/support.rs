@@ -12,7 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use xchg_client::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
-use xchg_client::session::{Error, Observer, Received, Secret, Sent, Session, receive, send};
+use xchg_client::session::{
+    Downloaded, Error, Observer, Secret, Session, Uploaded, download, upload,
+};
 use xchg_client::{Cancel, Side};
 
 /// Everything about one exchange; the defaults are those of two peers that agree.
@@ -46,12 +48,12 @@ impl Default for Peer<'_> {
 
 /// What became of it.
 pub(crate) struct Ended {
-    pub(crate) sent: Result<Sent, Error>,
-    pub(crate) received: Result<Received, Error>,
+    pub(crate) sent: Result<Uploaded, Error>,
+    pub(crate) received: Result<Downloaded, Error>,
 }
 
 impl Ended {
-    pub(crate) fn unwrap(self) -> (Sent, Received) {
+    pub(crate) fn unwrap(self) -> (Uploaded, Downloaded) {
         (
             self.sent.expect("the uploader gets its receipt"),
             self.received.expect("the downloader gets everything"),
@@ -87,10 +89,10 @@ impl<'a> Exchange<'a> {
         thread::scope(|scope| {
             let sent = scope.spawn(move || {
                 let session = establish(ours, Side::Upload, &uploader)?;
-                send(session, &mut outgoing, &mut *uploader.observer, &uploader.cancel)
+                upload(session, &mut outgoing, &mut *uploader.observer, &uploader.cancel)
             });
             let received = establish(theirs, Side::Download, &downloader).and_then(|session| {
-                receive(
+                download(
                     session,
                     self.destination,
                     self.options,

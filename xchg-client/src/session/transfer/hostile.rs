@@ -15,7 +15,7 @@ use super::super::link::{self, Link};
 use super::super::message::{Message, encode_entry, encode_point, encode_proof};
 use super::super::record::Record;
 use super::super::testing::{confirmed, sessions};
-use super::{Decision, Observer, Received, receive, send};
+use super::{Decision, Downloaded, Observer};
 use crate::Cancel;
 use crate::files::{
     self, Destination, Entry, Kind, Manifest, Modified, Outgoing, PlaceOptions, Survey, WalkOptions,
@@ -76,7 +76,7 @@ fn receive_from(
     script: &(impl Fn(&mut Link<'_>) -> Result<(), Error> + Sync + ?Sized),
     resume: bool,
     into: &Path,
-) -> Result<Received, Error> {
+) -> Result<Downloaded, Error> {
     let (upload, download) = sessions();
     let cancel = Cancel::new().unwrap();
     thread::scope(|scope| {
@@ -90,7 +90,7 @@ fn receive_from(
         });
         let options = PlaceOptions { resume, ..PlaceOptions::default() };
         let destination = Destination::Directory(into.into());
-        receive(download, destination, options, &mut (), &cancel)
+        super::download(download, destination, options, &mut (), &cancel)
     })
 }
 
@@ -405,7 +405,7 @@ fn upload_to(script: &Script) -> Error {
                 Ok(())
             })
         });
-        send(upload, &mut outgoing, &mut (), &cancel)
+        super::upload(upload, &mut outgoing, &mut (), &cancel)
             .expect_err("a liar's receipt is worth nothing")
     })
 }
@@ -445,7 +445,8 @@ fn who_declines_is_not_held_by_a_peer_that_goes_on_byte_by_byte() {
             drop((reader, writer));
         });
         let destination = Destination::Directory(into.path().into());
-        let ended = receive(download, destination, PlaceOptions::default(), &mut Declines, &cancel);
+        let ended =
+            super::download(download, destination, PlaceOptions::default(), &mut Declines, &cancel);
         assert!(matches!(ended, Err(Error::DeclinedHere)), "{ended:?}");
     });
 }

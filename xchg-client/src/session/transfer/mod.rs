@@ -1,18 +1,18 @@
 //! Transfers: what an uploader and a downloader do with a session (PROTOCOL.md section S7).
 
+mod download;
 #[cfg(test)]
 #[cfg(unix)]
 mod hostile;
 mod prove;
-mod receive;
-mod send;
 mod sink;
+mod upload;
 
 use super::Error;
 use crate::files::{Entry, Existing, Kept, Manifest, Note, Survey};
 
-pub use receive::receive;
-pub use send::send;
+pub use download::download;
+pub use upload::upload;
 
 /// Follows a transfer, on the thread that runs it. Every method does nothing unless it is written.
 ///
@@ -95,7 +95,7 @@ pub enum Decision {
 /// What an uploader got a receipt for.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct Sent {
+pub struct Uploaded {
     /// Entries, of all kinds.
     pub entries: usize,
     /// Bytes of all content.
@@ -109,7 +109,7 @@ pub struct Sent {
 /// What a downloader has placed.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Received {
+pub struct Downloaded {
     /// What it was, with names made safe.
     pub manifest: Manifest,
     /// Bytes of all content.

@@ -11,7 +11,7 @@ use super::super::message::{self, Message};
 use super::super::{Error, Session};
 use super::prove::ask_for_proofs;
 use super::sink::Sink;
-use super::{Decision, Observer, Received, wire_index};
+use super::{Decision, Downloaded, Observer, wire_index};
 use crate::files::{
     self, Destination, MAX_ENCODED_BYTES, MAX_ENTRIES, Manifest, PlaceOptions, ResumePoint, Start,
     names,
@@ -36,13 +36,13 @@ const SAID_NO: &str = "the person there said no";
 ///
 /// # Panics
 /// If the session is not of the download side.
-pub fn receive<R, W>(
+pub fn download<R, W>(
     session: Session<R, W>,
     destination: Destination<'_>,
     options: PlaceOptions,
     observer: &mut dyn Observer,
     cancel: &Cancel,
-) -> Result<Received, Error>
+) -> Result<Downloaded, Error>
 where
     R: Read + Send,
     W: Write + Send,
@@ -257,13 +257,13 @@ impl Download<'_, '_, '_> {
     }
 
     /// Sends the receipt when everything is where it shall be.
-    fn finish(self) -> Result<Received, Error> {
+    fn finish(self) -> Result<Downloaded, Error> {
         self.observer.finishing();
         let (manifest, text, notes) = self.sink.finish()?;
         let receipt =
             Message::Receipt { entries: wire_index(manifest.entries().len()), bytes: self.bytes };
         // Everything is here, whatever the uploader says now: that it could not be told any more is its trouble only.
         drop(self.link.put(&receipt).and_then(|()| self.link.finish()));
-        Ok(Received { manifest, bytes: self.bytes, moved: self.moved, text, notes })
+        Ok(Downloaded { manifest, bytes: self.bytes, moved: self.moved, text, notes })
     }
 }

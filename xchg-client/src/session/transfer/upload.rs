@@ -11,7 +11,7 @@ use super::super::message::{self, Message};
 use super::super::record::MAX_PLAINTEXT;
 use super::super::{Error, Session};
 use super::prove::{Known, Prefix, await_accept};
-use super::{Observer, Sent, wire_index};
+use super::{Observer, Uploaded, wire_index};
 use crate::files::{self, Kind, Manifest, Outgoing, Source};
 use crate::{Cancel, Side};
 
@@ -46,12 +46,12 @@ const EARLY_FILES: usize = 64;
 ///
 /// # Panics
 /// If the session is not of the upload side.
-pub fn send<R, W>(
+pub fn upload<R, W>(
     session: Session<R, W>,
     outgoing: &mut Outgoing,
     observer: &mut dyn Observer,
     cancel: &Cancel,
-) -> Result<Sent, Error>
+) -> Result<Uploaded, Error>
 where
     R: Read + Send,
     W: Write + Send,
@@ -84,7 +84,7 @@ where
         upload.link.finish()?;
         upload.link.observer().finishing();
         let sent = upload.await_receipt()?;
-        Ok(Sent { notes: outgoing.notes(), ..sent })
+        Ok(Uploaded { notes: outgoing.notes(), ..sent })
     });
     let is_begun = outgoing.manifest().has_stream() && !outgoing.is_unread_stream();
     sent.map_err(|error| if is_begun { error.of_stream() } else { error })
@@ -131,12 +131,12 @@ struct Upload<'a, 'link> {
     link: &'a mut Link<'link>,
     outgoing: &'a mut Outgoing,
     tells: Tells,
-    sent: Sent,
+    sent: Uploaded,
 }
 
 impl<'a, 'link> Upload<'a, 'link> {
     fn new(link: &'a mut Link<'link>, outgoing: &'a mut Outgoing, tells: Tells) -> Self {
-        let sent = Sent::default();
+        let sent = Uploaded::default();
         Self { link, outgoing, tells, sent }
     }
 
@@ -174,7 +174,7 @@ impl<'a, 'link> Upload<'a, 'link> {
         });
         let manifest = self.outgoing.manifest();
         let (entries, bytes) = (manifest.entries().len(), manifest.bytes());
-        self.sent = Sent { entries, bytes, moved: bytes, notes: Vec::new() };
+        self.sent = Uploaded { entries, bytes, moved: bytes, notes: Vec::new() };
     }
 
     fn send_entry(&mut self, index: usize, known: Option<Prefix>) -> Result<(), Error> {
@@ -276,7 +276,7 @@ impl<'a, 'link> Upload<'a, 'link> {
         self.link.put(&Message::End { size, hash: hash.into() })
     }
 
-    fn await_receipt(&mut self) -> Result<Sent, Error> {
+    fn await_receipt(&mut self) -> Result<Uploaded, Error> {
         match self.link.next()? {
             Some(Message::Receipt { entries, bytes })
                 if entries as usize == self.sent.entries && bytes == self.sent.bytes => {}
