@@ -94,7 +94,7 @@ fn nobody_within_the_wait_is_exit_code_3() {
     let server = Rendezvous::start();
     for wait in ["0", "0.05"] {
         let args = ["download", "--plain", "k", "-o", "-", "--wait", wait];
-        server.run(Path::new("."), &args).finish().expect(3, "no uploader of k is waiting");
+        server.run(Path::new("."), &args).finish().expect(3, "no uploader of k ");
     }
 }
 

@@ -95,7 +95,7 @@ pub struct UploadOptions {
 }
 
 impl UploadOptions {
-    /// Sends `content` as soon as somebody receives under `key`.
+    /// Uploads `content` as soon as somebody downloads `key`.
     pub fn new(key: Key, secret: Secret, content: Content) -> UploadOptions {
         UploadOptions {
             key,
@@ -133,7 +133,7 @@ pub struct DownloadOptions<'a> {
 }
 
 impl<'a> DownloadOptions<'a> {
-    /// Receives into `destination` what somebody sends under `key`.
+    /// Downloads into `destination` what somebody uploads under `key`.
     pub fn new(key: Key, secret: Secret, destination: Destination<'a>) -> DownloadOptions<'a> {
         DownloadOptions {
             key,
