@@ -193,9 +193,8 @@ impl<S: Stream> Connection<S> {
     /// How often it is told something while it waits; `None` if its dialect has no word for it, or `config` wants none.
     pub(crate) fn heartbeat_interval(&self, config: &Config) -> Option<Duration> {
         match (&self.http, self.dialect) {
-            (Some(peer), _) if peer.hears_while_waiting() => {
-                Some(config.processing_interval).filter(|interval| !interval.is_zero())
-            }
+            (Some(_), _) if config.processing_interval.is_zero() => None,
+            (Some(peer), _) => peer.heartbeat_interval(config.processing_interval),
             (None, Some(Dialect::Native)) => Some(config.heartbeat),
             _ => None,
         }

@@ -11,7 +11,7 @@ const NOSCRIPT: &str = include_str!("noscript.html");
 
 /// What the page may do: run its own script, wear its own style, talk to this server.
 const INDEX_POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-3Agnzcxp406PtFtXQkH79rP7YRypOaO7aBjGGb1wZqg='; \
+    script-src 'sha256-Jh2ISx+PQfR8G8uBLSD7ijU3eLfN/uEMOjY8vdEAoTg='; \
     style-src 'sha256-73PQObGHa6XIaGNpt7bUEeF670dyJI8IwOrGaDzJ70M='; \
     connect-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; \
     frame-ancestors 'none'";

@@ -84,9 +84,14 @@ fn http_1_0_and_connection_close_are_answered_and_closed() {
         client.is_closed();
     }
     let request = head("PUT /key", "Content-Length: 1\r\nConnection: close\r\n") + "x";
-    let mut upload = Client::waiting(server.address(), request.as_bytes());
+    let mut upload = Client::saying(server.address(), request.as_bytes());
+    server.await_waiting(1);
     drop(Client::saying(server.address(), &get("key")).download());
-    upload.is_received();
+    let (head, text) = upload.text();
+    assert!(
+        head.status == 200 && head.is_last() && text.contains("received successfully"),
+        "{text}"
+    );
     upload.is_closed();
 }
 

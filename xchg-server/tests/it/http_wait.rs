@@ -53,7 +53,7 @@ fn an_uploader_that_leaves_in_the_middle_of_a_large_body_frees_the_path() {
 }
 
 #[test]
-fn old_clients_are_sent_nothing_while_they_wait() {
+fn old_clients_are_told_nothing_while_they_wait() {
     let processing_interval = Duration::from_millis(10);
     let server = InProcess::start(Config { processing_interval, ..config() });
     let mut old = Client::saying(server.address(), OLD_GET);
@@ -76,6 +76,62 @@ fn old_clients_are_sent_nothing_while_they_wait() {
     let (head, text) = upload.text();
     assert_eq!(head.status, 200);
     assert_eq!(text.matches("Waiting").count(), 1, "{text}");
+}
+
+#[test]
+fn who_is_behind_a_proxy_is_told_at_the_end() {
+    let processing_interval = Duration::from_millis(10);
+    let server = InProcess::start(Config { processing_interval, ..config() });
+    let forwarded = "X-Forwarded-For: 192.0.2.1\r\n";
+    let mut download = Client::saying(server.address(), head("GET /a", forwarded).as_bytes());
+    let fields = format!("{forwarded}Expect: 100-continue\r\nContent-Length: 1\r\n");
+    let mut upload = Client::saying(server.address(), head("PUT /b", &fields).as_bytes());
+    assert_eq!(upload.any_head().status, 100);
+    upload.send(b"x");
+    server.await_waiting(2);
+    let mut new = Client::saying(server.address(), &get("third"));
+    for _ in 0..5 {
+        assert_eq!(new.any_head().status, 102);
+    }
+    drop(Peer::classic(server.address(), b'P', "a").send_all(b"late"));
+    let told = download.any_head();
+    assert_eq!(told.status, 200, "it is the first");
+    assert_eq!(download.body(&told).unwrap(), b"late");
+    drop(Peer::classic(server.address(), b'G', "b").whole());
+    let told = upload.any_head();
+    assert_eq!((told.status, told.is_last()), (200, false));
+    let text = String::from_utf8(upload.body(&told).unwrap()).unwrap();
+    assert!(text.ends_with("[INFO] All receiver(s) was/were received successfully.\n"), "{text}");
+    // The next request on the same connection, which fails.
+    let fields = format!("{forwarded}Content-Length: 1000000\r\n");
+    upload.send((head("PUT /c", &fields) + "part").as_bytes());
+    server.await_waiting(2);
+    let mut lost = Client::narrow(server.address());
+    lost.send(&get("c"));
+    assert_eq!(lost.head().status, 200);
+    drop(lost);
+    assert!(upload.cut_text(502).contains("[ERROR] A receiver aborted."));
+}
+
+/// Its end is stuck behind a body that nobody reads.
+#[test]
+fn who_leaves_in_the_midst_of_a_body_frees_its_place() {
+    let processing_interval = Duration::from_millis(50);
+    let server = InProcess::start(Config { processing_interval, ..config() });
+    let length = "Content-Length: 1000000000\r\n";
+    for head in [
+        head("PUT /key", length),
+        head("PUT /key", &format!("X-Forwarded-For: 192.0.2.1\r\n{length}")),
+        format!("PUT /key HTTP/1.0\r\n{length}\r\n"),
+    ] {
+        let upload = Peer::saying(server.address(), head.as_bytes());
+        server.await_waiting(1);
+        let mut stream = upload.stream();
+        stream.set_nonblocking(true).unwrap();
+        while stream.write(&[7; 65_536]).is_ok() {}
+        drop((stream, upload));
+        server.await_waiting(0);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::browser::Browser;
 use crate::common::{InProcess, config, eventually, payload};
+use crate::outside_proxies;
 use crate::web::{Client, get, head, put};
 use serde_json::json;
 use tempfile::TempDir;
@@ -16,23 +17,30 @@ const FILE_BYTES: usize = 200_000_000;
 struct Setting {
     browser: Browser,
     server: InProcess,
+    /// Where the browser finds the server.
+    address: SocketAddr,
     folder: TempDir,
 }
 
 impl Setting {
     fn new() -> Setting {
+        let server = InProcess::start(config());
+        let address = server.address();
+        Setting::at(server, address)
+    }
+
+    fn at(server: InProcess, address: SocketAddr) -> Setting {
         let folder = tempfile::tempdir().unwrap();
         let [profile, downloads] = ["profile", "downloads"].map(|name| folder.path().join(name));
         std::fs::create_dir(&downloads).unwrap();
-        let server = InProcess::start(config());
         let browser = Browser::start(&profile, &downloads);
-        let setting = Setting { browser, server, folder };
+        let setting = Setting { browser, server, address, folder };
         setting.browser.open(&setting.page());
         setting
     }
 
     fn page(&self) -> String {
-        format!("http://{}/", self.server.address())
+        format!("http://{}/", self.address)
     }
 
     /// Has the page send a file of `sent`.
@@ -181,6 +189,44 @@ fn whoever_loses_the_other_side_is_told() {
     setting.server.await_counts("the exchange has begun", |counts| counts.exchanging == 1);
     drop(upload);
     browser.await_status("receive", "The connection was lost");
+}
+
+#[test]
+#[ignore = "needs nginx, chromium and chromedriver"]
+fn the_page_works_behind_a_proxy() {
+    let heading = "nginx, as an HTTP proxy";
+    let server = outside_proxies::server(heading);
+    let (configure, run) = (outside_proxies::nginx("http"), outside_proxies::run_nginx);
+    let proxy = outside_proxies::Proxy::start(&server, heading, configure, run);
+    let setting = Setting::at(server, proxy.address);
+    let browser = &setting.browser;
+    let here = setting.server.address();
+
+    let file = payload(6, 60_000_000);
+    setting.send_file(&file, "file");
+    assert!(Client::saying(here, &get("file")).download() == file);
+    browser.await_status("send", "Received");
+
+    browser.click("send-again");
+    browser.submit("send", "lost");
+    setting.server.await_waiting(1);
+    let mut receiver = Client::narrow(here);
+    receiver.send(&get("lost"));
+    assert_eq!(receiver.head().status, 200);
+    drop(receiver);
+    browser.await_status("send", "The receiver");
+    setting.server.await_waiting(0);
+
+    browser.click("send-again");
+    setting.send_text("behind a proxy", "text");
+    setting.server.await_waiting(1);
+    assert_eq!(Client::saying(here, &get("text")).download(), b"behind a proxy");
+    browser.await_status("send", "Received");
+
+    let _sender = Client::waiting(here, &put("sent", b"x"));
+    browser.click("send-again");
+    setting.send_text("second", "sent");
+    browser.await_status("send", "Another sender");
 }
 
 /// Serves `body` as `media_type`, without any policy, to whoever asks.

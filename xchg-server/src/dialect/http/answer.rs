@@ -3,12 +3,17 @@
 //! An HTTP/1.1 uploader is answered 200 at once, and line by line, while it still sends. By then
 //! a status can no longer tell a failure. So a failure is told twice: by an `[ERROR]` line for
 //! the person, and by cutting the answer before its last chunk, which any client reports as an
-//! error (curl exits with 18). An HTTP/1.0 uploader knows no chunks: its lines are kept, and
-//! sent when it is known how things went, with a status that says so. Because many look at no
-//! status (curl exits with 0), a failure's answer is cut too: it is announced one byte longer.
+//! error (curl exits with 18).
+//!
+//! An HTTP/1.0 uploader knows no chunks, and behind a proxy nobody can be answered while it sends:
+//! nginx stops passing the upload on once the answer has begun, and so do proxies written in Go.
+//! Their lines are kept, and sent when it is known how things went, with a status that says so.
+//! Because many look at no status (curl exits with 0), a failure's answer is cut too: it is
+//! announced one byte longer. While they wait they are sent the beginning that all answers have,
+//! byte by byte (see [`sign`](UploadAnswer::sign)).
 
 use super::body::BodyError;
-use super::respond::{CONTINUE, ReplyTo, ResponseHead, Status, Version};
+use super::respond::{CONTINUE, ReplyTo, ResponseHead, Status};
 
 /// Something that an uploader is told on the way, in piping-server's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,106 +128,129 @@ impl Failure {
 /// The answer to one uploader. Each method gives the bytes to send now, which may be none.
 #[derive(Debug)]
 pub(crate) struct UploadAnswer {
-    keep_alive: bool,
+    to: ReplyTo,
     form: Form,
 }
 
-/// To whom a kept answer goes.
-const OLD: ReplyTo = ReplyTo { version: Version::Http10, ..ReplyTo::CLOSING };
-
 #[derive(Debug)]
 enum Form {
-    /// HTTP/1.1: each line is a chunk.
+    /// Each line is a chunk.
     Running,
-    /// HTTP/1.0: the lines so far.
-    Kept(String),
+    /// What will be said at the end, and how many bytes of that have been sent.
+    Kept { notices: Vec<Notice>, sent: u8 },
 }
 
+/// How far answers in one version are all the same: `HTTP/1.1` and a space.
+const BEGINNING_LEN: u8 = 9;
+
 impl UploadAnswer {
-    /// Begins the answer with what HTTP/1.1 uploaders are sent at once: the interim response if
-    /// they wait for it, and the head of the 200.
+    /// Begins the answer with what is sent at once: the interim response to those who wait for it, and
+    /// the head of the 200 to those who hear it early.
     #[must_use]
     pub(crate) fn begin(to: ReplyTo, expects_continue: bool) -> (Self, Vec<u8>) {
-        let (form, bytes) = match to.version {
-            Version::Http10 => (Form::Kept(String::new()), Vec::new()),
-            Version::Http11 => {
-                let head = ResponseHead::text(to.version, Status::Ok)
-                    .field("Transfer-Encoding", "chunked")
-                    .connection(to.keep_alive)
-                    .end();
-                let interim = if expects_continue { CONTINUE } else { b"" };
-                let bytes = [interim, &head].concat();
-                (Form::Running, bytes)
-            }
+        let mut bytes = if expects_continue { CONTINUE.to_vec() } else { Vec::new() };
+        let form = if to.hears_early {
+            let head = ResponseHead::text(to.version, Status::Ok)
+                .field("Transfer-Encoding", "chunked")
+                .connection(to.keep_alive);
+            bytes.extend(head.end());
+            Form::Running
+        } else {
+            Form::Kept { notices: Vec::new(), sent: 0 }
         };
-        let answer = Self { keep_alive: to.keep_alive, form };
-        (answer, bytes)
+        (Self { to, form }, bytes)
     }
 
     /// Tells how things go.
     #[must_use]
     pub(crate) fn notice(&mut self, notice: Notice) -> Vec<u8> {
-        self.say(&notice.line())
+        match &mut self.form {
+            Form::Running => chunk(&notice.line()),
+            Form::Kept { notices, .. } => {
+                notices.push(notice);
+                Vec::new()
+            }
+        }
+    }
+
+    /// A sign of life for one whose lines are kept: the next byte of the answer's beginning. Nothing if it
+    /// has all of that, or its lines are not kept.
+    ///
+    /// It is of no use to a living peer. But if one has left in the middle of a body that is not being read,
+    /// only bytes sent to it draw the reset of a connection that nobody holds. No interim response could be sent
+    /// in its place: nginx takes the first for the answer.
+    #[must_use]
+    pub(crate) fn sign(&mut self) -> Vec<u8> {
+        let to = self.to;
+        match &mut self.form {
+            Form::Kept { sent, .. } if *sent < BEGINNING_LEN => {
+                let answer = ResponseHead::new(to.version, Status::Ok).end();
+                *sent += 1;
+                vec![answer[usize::from(*sent) - 1]]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// How many [signs](Self::sign) one has had whose lines are kept, while there are more.
+    #[must_use]
+    pub(crate) fn signs(&self) -> Option<u8> {
+        match &self.form {
+            Form::Kept { sent, .. } if *sent < BEGINNING_LEN => Some(*sent),
+            _ => None,
+        }
     }
 
     /// Ends the answer with the good news that every receiver has acknowledged every byte.
     ///
     /// The connection may carry another request if the uploader's was kept alive.
     #[must_use]
-    pub(crate) fn received(mut self) -> Vec<u8> {
+    pub(crate) fn received(self) -> Vec<u8> {
         let line = "[INFO] All receiver(s) was/were received successfully.\n";
-        let mut bytes = self.say(line);
         match self.form {
-            Form::Running => bytes.extend_from_slice(b"0\r\n\r\n"),
-            Form::Kept(text) => {
-                bytes = ResponseHead::text(Version::Http10, Status::Ok).body(OLD, text.as_bytes());
-            }
-        }
-        bytes
-    }
-
-    /// Ends the answer with the bad news. The connection has to be closed behind it, at which
-    /// an HTTP/1.1 client sees that the answer was cut.
-    #[must_use]
-    pub(crate) fn failed(mut self, failure: Failure) -> Vec<u8> {
-        let bytes = self.say(&failure.lines());
-        match self.form {
-            Form::Running => bytes,
-            Form::Kept(mut text) => {
-                text.push('.');
-                let head = ResponseHead::text(Version::Http10, failure.status());
-                let head = match failure {
-                    Failure::Draining => head.retry_when_drained(),
-                    _ => head,
-                };
-                let mut bytes = head.body(OLD, text.as_bytes());
-                bytes.pop();
+            Form::Running => [&chunk(line)[..], b"0\r\n\r\n"].concat(),
+            Form::Kept { notices, sent } => {
+                let head = ResponseHead::text(self.to.version, Status::Ok);
+                let mut bytes = head.body(self.to, (lines(&notices) + line).as_bytes());
+                bytes.drain(..usize::from(sent));
                 bytes
             }
         }
     }
 
-    /// Whether lines are sent as they are said.
+    /// Ends the answer with the bad news. The connection has to be closed behind it, at which
+    /// any client sees that the answer was cut.
     #[must_use]
-    pub(crate) fn is_running(&self) -> bool {
-        matches!(self.form, Form::Running)
+    pub(crate) fn failed(self, failure: Failure) -> Vec<u8> {
+        match self.form {
+            Form::Running => chunk(&failure.lines()),
+            Form::Kept { notices, sent } => {
+                let head = ResponseHead::text(self.to.version, failure.status());
+                let head = match failure {
+                    Failure::Draining => head.retry_when_drained(),
+                    _ => head,
+                };
+                let text = lines(&notices) + &failure.lines() + ".";
+                let mut bytes = head.body(self.to.closing(), text.as_bytes());
+                bytes.pop();
+                bytes.drain(..usize::from(sent));
+                bytes
+            }
+        }
     }
 
     /// Whether the connection may carry another request after the answer.
     #[must_use]
     pub(crate) fn keep_alive(&self) -> bool {
-        self.keep_alive
+        self.to.keep_alive
     }
+}
 
-    fn say(&mut self, line: &str) -> Vec<u8> {
-        match &mut self.form {
-            Form::Kept(text) => {
-                text.push_str(line);
-                Vec::new()
-            }
-            // A chunk is sent with the line break behind it, because some clients show a line
-            // only then.
-            Form::Running => format!("{:x}\r\n{line}\r\n", line.len()).into_bytes(),
-        }
-    }
+fn lines(notices: &[Notice]) -> String {
+    notices.iter().map(|notice| notice.line()).collect()
+}
+
+/// A chunk is sent with the line break behind it, because some clients show a line only then.
+fn chunk(line: &str) -> Vec<u8> {
+    format!("{:x}\r\n{line}\r\n", line.len()).into_bytes()
 }

@@ -185,12 +185,13 @@ fn read(
         if let Method::Other(_) = method { method.unsupported() } else { refused }
     })?;
     let body = body_length(&method, version, headers)?;
+    let closes = fields::lists(headers, "connection", "close");
     Ok(Request {
         reply_to: ReplyTo {
             version,
-            keep_alive: version == Version::Http11
-                && !fields::lists(headers, "connection", "close"),
+            keep_alive: version == Version::Http11 && !closes,
             head_only: method == Method::Head,
+            hears_early: version == Version::Http11 && !closes && !is_forwarded(headers),
         },
         host: host(target.authority, version, headers)?.into(),
         key: target.key,
@@ -219,6 +220,20 @@ fn read(
             .any(|site| fields::lists(headers, "sec-fetch-site", site)),
         idempotency_key: fields::one(headers, "idempotency-key")?.map(fields::hash),
         method,
+    })
+}
+
+/// Whether a proxy says that it has passed the request on. Many say nothing; but then nginx says `Connection: close`, unless it is
+/// told not to.
+fn is_forwarded(headers: &[Header<'_>]) -> bool {
+    const PREFIX: &str = "x-forwarded-";
+    headers.iter().any(|field| {
+        let name = field.name;
+        let start = name.get(..PREFIX.len()).unwrap_or_default();
+        start.eq_ignore_ascii_case(PREFIX)
+            || ["via", "forwarded", "x-real-ip"]
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known))
     })
 }
 

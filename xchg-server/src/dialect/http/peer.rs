@@ -1,11 +1,13 @@
 //! An http peer from its request to the end of its answer: what it is told at each turn of events.
 
+use std::time::Duration;
+
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Key, Outcome, Realm, Side};
 
 use super::answer::{Failure, Notice, UploadAnswer};
 use super::body::BodyError;
-use super::respond::{PROCESSING, Refusal, Version};
+use super::respond::{PROCESSING, Refusal};
 use super::{Body, Download, Upload};
 
 /// What an http peer asked for, and how far its answer has come.
@@ -116,12 +118,18 @@ impl Peer {
         }
     }
 
-    /// Whether there is a word for one that still waits: HTTP/1.0 has none.
+    /// When it is told next that it still waits, if others are so after `interval`.
+    ///
+    /// There are few signs for one whose lines are kept: the longer it waits, the rarer they become, so that
+    /// they last for 500 intervals.
     #[must_use]
-    pub(crate) fn hears_while_waiting(&self) -> bool {
+    pub(crate) fn heartbeat_interval(&self, interval: Duration) -> Option<Duration> {
         match self {
-            Peer::Upload { answer, .. } => answer.as_ref().is_some_and(UploadAnswer::is_running),
-            Peer::Download(download) => download.reply_to.version == Version::Http11,
+            Peer::Upload { answer: Some(answer), upload, .. } if !upload.reply_to.hears_early => {
+                Some(interval.saturating_mul(1 << answer.signs()?))
+            }
+            Peer::Upload { .. } => Some(interval),
+            Peer::Download(download) => download.reply_to.hears_early.then_some(interval),
         }
     }
 
@@ -133,6 +141,9 @@ impl Peer {
     #[must_use]
     pub(crate) fn still_waiting(&mut self, elsewhere: Option<Realm>) -> Vec<u8> {
         match self {
+            Peer::Upload { upload, answer: Some(answer), .. } if !upload.reply_to.hears_early => {
+                answer.sign()
+            }
             Peer::Upload { upload, answer: Some(answer), .. } => {
                 let mut words = answer.notice(Notice::Waiting { receivers: upload.receivers });
                 if elsewhere == Some(Realm::Sealed) {

@@ -18,7 +18,7 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Sent to a downloader that waits, so that proxies on the way keep the connection.
 ///
-/// Only for HTTP/1.1: version 1.0 knows no interim responses.
+/// Only for those who [hear it](ReplyTo::hears_early).
 pub(crate) const PROCESSING: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
 /// When a peer that was refused for want of room is told to try again: limits are reached by waiting
@@ -50,13 +50,15 @@ pub(crate) struct ReplyTo {
     pub(crate) keep_alive: bool,
     /// Whether it was a HEAD: then the reply has no body, whatever its length says.
     pub(crate) head_only: bool,
+    /// Whether it can be told anything before its request has been dealt with: HTTP/1.0 cannot, and nobody behind a proxy.
+    pub(crate) hears_early: bool,
 }
 
 impl ReplyTo {
     /// A reply after which the connection closes: the request could not be understood, or its
     /// body will not be read.
     pub(crate) const CLOSING: Self =
-        Self { version: Version::Http11, keep_alive: false, head_only: false };
+        Self { version: Version::Http11, keep_alive: false, head_only: false, hears_early: true };
 
     /// The same, but with no request to follow.
     #[must_use]

@@ -6,7 +6,7 @@ use super::*;
 use crate::dialect::http::answer::{Failure, Notice, UploadAnswer};
 use crate::dialect::http::respond::{CONTINUE, PROCESSING};
 
-const OLD: ReplyTo = ReplyTo { version: Version::Http10, ..ReplyTo::CLOSING };
+const OLD: ReplyTo = ReplyTo { version: Version::Http10, hears_early: false, ..ReplyTo::CLOSING };
 
 #[test]
 fn what_piping_server_refuses_is_refused_in_its_words() {
@@ -335,7 +335,7 @@ fn a_new_uploader_is_told_line_by_line() {
 
 #[test]
 fn an_old_uploader_is_told_at_the_end() {
-    let (mut answer, begin) = UploadAnswer::begin(OLD, true);
+    let (mut answer, begin) = UploadAnswer::begin(OLD, false);
     assert!(begin.is_empty());
     assert!(answer.notice(Notice::Waiting { receivers: 1 }).is_empty());
     assert!(answer.notice(Notice::Sent).is_empty());
@@ -348,6 +348,64 @@ fn an_old_uploader_is_told_at_the_end() {
 }
 
 #[test]
+fn an_uploader_behind_a_proxy_is_told_at_the_end() {
+    for (field, hears_early) in [
+        ("", true),
+        ("Connection: keep-alive\r\n", true),
+        ("X-Forward: for\r\n", true),
+        ("Via: 1.1 proxy\r\n", false),
+        ("Forwarded: for=192.0.2.1\r\n", false),
+        ("X-Forwarded-For: 192.0.2.1\r\n", false),
+        ("x-forwarded-proto: https\r\n", false),
+        ("X-FORWARDED-HOST: h\r\n", false),
+        ("X-Real-IP: 192.0.2.1\r\n", false),
+        ("Connection: te, close\r\n", false),
+    ] {
+        let head = format!("PUT /k HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n{field}\r\n");
+        assert_eq!(upload(&head).reply_to.hears_early, hears_early, "{field}");
+        let head = format!("GET /k HTTP/1.1\r\nHost: h\r\n{field}\r\n");
+        assert_eq!(download(&head).reply_to.hears_early, hears_early, "{field}");
+    }
+    let to = ReplyTo { keep_alive: true, hears_early: false, ..ReplyTo::CLOSING };
+    let (mut answer, begin) = UploadAnswer::begin(to, true);
+    assert_eq!(begin, CONTINUE, "it waits for that with its body");
+    assert!(answer.notice(Notice::Started { receivers: 1 }).is_empty());
+    assert!(answer.keep_alive());
+    let (status, fields, body) = taken_apart(&answer.received());
+    assert_eq!(status, 200);
+    assert!(!fields.iter().any(|(name, _)| name == "connection"), "{fields:?}");
+    assert_eq!(
+        text(&body),
+        "[INFO] Start sending to 1 receiver(s)!\n\
+         [INFO] All receiver(s) was/were received successfully.\n"
+    );
+}
+
+#[test]
+fn a_kept_answer_begins_byte_by_byte() {
+    for to in [OLD, ReplyTo { hears_early: false, ..ReplyTo::CLOSING }] {
+        for signs in 0..12 {
+            for failure in [None, Some(Failure::TimedOut)] {
+                let (mut answer, mut whole) = UploadAnswer::begin(to, false);
+                let (plain, _) = UploadAnswer::begin(to, false);
+                for sign in 0..signs {
+                    assert_eq!(answer.signs(), (sign < 9).then_some(sign));
+                    whole.extend(answer.sign());
+                }
+                assert_eq!(whole.len(), usize::from(signs.min(9)));
+                let (rest, all) = match failure {
+                    None => (answer.received(), plain.received()),
+                    Some(failure) => (answer.failed(failure), plain.failed(failure)),
+                };
+                assert_eq!(text(&[whole, rest].concat()), text(&all));
+            }
+        }
+    }
+    let (mut running, _) = UploadAnswer::begin(ReplyTo::CLOSING, false);
+    assert!(running.sign().is_empty() && running.signs().is_none());
+}
+
+#[test]
 fn a_failed_upload_is_never_answered_as_a_success() {
     for (failure, status) in [
         (Failure::ReceiversLost { lost: 1, receivers: 1 }, "502"),
@@ -357,12 +415,19 @@ fn a_failed_upload_is_never_answered_as_a_success() {
         (Failure::Cancelled, "500"),
         (Failure::Draining, "503"),
     ] {
-        let (answer, _) = UploadAnswer::begin(OLD, false);
-        let response = text(&answer.failed(failure));
-        assert!(response.starts_with(&format!("HTTP/1.0 {status} ")), "{response}");
-        assert!(response.contains("\r\n\r\n[ERROR] "), "{response}");
-        let returns = response.contains("\r\nRetry-After: 1\r\n");
-        assert_eq!(returns, failure == Failure::Draining, "{response}");
+        let proxied = ReplyTo { keep_alive: true, hears_early: false, ..ReplyTo::CLOSING };
+        for (to, version) in [(OLD, "1.0"), (proxied, "1.1")] {
+            let (answer, _) = UploadAnswer::begin(to, false);
+            let response = text(&answer.failed(failure));
+            assert!(response.starts_with(&format!("HTTP/{version} {status} ")), "{response}");
+            assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
+            let (_, body) = response.split_once("\r\n\r\n").expect("a head");
+            assert!(body.starts_with("[ERROR] "), "{response}");
+            let length = format!("\r\nContent-Length: {}\r\n", body.len() + 1);
+            assert!(response.contains(&length), "{response}");
+            let returns = response.contains("\r\nRetry-After: 1\r\n");
+            assert_eq!(returns, failure == Failure::Draining, "{response}");
+        }
 
         let (answer, _) = UploadAnswer::begin(ReplyTo::CLOSING, false);
         let end = text(&answer.failed(failure));
