@@ -60,6 +60,9 @@ mod net;
 mod origin;
 mod server;
 mod shared;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
 mod system;
 mod system_calls;
 mod throttle;

@@ -114,6 +114,7 @@ pub(crate) struct Counters {
     accept_failures: AtomicU64,
     refused: [AtomicU64; 8],
     cut: AtomicUsize,
+    panics: AtomicU64,
 }
 
 // Relaxed throughout: the counters guard no other memory.
@@ -129,6 +130,17 @@ impl Counters {
 
     pub(crate) fn refused(&self, code: RefusalCode) {
         self.refused[refusal_index(code)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that the handling of a connection has panicked.
+    pub(crate) fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it has.
+    #[cfg(feature = "sim")]
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
     }
 
     pub(crate) fn cut_exchange(&self) {

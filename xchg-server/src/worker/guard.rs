@@ -26,6 +26,7 @@ impl<N: Net> Worker<N> {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
             return;
         }
+        self.shared.counters.panicked();
         for id in ids {
             if let Some(peer) = self.connection(id).map(|connection| connection.origin) {
                 self.discard(id.slot);

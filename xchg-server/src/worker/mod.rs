@@ -160,6 +160,12 @@ impl<N: Net> Worker<N> {
         self.stops.is_some_and(|by| self.connections.is_empty() || by <= self.timers.now())
     }
 
+    /// How many exchanges it runs, and how many gather there.
+    #[cfg(feature = "sim")]
+    pub(crate) fn holdings(&self) -> (usize, usize) {
+        (self.exchanges.len() + self.fans.len(), self.gatherings.len())
+    }
+
     /// Says what is left to say when it is over.
     pub(crate) fn finish(self) {
         self.shared.throttles.tell(self.timers.instant() + WINDOW);

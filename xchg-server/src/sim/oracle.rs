@@ -1,0 +1,164 @@
+//! What may be promised to peers, held against what they saw.
+
+use std::collections::BTreeMap;
+
+use xchg_core::Side;
+use xchg_core::wire::RefusalCode;
+
+use super::peer::{Fate, Peer, Seen, Speaks};
+use super::world::{World, Wrong};
+
+/// Whenever the world is at rest, the server's counts are those of what is there.
+pub(super) fn counts_agree(world: &World) -> Result<(), Wrong> {
+    let (open, held) = (world.shared.admission.open(), world.held_connections());
+    if open != held && !world.has_stopped() {
+        return Err(world.wrong(format!("{open} connections are counted, {held} are held")));
+    }
+    let counts = world.shared.broker.counts();
+    if counts.waiting > open as u64 {
+        return Err(world.wrong(format!("{counts:?} with {open} connections")));
+    }
+    let panics = world.shared.counters.panics();
+    if panics > world.panics_wanted {
+        return Err(world.wrong("a panic that nobody wanted"));
+    }
+    Ok(())
+}
+
+/// When everybody has gone, no place, exchange or connection is left.
+pub(super) fn nothing_is_left(world: &World) -> Result<(), Wrong> {
+    let counts = world.shared.broker.counts();
+    let open = world.shared.admission.open();
+    if counts.waiting + counts.exchanging > 0 || open > 0 {
+        return Err(world.wrong(format!("everybody has gone: {open} open, {counts:?}")));
+    }
+    if world.holdings().iter().any(|&holds| holds != (0, 0)) {
+        return Err(world.wrong(format!("everybody has gone: {:?}", world.holdings())));
+    }
+    Ok(())
+}
+
+/// At the end every peer has had exactly one counterpart's bytes, whole and in order, or a failure
+/// that it can recognise.
+pub(super) fn all_is_told(world: &World) -> Result<(), Wrong> {
+    let mut receivers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, peer) in world.peers.iter().enumerate() {
+        let seen = peer.seen();
+        if let Seen::Whole(payload) = &seen {
+            // One that left first knows that nothing more was to be expected.
+            if !peer.is_faithful() && payload.is_empty() {
+                continue;
+            }
+            let from = origin_of(world, index, payload).ok_or_else(|| {
+                world.wrong(format!("peer {index} has {} bytes that nobody sent", payload.len()))
+            })?;
+            // Which of several nobody can tell from nothing.
+            if !payload.is_empty() {
+                receivers.entry(from).or_default().push(index);
+            }
+        }
+        if peer.is_faithful() && seen == Seen::Nothing && !may_know_nothing(peer) {
+            return Err(world.wrong(format!("peer {index} was told nothing")));
+        }
+    }
+    for (from, to) in &receivers {
+        let most = usize::from(world.peers[*from].plan.receivers);
+        if to.len() > most {
+            return Err(world.wrong(format!("{to:?} all have what peer {from} sent")));
+        }
+    }
+    successes_are_true(world, &receivers)?;
+    waiters_are_served(world)
+}
+
+/// Whose payload this is, of those who could be the counterpart of peer `index`.
+fn origin_of(world: &World, index: usize, payload: &[u8]) -> Option<usize> {
+    let to = &world.peers[index].plan;
+    world.peers.iter().enumerate().position(|(from, peer)| {
+        let plan = &peer.plan;
+        let transit = plan.speaks == Speaks::Transit;
+        let fits = transit || (plan.side, to.side) == (Side::Upload, Side::Download);
+        from != index
+            && fits
+            && transit == (to.speaks == Speaks::Transit)
+            && name(&plan.key) == name(&to.key)
+            && plan.receivers == to.receivers
+            && (plan.payload == payload && peer.has_sent_all()
+                || may_be_cut(peer) && plan.payload.starts_with(payload))
+    })
+}
+
+/// Whether nobody can tell that a peer has closed before it had sent everything: where a stream's
+/// end is all that ends it, and its length was not said.
+fn may_be_cut(peer: &Peer) -> bool {
+    let is_bare = match peer.plan.speaks {
+        Speaks::Classic | Speaks::Transit => true,
+        Speaks::Native => !peer.plan.announces,
+        _ => false,
+    };
+    is_bare && peer.left_at.is_some()
+}
+
+/// Keys as the server knows them.
+fn name(key: &str) -> String {
+    key.replace("%C3%A9", "\u{e9}")
+}
+
+/// A classic uploader hears nothing at all, and who half-closed or lost its network may have missed it.
+fn may_know_nothing(peer: &Peer) -> bool {
+    (peer.plan.speaks == Speaks::Classic && peer.plan.side == Side::Upload)
+        || peer.link.lock().is_cut()
+        || peer.is_closed
+}
+
+/// Whoever was told that all was received, had all received.
+fn successes_are_true(world: &World, receivers: &BTreeMap<usize, Vec<usize>>) -> Result<(), Wrong> {
+    for (index, peer) in world.peers.iter().enumerate() {
+        let plan = &peer.plan;
+        if peer.seen() != Seen::Received || plan.payload.is_empty() || !peer.is_faithful() {
+            continue;
+        }
+        let have = receivers.get(&index).map_or(0, Vec::len);
+        if have < usize::from(plan.receivers) {
+            return Err(world.wrong(format!("peer {index} was told of success; {have} have all")));
+        }
+    }
+    Ok(())
+}
+
+/// Nobody older is evicted, and a full server still pairs.
+fn waiters_are_served(world: &World) -> Result<(), Wrong> {
+    let refused = |peer: &Peer| match peer.seen() {
+        Seen::Refused(code) => code,
+        _ => None,
+    };
+    for (index, waiter) in world.peers.iter().enumerate() {
+        let Some(since) = waiter.waits_since else { continue };
+        if refused(waiter) == Some(RefusalCode::Busy) {
+            return Err(world.wrong(format!("peer {index} waited, and was evicted")));
+        }
+        let is_there = waiter.matched_at.is_none() && waiter.plan.fate == Fate::Plays;
+        if !is_there {
+            continue;
+        }
+        for (other, newcomer) in world.peers.iter().enumerate() {
+            let fits = newcomer.plan.side != waiter.plan.side
+                && newcomer.plan.speaks == Speaks::Native
+                && newcomer.plan.key == waiter.plan.key;
+            let is_later = newcomer.connected_at > since;
+            // Its time may have come before the newcomer's greeting.
+            let is_early =
+                waiter.refused_at.is_none_or(|at| newcomer.refused_at.is_some_and(|by| by < at));
+            let of_its_source = world.shared.config.max_connections_per_source.is_some();
+            if fits
+                && is_later
+                && is_early
+                && !of_its_source
+                && refused(newcomer) == Some(RefusalCode::Busy)
+            {
+                return Err(world.wrong(format!("peer {other} was refused, and {index} waited")));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,487 @@
+//! A server without a kernel: its workers and broker, links and peers, one clock, one seed.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use xchg_core::{Limits, Side};
+
+use super::link::{Link, SECOND, Shape, SimStream, Time};
+use super::oracle;
+use super::peer::{Fate, Peer, Plan, Seen, Speaks};
+use super::random::Random;
+use crate::Config;
+use crate::descriptors::Descriptors;
+use crate::net::{Accepted, Id, Net, Stream};
+use crate::origin::Origin;
+use crate::shared::{Inbox, Message, Shared};
+use crate::worker::Worker;
+
+/// More steps than any world takes: one that takes more does not come to rest.
+const MOST_STEPS: u32 = 400_000;
+
+type Backlog = Arc<Mutex<VecDeque<Accepted<SimStream>>>>;
+
+/// The system under one worker.
+pub(super) struct SimNet {
+    index: usize,
+    backlog: Backlog,
+    is_closed: bool,
+}
+
+impl Net for SimNet {
+    type Stream = SimStream;
+
+    fn listeners(&self) -> usize {
+        1
+    }
+
+    fn accept(&mut self, _listener: usize) -> io::Result<Option<Accepted<SimStream>>> {
+        Ok(self.backlog.lock().pop_front())
+    }
+
+    fn close_listeners(&mut self) {
+        self.is_closed = true;
+        // The kernel resets who was not accepted.
+        self.backlog.lock().drain(..).for_each(|accepted| accepted.stream.reset());
+    }
+
+    fn watch(&mut self, stream: &SimStream, id: Id) -> io::Result<()> {
+        stream.link.lock().watch(self.index, id);
+        Ok(())
+    }
+
+    fn unwatch(&mut self, stream: &SimStream) {
+        stream.link.lock().unwatch();
+    }
+}
+
+struct Seat {
+    worker: Option<Worker<SimNet>>,
+    backlog: Backlog,
+    is_woken: Arc<AtomicBool>,
+    has_knock: bool,
+    /// When it wants a turn though nothing happens.
+    due: Option<Time>,
+}
+
+pub(super) struct World {
+    pub(super) random: Random,
+    pub(super) now: Time,
+    start: Instant,
+    pub(super) shared: Arc<Shared<SimStream>>,
+    seats: Vec<Seat>,
+    pub(super) peers: Vec<Peer>,
+    /// When each peer next acts; those to come are at the end.
+    acts: Vec<Time>,
+    to_come: Vec<(Time, Plan)>,
+    /// No buffer is smaller than this, so that every payload passes in some dozens of steps.
+    narrowest: usize,
+    steps: u32,
+    is_draining: bool,
+    pub(super) panics_wanted: u64,
+    trace: bool,
+    log: VecDeque<String>,
+}
+
+/// What went wrong in a world, and what happened last in it.
+#[derive(Debug)]
+pub(super) struct Wrong(pub(super) String);
+
+impl World {
+    pub(super) fn new(seed: u64, trace: bool) -> World {
+        let mut random = Random::new(seed);
+        let workers = 1 + usize::try_from(random.below(3)).unwrap_or(0);
+        let config = config(&mut random, workers);
+        let wakes: Vec<Arc<AtomicBool>> = (0..workers).map(|_| Arc::default()).collect();
+        let inboxes = wakes
+            .iter()
+            .map(|wake| {
+                let wake = wake.clone();
+                Inbox::new(Box::new(move || {
+                    wake.store(true, Ordering::Relaxed);
+                    Ok(())
+                }))
+            })
+            .collect();
+        let descriptors = Descriptors { connections: 4096, pipes: 0 };
+        let (shared, _) = Shared::new(config, descriptors, inboxes);
+        let (shared, start) = (Arc::new(shared), Instant::now());
+        let seats = wakes
+            .into_iter()
+            .zip(0..)
+            .map(|(is_woken, index)| {
+                let backlog = Backlog::default();
+                let net = SimNet {
+                    index: usize::from(index),
+                    backlog: backlog.clone(),
+                    is_closed: false,
+                };
+                let worker = Worker::new(index, net, shared.clone(), start);
+                Seat { worker: Some(worker), backlog, is_woken, has_knock: true, due: Some(0) }
+            })
+            .collect();
+        let mut to_come = plans(&mut random);
+        let largest = to_come.iter().map(|(_, plan)| plan.payload.len()).max().unwrap_or(0);
+        to_come.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        World {
+            random,
+            now: 0,
+            start,
+            shared,
+            seats,
+            peers: Vec::new(),
+            acts: Vec::new(),
+            to_come,
+            narrowest: 20 + largest / 30,
+            steps: 0,
+            is_draining: false,
+            panics_wanted: 0,
+            trace,
+            log: VecDeque::new(),
+        }
+    }
+
+    /// Lives a whole life: peers come and go, the server drains and stops.
+    pub(super) fn run(&mut self) -> Result<(), Wrong> {
+        let horizon = 20 * SECOND + self.random.below(600 * SECOND);
+        self.go_on_until(horizon)?;
+        if self.random.once_in(2) {
+            self.send_everybody_home();
+            let patience = self.shared.config.closed_wait.max(self.shared.config.idle_timeout);
+            let micros = Time::try_from(patience.as_micros()).unwrap_or(Time::MAX / 2);
+            self.go_on_until(self.now + 2 * micros + 1_000 * SECOND)?;
+            oracle::nothing_is_left(self)?;
+        }
+        self.drain()?;
+        oracle::all_is_told(self)
+    }
+
+    fn drain(&mut self) -> Result<(), Wrong> {
+        self.note(|_| "drain".to_owned());
+        self.is_draining = true;
+        self.shared.broadcast(|| Message::CloseDoors);
+        let (mut released, _drained) = self.shared.broker.drain();
+        // The broker gives them back by a hash of its own.
+        released.sort_by_key(|address| (address.worker, address.slot));
+        for address in released {
+            let inbox = &self.shared.inboxes[usize::from(address.worker)];
+            inbox.send(Message::Release(address.slot));
+        }
+        if self.random.once_in(4) {
+            self.go_on_until(self.now + SECOND)?;
+            self.shared.cut();
+        }
+        let idle = Time::try_from(self.shared.config.idle_timeout.as_micros()).unwrap_or(0);
+        let by = self.now + 3 * idle + 400 * SECOND;
+        while self.shared.broker.counts().exchanging > 0 {
+            if self.now >= by {
+                return Err(self.wrong("a drain that does not end"));
+            }
+            self.go_on_until((self.now + SECOND).min(by))?;
+        }
+        self.shared.broadcast(|| Message::Stop);
+        let by = self.now + 10 * SECOND;
+        while self.seats.iter().any(|seat| seat.worker.is_some()) {
+            if self.now >= by {
+                return Err(self.wrong("a worker that does not stop"));
+            }
+            self.go_on_until(self.now + SECOND / 10)?;
+        }
+        // The last words and ends are still to arrive.
+        self.go_on_until(self.now + 600 * SECOND)
+    }
+
+    fn send_everybody_home(&mut self) {
+        self.note(|_| "everybody leaves".to_owned());
+        self.to_come.clear();
+        for index in 0..self.peers.len() {
+            let way = self.random.below(3);
+            let now = self.now;
+            if way == 2 {
+                self.peers[index].link.lock().cut();
+            }
+            self.peers[index].leave(now, way == 1);
+        }
+    }
+
+    fn go_on_until(&mut self, until: Time) -> Result<(), Wrong> {
+        loop {
+            self.steps += 1;
+            if self.steps > MOST_STEPS {
+                return Err(self.wrong("a world that does not come to rest"));
+            }
+            self.let_time_pass();
+            let runnable: Vec<usize> =
+                (0..self.seats.len()).filter(|&seat| self.is_runnable(seat)).collect();
+            let due: Vec<usize> =
+                (0..self.peers.len()).filter(|&peer| self.acts[peer] <= self.now).collect();
+            let choices = runnable.len() + due.len();
+            if choices == 0 {
+                oracle::counts_agree(self)?;
+                match self.next_time() {
+                    Some(next) if next <= until => self.now = next.max(self.now),
+                    _ => {
+                        self.now = self.now.max(until);
+                        self.let_time_pass();
+                        return Ok(());
+                    }
+                }
+                continue;
+            }
+            let choice = usize::try_from(self.random.below(choices as u64)).unwrap_or(0);
+            match runnable.get(choice) {
+                Some(&seat) => self.turn(seat),
+                None => self.act(due[choice - runnable.len()]),
+            }
+        }
+    }
+
+    fn let_time_pass(&mut self) {
+        while self.to_come.last().is_some_and(|(at, _)| *at <= self.now) {
+            if let Some((_, plan)) = self.to_come.pop() {
+                self.connect(plan);
+            }
+        }
+        for peer in &self.peers {
+            peer.link.lock().advance(self.now);
+        }
+    }
+
+    fn connect(&mut self, plan: Plan) {
+        let shape = Shape {
+            buffer: self.narrowest + self.random.skewed(100_000),
+            window: self.narrowest + self.random.skewed(100_000),
+            latency: self.random.below(200_000),
+        };
+        let link = Arc::new(Mutex::new(Link::new(shape, self.now)));
+        let seat = usize::try_from(self.random.below(self.seats.len() as u64)).unwrap_or(0);
+        self.note(|world| format!("peer {} comes to {seat}: {:?}", world.peers.len(), plan.fate));
+        let host = u8::try_from(1 + self.random.below(3)).unwrap_or(1);
+        let origin = Origin::of([192, 0, 2, host].into());
+        if self.is_draining {
+            // Nobody listens.
+            let stream = SimStream { link: link.clone() };
+            stream.reset();
+        } else {
+            let stream = SimStream { link: link.clone() };
+            let accepted = Accepted { stream, origin, listener: 0 };
+            self.seats[seat].backlog.lock().push_back(accepted);
+            self.seats[seat].has_knock = true;
+        }
+        self.peers.push(Peer::new(plan, link, self.now));
+        self.acts.push(self.now + self.random.below(1_000));
+    }
+
+    fn is_runnable(&self, index: usize) -> bool {
+        let seat = &self.seats[index];
+        seat.worker.is_some()
+            && (seat.has_knock
+                || seat.is_woken.load(Ordering::Relaxed)
+                || seat.due.is_some_and(|due| due <= self.now)
+                || self.peers.iter().any(|peer| peer.link.lock().has_edges() == Some(index)))
+    }
+
+    fn next_time(&self) -> Option<Time> {
+        let links = self.peers.iter().filter_map(|peer| peer.link.lock().next());
+        let seats = self.seats.iter().filter(|seat| seat.worker.is_some());
+        let due = seats.filter_map(|seat| seat.due);
+        let acts = self.acts.iter().copied().filter(|&at| at != Time::MAX);
+        links.chain(due).chain(acts).chain(self.to_come.last().map(|(at, _)| *at)).min()
+    }
+
+    fn turn(&mut self, index: usize) {
+        if self.trace {
+            self.note(|_| format!("worker {index}"));
+        }
+        let instant = self.start + Duration::from_micros(self.now);
+        let seat = &mut self.seats[index];
+        let Some(worker) = &mut seat.worker else { return };
+        seat.is_woken.store(false, Ordering::Relaxed);
+        worker.advance(instant);
+        if std::mem::take(&mut seat.has_knock) {
+            worker.knock(0);
+        }
+        for peer in &self.peers {
+            let mut link = peer.link.lock();
+            if link.has_edges() == Some(index)
+                && let Some((_, id, edges)) = link.take_edges()
+            {
+                drop(link);
+                worker.ready(id, edges);
+            }
+        }
+        worker.turn();
+        if worker.is_over() {
+            seat.worker = None;
+            return;
+        }
+        let pause = worker.timeout().map(|pause| pause.as_micros());
+        // A worker's clock ticks in milliseconds.
+        seat.due = pause.map(|pause| self.now + Time::try_from(pause).unwrap_or(Time::MAX / 2));
+    }
+
+    fn act(&mut self, index: usize) {
+        let peer = &mut self.peers[index];
+        let is_busy = peer.act(self.now, &mut self.random);
+        let over = peer.is_closed || peer.left_at.is_some();
+        if self.trace {
+            self.note(|world| format!("peer {index}: {}", world.peers[index].link.lock()));
+        }
+        // Whoever had nothing to do looks again now and then.
+        let pause = if is_busy {
+            self.random.skewed(SECOND) as Time
+        } else {
+            self.random.below(20 * SECOND)
+        };
+        self.acts[index] = if over { Time::MAX } else { self.now + 1 + pause };
+        if self.random.once_in(50) {
+            self.peers[index].link.lock().spurious();
+        }
+        if self.random.once_in(400) {
+            let mut running = self.shared.broker.exchanges();
+            running.sort_by_key(|handle| handle.id());
+            if let Some(handle) = running.first() {
+                self.note(|_| format!("exchange {} is cancelled", handle.id()));
+                handle.cancel();
+            }
+        }
+        if self.random.once_in(2_000) {
+            let mut link = self.peers[index].link.lock();
+            if link.has_edges().is_some() && !link.panics {
+                link.panics = true;
+                self.panics_wanted += 1;
+            }
+        }
+    }
+
+    /// How many connections the workers have taken and not closed.
+    pub(super) fn held_connections(&self) -> usize {
+        let waiting: usize = self.seats.iter().map(|seat| seat.backlog.lock().len()).sum();
+        let open = self.peers.iter().filter(|peer| !peer.link.lock().is_closed_by_server).count();
+        open - waiting
+    }
+
+    /// Whether a worker has ended, with whatever connections it still had.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.seats.iter().any(|seat| seat.worker.is_none())
+    }
+
+    /// What the workers hold beside connections.
+    pub(super) fn holdings(&self) -> Vec<(usize, usize)> {
+        let workers = self.seats.iter().filter_map(|seat| seat.worker.as_ref());
+        workers.map(Worker::holdings).collect()
+    }
+
+    pub(super) fn wrong(&self, what: impl Into<String>) -> Wrong {
+        let mut text = format!("{} at {} s", what.into(), self.now as f64 / SECOND as f64);
+        for line in &self.log {
+            write!(text, "\n  {line}").ok();
+        }
+        for (index, peer) in self.peers.iter().enumerate() {
+            let mut plan = peer.plan.clone();
+            plan.payload.truncate(4);
+            let len = peer.plan.payload.len();
+            let seen = match peer.seen() {
+                Seen::Whole(payload) => format!("Whole({} bytes)", payload.len()),
+                seen => format!("{seen:?}"),
+            };
+            write!(text, "\n  peer {index}: {plan:?} ({len} bytes)").ok();
+            write!(text, " {seen} waits {:?} matched", peer.waits_since).ok();
+            write!(text, " {:?} left {:?}; {}", peer.matched_at, peer.left_at, peer.link.lock())
+                .ok();
+        }
+        Wrong(text)
+    }
+
+    /// Keeps the latest that happened, to be told if something goes wrong.
+    fn note(&mut self, what: impl FnOnce(&World) -> String) {
+        const LATEST: usize = 40;
+        if !self.trace && self.log.len() >= LATEST {
+            self.log.pop_front();
+        }
+        self.log.push_back(format!("{:>12} {}", self.now, what(self)));
+    }
+}
+
+fn config(random: &mut Random, workers: usize) -> Config {
+    let seconds = |random: &mut Random, most| Duration::from_secs(1 + random.below(most));
+    Config {
+        workers,
+        max_connections: *random.pick(&[2, 4, 8, 1_000, 1_000, 1_000]),
+        max_connections_per_source: *random.pick(&[None, None, Some(3)]),
+        limits: Limits {
+            waiting: *random.pick(&[2, 100, 100, 100]),
+            waiting_per_key: *random.pick(&[1, 100, 100, 100]),
+            waiting_per_source: *random.pick(&[None, None, Some(2)]),
+        },
+        idle_timeout: seconds(random, 300),
+        closed_wait: seconds(random, 300),
+        wait_timeout: random.once_in(4).then(|| seconds(random, 200)),
+        ..Config::default()
+    }
+}
+
+/// The peers of a world, and when each comes.
+fn plans(random: &mut Random) -> Vec<(Time, Plan)> {
+    const KEYS: [&str; 3] = ["a", "b\u{e9}", "c"];
+    let keys = 1 + random.below(3);
+    let count = 2 + random.below(10);
+    let groups = random.once_in(3);
+    (0..count)
+        .map(|index| {
+            let dialects = [
+                Speaks::Classic,
+                Speaks::Native,
+                Speaks::Http,
+                Speaks::HttpClosing,
+                Speaks::Http10,
+                Speaks::Transit,
+            ];
+            let speaks = *random.pick(&dialects);
+            let acts = |random: &mut Random| u32::try_from(random.skewed(40)).unwrap_or(0) + 1;
+            let fate = match random.below(12) {
+                0 => Fate::Closes(acts(random)),
+                1 => Fate::Resets(acts(random)),
+                2 => Fate::Vanishes(acts(random)),
+                3 => Fate::Halts(acts(random)),
+                _ => Fate::Plays,
+            };
+            let key = KEYS[usize::try_from(random.below(keys)).unwrap_or(0)].to_owned();
+            let is_http = matches!(speaks, Speaks::Http | Speaks::HttpClosing | Speaks::Http10);
+            let receivers = if groups && is_http { 2 } else { 1 };
+            let payload = payload(index, random);
+            let plan = Plan {
+                speaks,
+                side: *random.pick(&Side::BOTH),
+                // A percent sign and the like are other tests' matter.
+                key: if is_http { key.replace('\u{e9}', "%C3%A9") } else { key },
+                pace: 1 + payload.len() / 30 + random.skewed(200_000),
+                payload,
+                receivers,
+                announces: random.once_in(2),
+                wait: random.once_in(5).then(|| u32::try_from(random.below(100)).unwrap_or(0)),
+                fate,
+                stays: random.once_in(4),
+            };
+            (random.below(30 * SECOND), plan)
+        })
+        .collect()
+}
+
+/// Bytes that no other peer of the world has, unless there are none.
+fn payload(peer: u64, random: &mut Random) -> Vec<u8> {
+    // Some more than is read at once, so that they count as bulk.
+    let most = if random.once_in(8) { 100_000 } else { 5_000 };
+    let len = random.skewed(most);
+    let mut bytes = Random::new(peer.wrapping_mul(0x1000) + 77);
+    let tag = u8::try_from(peer).unwrap_or(0);
+    std::iter::once(tag)
+        .chain(std::iter::from_fn(move || Some(bytes.next().to_le_bytes()[0])))
+        .take(len)
+        .collect()
+}
