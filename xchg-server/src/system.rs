@@ -34,6 +34,9 @@ const COALESCE: Duration = Duration::from_micros(50);
 /// may stand before `accept`.
 const MAX_FAILED_PEERS: u32 = 64;
 
+/// How long a worker sleeps at most: so late it finds a message for which nobody could wake it.
+const MISSED_WAKE: Duration = Duration::from_secs(1);
+
 /// How often in a row polling may fail, and how long it rests in between: a kernel short of memory
 /// recovers.
 const MAX_POLL_FAILURES: u32 = 100;
@@ -146,7 +149,8 @@ pub(crate) fn drive(mut worker: Worker<System>, mut poll: Poll) {
     let mut events = Events::with_capacity(EVENTS);
     let mut failures = 0;
     loop {
-        let timeout = worker.timeout();
+        let timeout =
+            Some(worker.timeout().map_or(MISSED_WAKE, |timeout| timeout.min(MISSED_WAKE)));
         if timeout != Some(Duration::ZERO) && events.iter().count() >= CROWD {
             std::thread::sleep(COALESCE);
         }

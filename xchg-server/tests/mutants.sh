@@ -21,7 +21,8 @@ mutant() {
         printf 'found   %-45s %s (%d s)\n' "$name" "$(grep -m1 '^seed' <<<"$found" | cut -c1-70)" $((SECONDS - begin))
     else
         echo "MISSED  $name"
-        tail -5 <<<"$found"
+        grep '^error' <<<"$found" | head -3 || true
+        tail -2 <<<"$found"
         missed=$((missed + 1))
     fi
 }
@@ -49,8 +50,8 @@ mutant 'a withdrawn waiter is paired' xchg-core/src/rendezvous.rs \
     'let ring_len = self.waiters[head as usize].ring_len - 1;' \
     'let ring_len = self.waiters[head as usize].ring_len - 1; let next = if head == index { prev } else { next };'
 mutant 'a heartbeat follows the match' $src/worker/relay.rs \
-    'let to_upload = peers.upload.matched(dialects.download, None);' \
-    'let mut to_upload = peers.upload.matched(dialects.download, None); to_upload.extend(dialects.upload.heartbeat().unwrap_or_default());'
+    'let to_download = peers.download.matched(dialects.upload, length);' \
+    'let mut to_download = peers.download.matched(dialects.upload, length); if dialects.download == Dialect::Native { to_download.extend(xchg_core::wire::Answer::Heartbeat.encode()); }'
 mutant 'a group forgets a receiver' $src/worker/fan.rs \
     '.map(|receiver| receiver.taken).min()' '.map(|receiver| receiver.taken).max()'
 mutant 'a full server does not pair' $src/worker/greet.rs \

@@ -444,8 +444,8 @@ impl Stream for SimStream {
         self.write(&[framing, payload].concat())
     }
 
-    fn take_failure(&self) -> Option<ErrorKind> {
-        self.link.lock().failure.take()
+    fn take_failure(&self) -> io::Result<Option<ErrorKind>> {
+        Ok(self.link.lock().failure.take())
     }
 
     fn unacknowledged(&self) -> Option<u64> {

@@ -39,9 +39,6 @@ use gather::Gatherings;
 use relay::Running;
 use xchg_core::relay::Resources;
 
-/// How long a worker sleeps at most: so late it finds a message for which nobody could wake it.
-const MISSED_WAKE: Duration = Duration::from_secs(1);
-
 /// Connections beyond which memory is returned when the last of them has gone.
 const MANY: usize = 1024;
 
@@ -119,7 +116,7 @@ impl<N: Net> Worker<N> {
         let doors = self.doors_timeout();
         let stops = self.stops.map(|by| by.since(self.timers.now()));
         let untold = self.untold.map(|at| at.since(self.timers.now()));
-        [self.timers.timeout(), doors, stops, untold, Some(MISSED_WAKE)].into_iter().flatten().min()
+        [self.timers.timeout(), doors, stops, untold].into_iter().flatten().min()
     }
 
     /// Says what time it is.
