@@ -134,7 +134,7 @@ fn sealed_transfer() {
          offered: album/1.jpg\n\
          offered: album/2.jpg\n\
          here: interrupted\n\
-         there: the other peer cancelled; can be resumed: true\n\
+         there: the other side cancelled; can be resumed: true\n\
          there: all 20500000 bytes have arrived and are on the disk\n\
          here: less than that was sent again: true\n\
          the picture is the same: true\n",
