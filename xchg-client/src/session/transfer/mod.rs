@@ -19,7 +19,7 @@ pub use upload::upload;
 /// Names in a manifest are the other peer's words on the downloader's side: they are safe to create, but
 /// [escape](crate::terminal::escape) them to show them.
 pub trait Observer {
-    /// What is offered: by us, or, with names made safe, to us.
+    /// What is offered: by us, or, with names made safe, to us. It comes once the other peer has proved that it knows the secret.
     fn manifest(&mut self, manifest: &Manifest) {
         let _ = manifest;
     }
