@@ -83,9 +83,14 @@ fn origin_of(world: &World, index: usize, payload: &[u8]) -> Option<usize> {
             && transit == (to.speaks == Speaks::Transit)
             && name(&plan.key) == name(&to.key)
             && plan.receivers == to.receivers
-            && (plan.payload == payload && peer.has_sent_all()
+            && (plan.payload == payload && (peer.has_sent_all() || is_nothing(peer))
                 || may_be_cut(peer) && plan.payload.starts_with(payload))
     })
+}
+
+/// Whether all that a peer has to send is nothing, as it has said at once.
+fn is_nothing(peer: &Peer) -> bool {
+    peer.plan.announces && peer.plan.payload.is_empty()
 }
 
 /// Whether nobody can tell that a peer has closed before it had sent everything: where a stream's
@@ -137,7 +142,8 @@ fn waiters_are_served(world: &World) -> Result<(), Wrong> {
         if refused(waiter) == Some(RefusalCode::Busy) {
             return Err(world.wrong(format!("peer {index} waited, and was evicted")));
         }
-        let is_there = waiter.matched_at.is_none() && waiter.plan.fate == Fate::Plays;
+        // One that was matched may not have come to hear of it.
+        let is_there = waiter.refused_at.is_some() && waiter.plan.fate == Fate::Plays;
         if !is_there {
             continue;
         }

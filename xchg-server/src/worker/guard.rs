@@ -37,7 +37,10 @@ impl<N: Net> Worker<N> {
         }
         let count = self.serial.wrapping_sub(newest) & SERIALS;
         let is_new = |serial: u32| (1..=count).contains(&(serial.wrapping_sub(newest) & SERIALS));
-        let brought = self.connections.iter().filter(|(_, one)| is_new(one.serial));
+        let brought = self
+            .connections
+            .iter()
+            .filter(|(_, one)| is_new(one.serial) || self.is_orphan(&one.state));
         let brought: Vec<_> = brought.map(|(slot, one)| (slot, one.serial)).collect();
         for (slot, serial) in brought {
             let slot = u32::try_from(slot).expect("made from a u32");
@@ -45,6 +48,15 @@ impl<N: Net> Worker<N> {
             if self.connection(Id { slot, serial }).is_some() {
                 self.discard(slot);
             }
+        }
+    }
+
+    /// Whether the exchange of a connection is gone: its end was what went wrong.
+    fn is_orphan(&self, state: &State) -> bool {
+        match state {
+            State::Exchanging { exchange } => !self.exchanges.contains(*exchange as usize),
+            State::Fanning { fan } => !self.fans.contains(*fan as usize),
+            _ => false,
         }
     }
 
@@ -57,11 +69,9 @@ impl<N: Net> Worker<N> {
     /// Closes a connection in whatever state, with what depends on it.
     pub(super) fn discard(&mut self, slot: u32) {
         match self.connections[slot as usize].state {
-            // Unless it is the exchange's end that went wrong.
-            State::Exchanging { exchange } if self.exchanges.contains(exchange as usize) => {
-                self.abandon(exchange);
-            }
-            State::Fanning { fan } if self.fans.contains(fan as usize) => self.abandon_fan(fan),
+            ref state if self.is_orphan(state) => self.remove(slot).reset(),
+            State::Exchanging { exchange } => self.abandon(exchange),
+            State::Fanning { fan } => self.abandon_fan(fan),
             State::Waiting(_) => self.give_up(slot),
             _ => self.remove(slot).reset(),
         }
