@@ -15,7 +15,8 @@ pub trait Observer {
         let _ = address;
     }
 
-    /// The server has the offer, and no counterpart is there yet. Also called, every so often, while one waits in another realm.
+    /// The server has the offer, and no counterpart is there yet. Also called, every so often,
+    /// while one waits in another realm.
     fn waiting(&mut self, waiting: &Waiting) {
         let _ = waiting;
     }

@@ -218,7 +218,8 @@ impl<Conn> Broker<Conn> {
         self.inner.shards[self.shard(key)].lock().is_awaited(realm, key, role)
     }
 
-    /// The realm, key and role of who waits at `place` for one counterpart; `None` if it does no more, or for several.
+    /// The realm, key and role of who waits at `place` for one counterpart; `None` if it does no
+    /// more, or for several.
     pub fn waiter(&self, place: Place) -> Option<(Realm, Key, Role)> {
         let matcher = self.inner.shards[place.shard as usize].lock();
         let (realm, key, role) = matcher.waiter(place.ticket)?;

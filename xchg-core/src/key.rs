@@ -37,11 +37,12 @@ impl Key {
         &self.0
     }
 
-    /// The key under which peers meet in [`Realm::Sealed`] who named this one: a hash of it, 32 bytes (PROTOCOL.md rule S2).
+    /// The key under which peers meet in [`Realm::Sealed`] who named this one: a hash of it, 32
+    /// bytes (PROTOCOL.md rule S2).
     ///
-    /// A secret does not enter it, so that two peers of whom one mistyped it, or gave none, still meet, and are told.
-    /// The hash hides the key from the server's logs; it is no protection for a key that can be guessed, and the secret does not
-    /// rest on it.
+    /// A secret does not enter it, so that two peers of whom one mistyped it, or gave none, still
+    /// meet, and are told. The hash hides the key from the server's logs; it is no protection for a
+    /// key that can be guessed, and the secret does not rest on it.
     pub fn meeting_key(&self) -> Key {
         let hash = Sha256::new().chain_update(MEETING_KEY_LABEL).chain_update(&self.0);
         Key(hash.finalize().as_slice().into())

@@ -269,7 +269,8 @@ impl<Conn> Rendezvous<Conn> {
         first.is_some_and(|first| first.receivers == 1 && first.role.pairs_with(role))
     }
 
-    /// The realm, key and role of who waits with `ticket` for one counterpart; `None` if it does no more, or for several.
+    /// The realm, key and role of who waits with `ticket` for one counterpart; `None` if it does no
+    /// more, or for several.
     pub fn waiter(&self, ticket: Ticket) -> Option<(Realm, &Key, &Role)> {
         let waiter = self.waiters.get(ticket.index as usize)?;
         let is_one = waiter.serial == ticket.serial && waiter.receivers == 1;

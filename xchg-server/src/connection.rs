@@ -190,7 +190,8 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// How often it is told something while it waits; `None` if its dialect has no word for it, or `config` wants none.
+    /// How often it is told something while it waits; `None` if its dialect has no word for it, or
+    /// `config` wants none.
     pub(crate) fn heartbeat_interval(&self, config: &Config) -> Option<Duration> {
         match (&self.http, self.dialect) {
             (Some(_), _) if config.processing_interval.is_zero() => None,

@@ -21,7 +21,8 @@ pub(crate) struct FailedUploads {
 }
 
 impl FailedUploads {
-    /// Notes that the upload under a key, with a hash of the name that its client gave it, has failed.
+    /// Notes that the upload under a key, with a hash of the name that its client gave it, has
+    /// failed.
     pub(crate) fn add(&self, named: (&Key, u64)) {
         let mut recent = self.recent.lock();
         if recent.len() == REMEMBERED {

@@ -77,8 +77,9 @@ pub struct Offer {
     pub length: Option<u64>,
     /// The size in bytes that the server should give the buffers of the peer's socket.
     pub buffer_bytes: Option<u32>,
-    /// The key under which a counterpart would be in the other realm, so that the peer can be told of it: in
-    /// [`Realm::Plain`] the key's [meeting key](Key::meeting_key), in [`Realm::Sealed`] the key whose meeting key this one is.
+    /// The key under which a counterpart would be in the other realm, so that the peer can be told
+    /// of it: in [`Realm::Plain`] the key's [meeting key](Key::meeting_key), in [`Realm::Sealed`]
+    /// the key whose meeting key this one is.
     pub twin: Option<Key>,
 }
 
@@ -89,7 +90,8 @@ impl Offer {
         Offer { realm, side, key, wait: Wait::Forever, length, buffer_bytes, twin }
     }
 
-    /// Whether its twin, if it has one, belongs to its key: nobody can ask who waits under other keys.
+    /// Whether its twin, if it has one, belongs to its key: nobody can ask who waits under other
+    /// keys.
     fn has_own_twin(&self) -> bool {
         match (self.realm, &self.twin) {
             (Realm::Plain, Some(twin)) => *twin == self.key.meeting_key(),

@@ -112,7 +112,8 @@ impl Dialect {
         }
     }
 
-    /// To a peer that still waits, every so often; `elsewhere` is another realm, where a possible counterpart waits.
+    /// To a peer that still waits, every so often; `elsewhere` is another realm, where a possible
+    /// counterpart waits.
     pub(crate) fn heartbeat(self, elsewhere: Option<Realm>) -> Vec<u8> {
         match (self, elsewhere) {
             (Dialect::Native, None) => native::heartbeat(),

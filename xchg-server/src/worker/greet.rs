@@ -186,8 +186,9 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// The other realm, if a possible counterpart of one who waits, and can be told, has come there: one of the two has made a
-    /// mistake. Of two who come at once, one sees the other, because each waits already when it is looked for.
+    /// The other realm, if a possible counterpart of one who waits, and can be told, has come
+    /// there: one of the two has made a mistake. Of two who come at once, one sees the other,
+    /// because each waits already when it is looked for.
     pub(super) fn elsewhere(&self, slot: u32) -> Option<Realm> {
         let connection = &self.connections[slot as usize];
         let waiting = match &connection.state {

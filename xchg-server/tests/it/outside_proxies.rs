@@ -1,4 +1,5 @@
-//! Real proxies in front: the configurations of docs/proxies.md; to wait for their timeouts, with short ones.
+//! Real proxies in front: the configurations of docs/proxies.md; to wait for their timeouts, with
+//! short ones.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -173,8 +174,8 @@ fn check_name(proxy: &Proxy) {
     assert!(!version.is_empty());
 }
 
-/// A file to send, and a place for what arrives: a pipe that nobody reads before the upload has been
-/// received would keep it from being so.
+/// A file to send, and a place for what arrives: a pipe that nobody reads before the upload has
+/// been received would keep it from being so.
 struct Files {
     folder: TempDir,
     sent: Vec<u8>,
@@ -256,7 +257,8 @@ fn long_wait(server: &InProcess) {
     server.await_waiting(1);
 }
 
-/// A download and an upload of so many bytes survive a long wait through the proxy. Gives what the uploader was told.
+/// A download and an upload of so many bytes survive a long wait through the proxy. Gives what the
+/// uploader was told.
 fn check_long_waits(server: &InProcess, proxy: &Proxy, len: usize) -> String {
     let files = Files::new(len);
     let download = files.download(&proxy.url("longdown"));
@@ -349,7 +351,8 @@ fn fails(child: Child, who: &str) -> i32 {
     code
 }
 
-/// All that holds behind an HTTP proxy, which `configure` and `command` run; `framings` are those of uploads that may break off.
+/// All that holds behind an HTTP proxy, which `configure` and `command` run; `framings` are those
+/// of uploads that may break off.
 fn check_http(
     heading: &str,
     framings: &[&str],

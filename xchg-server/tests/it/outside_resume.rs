@@ -1,4 +1,5 @@
-//! Real web clients that go on with a file where a cut left it, or fetch its parts side by side: never a file out of two.
+//! Real web clients that go on with a file where a cut left it, or fetch its parts side by side:
+//! never a file out of two.
 
 use crate::common::eventually;
 use crate::outside_http::Setting;
@@ -90,8 +91,9 @@ fn who_fetches_parts_side_by_side_gets_the_whole_from_one() {
     }
 }
 
-/// What aria2 asks for first when it comes back is the whole, in order to learn the length; the parts that it then asks for are refused. The
-/// file that it was sent meanwhile is lost, and its sender is told so.
+/// What aria2 asks for first when it comes back is the whole, in order to learn the length; the
+/// parts that it then asks for are refused. The file that it was sent meanwhile is lost, and its
+/// sender is told so.
 #[test]
 #[ignore = "needs aria2c and curl"]
 fn who_comes_back_for_the_parts_that_are_missing_gets_no_file_out_of_two() {

@@ -144,8 +144,8 @@ enum Form {
 const BEGINNING_LEN: u8 = 9;
 
 impl UploadAnswer {
-    /// Begins the answer with what is sent at once: the interim response to those who wait for it, and
-    /// the head of the 200 to those who hear it early.
+    /// Begins the answer with what is sent at once: the interim response to those who wait for it,
+    /// and the head of the 200 to those who hear it early.
     #[must_use]
     pub(crate) fn begin(to: ReplyTo, expects_continue: bool) -> (Self, Vec<u8>) {
         let mut bytes = if expects_continue { CONTINUE.to_vec() } else { Vec::new() };
@@ -173,12 +173,12 @@ impl UploadAnswer {
         }
     }
 
-    /// A sign of life for one whose lines are kept: the next byte of the answer's beginning. Nothing if it
-    /// has all of that, or its lines are not kept.
+    /// A sign of life for one whose lines are kept: the next byte of the answer's beginning.
+    /// Nothing if it has all of that, or its lines are not kept.
     ///
-    /// It is of no use to a living peer. But if one has left in the middle of a body that is not being read,
-    /// only bytes sent to it draw the reset of a connection that nobody holds. No interim response could be sent
-    /// in its place: nginx takes the first for the answer.
+    /// It is of no use to a living peer. But if one has left in the middle of a body that is not
+    /// being read, only bytes sent to it draw the reset of a connection that nobody holds. No
+    /// interim response could be sent in its place: nginx takes the first for the answer.
     #[must_use]
     pub(crate) fn sign(&mut self) -> Vec<u8> {
         let to = self.to;

@@ -87,7 +87,8 @@ pub(super) fn one<'a>(
     }
 }
 
-/// What tells `value` from others. Who guesses a value with the same hash could as well guess the value.
+/// What tells `value` from others. Who guesses a value with the same hash could as well guess the
+/// value.
 pub(super) fn hash(value: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(value);

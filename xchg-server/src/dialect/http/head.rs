@@ -64,8 +64,9 @@ pub(crate) struct Request {
     pub(super) origin: Option<Box<[u8]>>,
     /// Whether the browser says that another origin's page makes it, or led to it.
     pub(super) is_cross_site: bool,
-    /// What the client names this one request by, however often it sends it (draft-ietf-httpapi-idempotency-key-header): a
-    /// hash of it, for names are compared and never shown.
+    /// What the client names this one request by, however often it sends it
+    /// (draft-ietf-httpapi-idempotency-key-header): a hash of it, for names are compared and never
+    /// shown.
     pub(super) idempotency_key: Option<u64>,
 }
 
@@ -223,8 +224,8 @@ fn read(
     })
 }
 
-/// Whether a proxy says that it has passed the request on. Many say nothing; but then nginx says `Connection: close`, unless it is
-/// told not to.
+/// Whether a proxy says that it has passed the request on. Many say nothing; but then nginx says
+/// `Connection: close`, unless it is told not to.
 fn is_forwarded(headers: &[Header<'_>]) -> bool {
     const PREFIX: &str = "x-forwarded-";
     headers.iter().any(|field| {
@@ -316,10 +317,12 @@ fn content_length(value: &[u8]) -> Option<u64> {
     (length <= MAX_LENGTH).then_some(length)
 }
 
-/// Whether the value of `Range` (RFC 9110 section 14.2) asks for all that there is, from the first byte to the last.
+/// Whether the value of `Range` (RFC 9110 section 14.2) asks for all that there is, from the first
+/// byte to the last.
 ///
-/// A server may ignore a range that it does not understand, and send the whole. But a client that goes on with a file where a
-/// cut left it can then make one file out of two, so here whatever is not certainly the whole is taken for a part.
+/// A server may ignore a range that it does not understand, and send the whole. But a client that
+/// goes on with a file where a cut left it can then make one file out of two, so here whatever is
+/// not certainly the whole is taken for a part.
 fn is_whole(range: &[u8]) -> bool {
     let Some((unit, range)) = range.split_at_checked(b"bytes=".len()) else { return false };
     let Some(first) = range.strip_suffix(b"-") else { return false };

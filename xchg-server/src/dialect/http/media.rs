@@ -18,7 +18,8 @@ use super::respond::{Refused, Status};
 /// The longest of the values that are kept of an upload's head, in bytes.
 pub(super) const MAX_VALUE_BYTES: usize = 1024;
 
-/// How many bytes of an upload's head are kept while it waits: the key and the values, each with [`VALUE_COST`].
+/// How many bytes of an upload's head are kept while it waits: the key and the values, each with
+/// [`VALUE_COST`].
 ///
 /// Together with what is known of any upload that makes less than 2 KiB.
 pub(super) const MAX_KEPT_BYTES: usize = 1280;
@@ -45,7 +46,8 @@ impl Description {
         self.media_type.is_none() && self.disposition.is_none() && self.x_piping.is_empty()
     }
 
-    /// Refuses a description that is too large to be kept while the upload waits, under a key of so many bytes.
+    /// Refuses a description that is too large to be kept while the upload waits, under a key of so
+    /// many bytes.
     ///
     /// # Errors
     /// The header that makes it so is named.

@@ -13,7 +13,7 @@
 //!    kept alive. A body that was announced is not read: half-close behind the reply and drop
 //!    what still comes for a moment, since closing at once would reset the connection and the
 //!    reply with it.
-//! 3. [`Action::Download`]: offer; send [`PROCESSING`] every 25 s to one that waits and hears early;
+//! 3. [`Action::Download`]: offer; send [`PROCESSING`] every 25 s to one that hears it early;
 //!    once paired, [`download_head`] and the payload in the framing that it asks for. A payload
 //!    that was cut is shown by closing before the end of the framing, or by a reset.
 //! 4. [`Action::Upload`]: offer; when that is taken, [`UploadAnswer::begin`] and its notices; take

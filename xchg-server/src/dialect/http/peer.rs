@@ -66,7 +66,8 @@ impl Peer {
         }
     }
 
-    /// What an upload is named by, however often it is sent, if its client names it: its key, and a hash of the name.
+    /// What an upload is named by, however often it is sent, if its client names it: its key, and a
+    /// hash of the name.
     pub(crate) fn idempotency_key(&self) -> Option<(&Key, u64)> {
         match self {
             Peer::Upload { upload, .. } => Some((&upload.key, upload.idempotency_key?)),
@@ -120,8 +121,8 @@ impl Peer {
 
     /// When it is told next that it still waits, if others are so after `interval`.
     ///
-    /// There are few signs for one whose lines are kept: the longer it waits, the rarer they become, so that
-    /// they last for 500 intervals.
+    /// There are few signs for one whose lines are kept: the longer it waits, the rarer they
+    /// become, so that they last for 500 intervals.
     #[must_use]
     pub(crate) fn heartbeat_interval(&self, interval: Duration) -> Option<Duration> {
         match self {

@@ -21,8 +21,8 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Only for those who [hear it](ReplyTo::hears_early).
 pub(crate) const PROCESSING: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
-/// When a peer that was refused for want of room is told to try again: limits are reached by waiting
-/// peers, who come and go slowly.
+/// When a peer that was refused for want of room is told to try again: limits are reached by
+/// waiting peers, who come and go slowly.
 const RETRY_WHEN_FULL_SECS: u64 = 30;
 
 /// When a peer that a drain turns away is told to try again: what takes the server's place is there
@@ -50,7 +50,8 @@ pub(crate) struct ReplyTo {
     pub(crate) keep_alive: bool,
     /// Whether it was a HEAD: then the reply has no body, whatever its length says.
     pub(crate) head_only: bool,
-    /// Whether it can be told anything before its request has been dealt with: HTTP/1.0 cannot, and nobody behind a proxy.
+    /// Whether it can be told anything before its request has been dealt with: HTTP/1.0 cannot, and
+    /// nobody behind a proxy.
     pub(crate) hears_early: bool,
 }
 

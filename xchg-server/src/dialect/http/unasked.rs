@@ -1,19 +1,23 @@
-//! Downloads that no person asked for: link previews of chat programs, crawlers, and browsers that fetch ahead.
+//! Downloads that no person asked for: link previews of chat programs, crawlers, and browsers that
+//! fetch ahead.
 //!
-//! Each of them would take the file away from the person whom the link was sent to. They say who they are, in `User-Agent`
-//! and in the fields that mark a fetch as made beforehand. What does not say so cannot be told from a person.
+//! Each of them would take the file away from the person whom the link was sent to. They say who
+//! they are, in `User-Agent` and in the fields that mark a fetch as made beforehand. What does not
+//! say so cannot be told from a person.
 
 use httparse::Header;
 
 use super::fields;
 
-/// Programs that fetch what a link names when they see the link, where the name does not end as [`KINDS`] say; compared in any
-/// case, as whole words. Browsers inside of apps (`Instagram 300.0`, `Line/13.1`, `[Pinterest/iOS]`, `Signal-Desktop`) are persons' and stay
-/// out.
+/// Programs that fetch what a link names when they see the link, where the name does not end as
+/// [`KINDS`] say; compared in any case, as whole words. Browsers inside of apps (`Instagram 300.0`,
+/// `Line/13.1`, `[Pinterest/iOS]`, `Signal-Desktop`) are persons' and stay out.
 ///
-/// From the public list `monperrus/crawler-user-agents` and the fetchers' own documentation and sources.
+/// From the public list `monperrus/crawler-user-agents` and the fetchers' own documentation and
+/// sources.
 const FETCHERS: [&str; 38] = [
-    // Chat: Signal says `WhatsApp/2`; LINE, KakaoTalk and iMessage say that they are Facebook's `facebookexternalhit`.
+    // Chat: Signal says `WhatsApp/2`; LINE, KakaoTalk and iMessage say that they are Facebook's
+    // `facebookexternalhit`.
     "whatsapp",
     "facebookexternalhit",
     "facebookexternalua",
@@ -57,14 +61,16 @@ const FETCHERS: [&str; 38] = [
     "ia_archiver",
 ];
 
-/// How the names of robots end: `Slackbot`, `TelegramBot`, `Mattermost-Bot`, `Synapse (bot; ...)`, `Baiduspider`, `Nextcloud Server Crawler`,
-/// `SkypeUriPreview`, `ZulipURLPreview`.
+/// How the names of robots end: `Slackbot`, `TelegramBot`, `Mattermost-Bot`, `Synapse (bot; ...)`,
+/// `Baiduspider`, `Nextcloud Server Crawler`, `SkypeUriPreview`, `ZulipURLPreview`.
 const KINDS: [&str; 4] = ["bot", "spider", "crawler", "preview"];
 
-/// What ends so and is none: phones called `CUBOT X19`, and previews of browsers and systems, which are words of their own.
+/// What ends so and is none: phones called `CUBOT X19`, and previews of browsers and systems, which
+/// are words of their own.
 const PERSONS: [&str; 2] = ["cubot", "preview"];
 
-/// Whether the fields say that a browser fetches ahead of its user, who might never come, or draws a small picture of the page.
+/// Whether the fields say that a browser fetches ahead of its user, who might never come, or draws
+/// a small picture of the page.
 pub(super) fn is_ahead(headers: &[Header<'_>]) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz", "sec-fetch-purpose"]
         .into_iter()
