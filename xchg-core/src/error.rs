@@ -1,6 +1,6 @@
 //! The crate's one error.
 
-use crate::{Key, Side};
+use crate::Key;
 
 /// What can go wrong at the boundary of this crate.
 ///
@@ -36,15 +36,5 @@ pub enum Error {
         what: &'static str,
         /// The number on the wire.
         value: u8,
-    },
-    /// A call on one side's connection failed.
-    #[error("{side:?} side failed while {doing}")]
-    Io {
-        /// Whose connection it is.
-        side: Side,
-        /// What was being done.
-        doing: &'static str,
-        /// How it failed.
-        source: std::io::Error,
     },
 }

@@ -49,11 +49,6 @@ pub enum Outcome {
         /// Payload bytes moved.
         bytes: u64,
     },
-    /// One side turned out unable to take part once paired.
-    Refused {
-        /// Payload bytes moved.
-        bytes: u64,
-    },
 }
 
 impl Outcome {
@@ -72,8 +67,7 @@ impl Outcome {
             | Outcome::UploaderLost { bytes }
             | Outcome::DownloaderLost { bytes }
             | Outcome::Cancelled { bytes }
-            | Outcome::TimedOut { bytes }
-            | Outcome::Refused { bytes } => bytes,
+            | Outcome::TimedOut { bytes } => bytes,
         }
     }
 
@@ -85,7 +79,6 @@ impl Outcome {
             Outcome::DownloaderLost { .. } => "downloader-lost",
             Outcome::Cancelled { .. } => "cancelled",
             Outcome::TimedOut { .. } => "timed-out",
-            Outcome::Refused { .. } => "refused",
         }
     }
 

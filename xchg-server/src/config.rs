@@ -9,6 +9,7 @@ use crate::{Dialect, Error, Listen, WebOrigin};
 
 /// Everything that a [`Server`](crate::Server) can be told. Each field has a default that suits a small public server.
 #[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it with `..Config::default()`")]
 pub struct Config {
     /// Where to listen. Default: `[::]:4980`, which takes IPv4 too.
     pub listen: Vec<Listen>,
@@ -162,6 +163,7 @@ impl Config {
 
 /// Who may terminate the server over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
 pub enum Terminate {
     /// Peers on this machine, and bearers of the token.
     Loopback,

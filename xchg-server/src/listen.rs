@@ -24,6 +24,7 @@ pub struct Listen {
 
 /// An address to listen on, or one that is listened on.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "callers connect to what it names")]
 pub enum ListenAddress {
     /// An address and port; port 0 lets the system choose.
     Tcp(SocketAddr),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use xchg_core::wire::{RefusalCode, StatusReport};
+use xchg_core::wire::StatusReport;
 use xchg_core::{Broker, ExchangeId, Key, Limits, Place};
 
 use crate::Config;
@@ -112,7 +112,7 @@ impl<S> Inbox<S> {
 pub(crate) struct Counters {
     accepted: AtomicU64,
     accept_failures: AtomicU64,
-    refused: [AtomicU64; 8],
+    refused: AtomicU64,
     cut: AtomicUsize,
     panics: AtomicU64,
 }
@@ -128,8 +128,8 @@ impl Counters {
         self.accept_failures.fetch_add(1, Ordering::Relaxed).is_multiple_of(1000)
     }
 
-    pub(crate) fn refused(&self, code: RefusalCode) {
-        self.refused[refusal_index(code)].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that the handling of a connection has panicked.
@@ -149,19 +149,6 @@ impl Counters {
 
     pub(crate) fn cut(&self) -> usize {
         self.cut.load(Ordering::Relaxed)
-    }
-}
-
-fn refusal_index(code: RefusalCode) -> usize {
-    match code {
-        RefusalCode::Malformed => 0,
-        RefusalCode::Version => 1,
-        RefusalCode::Busy => 2,
-        RefusalCode::TimedOut => 3,
-        RefusalCode::Draining => 4,
-        RefusalCode::Forbidden => 5,
-        RefusalCode::Unsupported => 6,
-        _ => 7,
     }
 }
 
@@ -246,7 +233,7 @@ impl<S> Shared<S> {
             connections: self.admission.open() as u64,
             accepted: counters.accepted.load(Ordering::Relaxed),
             accept_failures: counters.accept_failures.load(Ordering::Relaxed),
-            refused: counters.refused.iter().map(|count| count.load(Ordering::Relaxed)).sum(),
+            refused: counters.refused.load(Ordering::Relaxed),
         }
     }
 

@@ -7,6 +7,7 @@ use super::Code;
 
 /// What a QR code is drawn on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Paper {
     /// A terminal, which is told to use black and white, whatever its own colours are.
     Terminal,

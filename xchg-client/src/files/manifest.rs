@@ -58,6 +58,7 @@ struct OpenDirectory {
 
 /// One entry of a [`Manifest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it")]
 pub struct Entry {
     /// What it is.
     pub kind: Kind,
@@ -117,6 +118,7 @@ impl Kind {
 
 /// A time of modification: seconds since 1970 and nanoseconds after that second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "callers build it")]
 pub struct Modified {
     /// At most about 2,177 years from 1970.
     pub seconds: i64,

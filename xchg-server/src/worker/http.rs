@@ -35,7 +35,7 @@ impl<N: Net> Worker<N> {
             if config.listen[usize::from(connection.listener)].is_private()
                 && let Err(words) = request.screen(&config.allow_origins)
             {
-                self.shared.counters.refused(RefusalCode::Forbidden);
+                self.shared.counters.refused();
                 return self.leave(slot, words);
             }
             let is_last =

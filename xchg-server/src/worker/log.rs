@@ -33,7 +33,7 @@ impl<N: Net> Worker<N> {
         key: Option<&Key>,
         text: &str,
     ) {
-        self.shared.counters.refused(code);
+        self.shared.counters.refused();
         if !self.may_log(Kind::Refused) {
             return;
         }
