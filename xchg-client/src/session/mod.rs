@@ -69,7 +69,7 @@ impl<R: Read, W: Write> Session<R, W> {
     /// `abort` ends every call on the stream, also one that blocks, and those to come; shutting a socket down does. It is called
     /// when the other peer takes too long: over its hello (30 s), or over its leave once the transfer has ended (10 s).
     ///
-    /// `key` is the one that the person named, not its [meeting key](Key::meeting_key). The stream must hold the first 73 bytes
+    /// `key` is the one that the person named, not its [meeting key](crate::Key::meeting_key). The stream must hold the first 73 bytes
     /// of each direction without being read, as every socket and pipe does: both peers speak at once.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! A name is one component of a path, and is judged alone. What could do harm on any system is
 //! refused; what the receiving system, or the file system of the destination, cannot hold is
 //! refused or replaced as a [`NamePolicy`] says; everything else arrives as it is. [`Rules`] are
-//! what cannot be held; what the system alone does not say is found by trying ([`fit`]).
+//! what cannot be held; what the system alone does not say is found by trying (`fit`).
 
 mod fit;
 mod fold;
