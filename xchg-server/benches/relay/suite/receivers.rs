@@ -24,7 +24,7 @@ pub(crate) fn round(running: &Running, receivers: usize, bytes: u64) -> Result<S
     let ask = |start: &str, fields: &str| {
         let mut stream = route.connect().during("cannot connect")?;
         let head =
-            format!("{start} {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n{fields}\r\n");
+            format!("{start} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n");
         stream.write_all(head.as_bytes()).during("cannot send a request")?;
         Ok(stream)
     };
