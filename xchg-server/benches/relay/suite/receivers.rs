@@ -23,8 +23,9 @@ pub(crate) fn round(running: &Running, receivers: usize, bytes: u64) -> Result<S
     let path = format!("/{}?n={receivers}", route.next_serial());
     let ask = |start: &str, fields: &str| {
         let mut stream = route.connect().during("cannot connect")?;
-        let head =
-            format!("{start} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n");
+        let head = format!(
+            "{start} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n"
+        );
         stream.write_all(head.as_bytes()).during("cannot send a request")?;
         Ok(stream)
     };
