@@ -228,7 +228,6 @@ impl Link {
     }
 
     fn move_down(&mut self, now: Time) {
-        let before = self.down.unacknowledged();
         self.down.send(now);
         if self.down.deliver(now) {
             if self.down.is_unread && !self.down.received.is_empty() {
@@ -238,7 +237,7 @@ impl Link {
             self.edges.is_writable |= self.down.has_end;
         }
         self.down.send(now);
-        if self.wants_room && self.down.unacknowledged() < before && self.down.room() > 0 {
+        if self.wants_room && self.down.room() > 0 {
             self.wants_room = false;
             self.edges.is_writable = true;
         }

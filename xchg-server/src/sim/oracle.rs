@@ -6,6 +6,7 @@ use std::time::Duration;
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Event, Outcome, Side};
 
+use super::link::SECOND;
 use super::peer::{Fate, Peer, Seen, Speaks};
 use super::world::{World, Wrong};
 
@@ -174,8 +175,11 @@ fn waiters_are_served(world: &World) -> Result<(), Wrong> {
                 && newcomer.plan.key == waiter.plan.key;
             let is_later = newcomer.connected_at > since;
             // Its time may have come before the newcomer's greeting.
-            let is_early =
-                waiter.refused_at.is_none_or(|at| newcomer.refused_at.is_some_and(|by| by < at));
+            // Peers hear of it up to 20 s late.
+            let is_early = waiter
+                .refused_at
+                .zip(newcomer.refused_at)
+                .is_some_and(|(at, by)| by + 60 * SECOND < at);
             let of_its_source = world.shared.config.max_connections_per_source.is_some();
             if fits
                 && is_later

@@ -243,12 +243,9 @@ impl<N: Net> Worker<N> {
         self.round_left = self.round_left.saturating_sub(turned.moved);
         if turned.moved > 0 {
             fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
+            fan.looks.on_moved();
         }
         if fan.is_sent {
-            // As between two: a slow receiver is not standing still.
-            if fan.looks.sees_progress(fan.unacknowledged(&self.connections)) {
-                fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
-            }
             fan.looks.again(self.timers.now());
         }
         let (upload, deadline) = (fan.upload, fan.deadline.min(fan.looks.next));
@@ -269,6 +266,14 @@ impl<N: Net> Worker<N> {
         let fan = &mut self.fans[index as usize];
         if fan.deadline > self.timers.now() {
             // Time to look again whether everything has arrived.
+            return self.drive_fan(index);
+        }
+        let owed = fan
+            .receivers
+            .iter()
+            .map(|receiver| self.connections[receiver.slot as usize].stream.unacknowledged());
+        if let Some(more) = fan.looks.patience(owed, self.shared.config.idle_timeout) {
+            fan.deadline = self.timers.now().after(more);
             return self.drive_fan(index);
         }
         let outcome = Outcome::TimedOut { bytes: fan.exchange.bytes() };
@@ -421,12 +426,6 @@ impl Fan {
             self.exchange.free_key();
             self.words.extend(upload.http.as_mut().map_or(Vec::new(), |peer| peer.sent()));
         }
-    }
-
-    /// How much all receivers together have not acknowledged yet.
-    fn unacknowledged<S: Stream>(&self, connections: &Slab<Connection<S>>) -> Option<u64> {
-        let of = |receiver: &Receiver| connections[receiver.slot as usize].stream.unacknowledged();
-        self.receivers.iter().map(of).sum()
     }
 
     /// How many bytes not every receiver has taken yet.

@@ -183,6 +183,7 @@ impl<N: Net> Worker<N> {
                 self.round_left = self.round_left.saturating_sub(moved);
                 running.exchange.add_moved(side, moved);
                 running.deadline = now.after(self.shared.config.idle_timeout);
+                running.looks.on_moved();
             }
             if running.pumps[side].is_bulk()
                 && !std::mem::replace(&mut running.is_tuned[side], true)
@@ -212,10 +213,6 @@ impl<N: Net> Worker<N> {
             return self.end(index, Outcome::lost(side, bytes));
         }
         if running.is_closing() {
-            // A slow receiver takes long for what lies in buffers, and is not standing still.
-            if running.looks.sees_progress(peers.download.stream.unacknowledged()) {
-                running.deadline = now.after(self.shared.config.idle_timeout);
-            }
             running.looks.again(now);
         }
         if running.pumps.upload.has_ended() && bytes > FIRST_WINDOW {
@@ -231,10 +228,17 @@ impl<N: Net> Worker<N> {
     }
 
     pub(super) fn on_exchange_timer(&mut self, index: u32) {
-        let running = &self.exchanges[index as usize];
+        let now = self.timers.now();
+        let running = &mut self.exchanges[index as usize];
         let bytes = running.exchange.bytes();
-        if running.deadline > self.timers.now() {
+        if running.deadline > now {
             // Time to look again whether everything has arrived.
+            return self.drive(index);
+        }
+        let peers = peers(&mut self.connections, running.slots);
+        let owed = [peers.upload, peers.download].map(|peer| peer.stream.unacknowledged());
+        if let Some(more) = running.looks.patience(owed, self.shared.config.idle_timeout) {
+            running.deadline = now.after(more);
             return self.drive(index);
         }
         self.end(index, Outcome::TimedOut { bytes });
@@ -370,13 +374,13 @@ impl Running {
 pub(super) struct Looks {
     pub(super) next: Tick,
     pause: Duration,
-    /// What was not acknowledged at the last look.
-    left: u64,
+    /// What was not acknowledged when the exchange was last found standing still.
+    owed: Option<u64>,
 }
 
 impl Default for Looks {
     fn default() -> Looks {
-        Looks { next: Tick::NEVER, pause: Duration::from_millis(1), left: u64::MAX }
+        Looks { next: Tick::NEVER, pause: Duration::from_millis(1), owed: None }
     }
 }
 
@@ -384,11 +388,24 @@ impl Looks {
     /// The longest pause between two looks.
     const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-    /// Whether less is unacknowledged than at the last look; never where the system cannot tell.
-    pub(super) fn sees_progress(&mut self, left: Option<u64>) -> bool {
-        let before = self.left;
-        self.left = left.unwrap_or(before);
-        self.left < before
+    /// Says how much longer peers may take that are sent nothing new, if they are taking what lies in
+    /// buffers: so much of it is `owed` to each. The first time only shows whether less is owed later.
+    pub(super) fn patience(
+        &mut self,
+        owed: impl IntoIterator<Item = Option<u64>>,
+        timeout: Duration,
+    ) -> Option<Duration> {
+        let owed = owed.into_iter().flatten().sum();
+        match self.owed.replace(owed) {
+            _ if owed == 0 => None,
+            None => Some(timeout / 4),
+            Some(before) => (owed < before).then_some(timeout),
+        }
+    }
+
+    /// Something new was sent: what is owed is more again.
+    pub(super) fn on_moved(&mut self) {
+        self.owed = None;
     }
 
     /// Looks again after a pause that grows: short beside the time that has gone already.
