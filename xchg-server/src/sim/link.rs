@@ -351,6 +351,12 @@ impl Link {
         self.cut_at.is_some()
     }
 
+    /// Whether the server's system has given the connection up, of which it tells the peer nothing
+    /// unless that sends something.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_dead
+    }
+
     fn server_closes(&mut self, by_reset: bool) {
         if std::mem::replace(&mut self.is_closed_by_server, true) {
             return;

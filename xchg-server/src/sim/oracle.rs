@@ -135,6 +135,7 @@ fn name(key: &str) -> String {
 fn may_know_nothing(peer: &Peer) -> bool {
     (peer.plan.speaks == Speaks::Classic && peer.plan.side == Side::Upload)
         || peer.link.lock().is_cut()
+        || peer.link.lock().is_given_up()
         || peer.is_closed
 }
 

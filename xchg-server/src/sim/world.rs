@@ -141,7 +141,8 @@ impl World {
             peers: Vec::new(),
             acts: Vec::new(),
             to_come,
-            narrowest: 20 + largest / 30,
+            // What the server says of its own fits, so that all that moves is payload.
+            narrowest: 300 + largest / 30,
             steps: 0,
             is_draining: false,
             panics_wanted: 0,
