@@ -48,7 +48,9 @@ pub struct Config {
     /// The longest that an uploader keeps its place once it has closed: a classic one may send all
     /// and leave, and what it sent waits in its socket. Default: 1 h.
     pub closed_wait: Duration,
-    /// How long an exchange may stand still. Default: 15 min, so that a laptop may sleep through a coffee.
+    /// How long an exchange may stand still; a quarter longer while bytes are on their way, to see
+    /// whether the receiver takes them, which is no standing still. Default: 15 min, so that a laptop
+    /// may sleep through a coffee.
     pub idle_timeout: Duration,
     /// How often a waiting native peer is told that it still has its place. Default: 25 s, under the 30 s after which the
     /// strictest NATs forget a mapping.
