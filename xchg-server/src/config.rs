@@ -164,7 +164,8 @@ impl Config {
 }
 
 /// Who may terminate the server over the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]
 pub enum Terminate {
     /// Peers on this machine, and bearers of the token.

@@ -44,39 +44,28 @@
 //! A peer's first bytes decide which dialect it speaks; PROTOCOL.md specifies the native one. How the server works inside
 //! is in ARCHITECTURE.md.
 
-mod admission;
 mod config;
-mod connection;
-mod descriptors;
 mod dialect;
-mod endpoint;
+mod engine;
 mod error;
-mod failed_uploads;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod listen;
-mod listener;
-mod net;
 mod origin;
 mod server;
-mod shared;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim;
 mod system;
-mod system_calls;
-mod throttle;
-mod timers;
 mod web;
 mod web_origin;
-mod worker;
 
 pub use config::{Config, Terminate};
 pub use dialect::Dialect;
+pub use engine::shared::Stats;
 pub use error::Error;
 pub use listen::{Listen, ListenAddress};
 pub use server::{Ending, Server, ServerHandle};
-pub use shared::Stats;
 pub use web_origin::WebOrigin;
 pub use xchg_core::wire::Token;
 pub use xchg_core::{Counts, Event, ExchangeHandle, ExchangeId, Limits, Outcome};

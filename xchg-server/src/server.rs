@@ -12,12 +12,12 @@ use mio::Poll;
 use parking_lot::{Condvar, Mutex};
 use xchg_core::{Counts, Drained, Event, ExchangeHandle};
 
-use crate::descriptors::Descriptors;
-use crate::listener::{self, Listener};
-use crate::net::Net;
-use crate::shared::{Inbox, Message, Shared, Stats};
+use crate::engine::Engine;
+use crate::engine::net::Net;
+use crate::engine::shared::{Inbox, Message, Shared, Stats};
+use crate::system::descriptors::Descriptors;
+use crate::system::listener::{self, Listener};
 use crate::system::{self, System, WAKER};
-use crate::worker::Worker;
 use crate::{Config, Error, ListenAddress};
 
 type SystemStream = <System as Net>::Stream;
@@ -91,7 +91,7 @@ impl Server {
             .zip(0..)
             .map(|((poll, listeners), index)| {
                 let system = System::new(&poll, listeners)?;
-                Ok((Worker::new(index, system, shared.clone(), Instant::now()), poll))
+                Ok((Engine::new(index, system, shared.clone(), Instant::now()), poll))
             })
             .collect::<io::Result<Vec<_>>>()
             .map_err(failed("watching the listeners"))?;
@@ -116,7 +116,7 @@ struct Crew {
 }
 
 impl Crew {
-    fn add(&mut self, worker: Worker<System>, poll: Poll) -> io::Result<()> {
+    fn add(&mut self, worker: Engine<System>, poll: Poll) -> io::Result<()> {
         let index = self.threads.len();
         let shared = self.shared.clone();
         let run = move || {

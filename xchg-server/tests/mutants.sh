@@ -29,32 +29,32 @@ mutant() {
 }
 
 src=xchg-server/src
-mutant 'an edge is dropped' $src/connection.rs \
+mutant 'an edge is dropped' $src/engine/connection.rs \
     'self.is_readable |= ready.is_readable || ready.has_read_end;' 'self.is_readable |= ready.has_read_end;'
-mutant 'a message is lost' $src/worker/messages.rs \
+mutant 'a message is lost' $src/engine/messages.rs \
     'Message::Release(slot) => self.guard' 'Message::Release(_) if self.index == 0 => {} Message::Release(slot) => self.guard'
-mutant 'a place is not freed' $src/worker/mod.rs \
+mutant 'a place is not freed' $src/engine/mod.rs \
     'if self.shared.broker.withdraw(waiting.place).is_some() {' 'let _ = waiting.place; {'
-mutant 'a connection is not counted out' $src/worker/mod.rs \
+mutant 'a connection is not counted out' $src/engine/mod.rs \
     'self.shared.admission.leave(connection.origin, connection.standing);' ''
-mutant 'a half-close is lost' $src/endpoint/mod.rs \
+mutant 'a half-close is lost' $src/engine/endpoint/mod.rs \
     'self.stream.half_close()' 'Ok(())'
-mutant 'a cut body passes for a whole one' $src/endpoint/source.rs \
+mutant 'a cut body passes for a whole one' $src/engine/endpoint/source.rs \
     '0 => return Err(io::ErrorKind::UnexpectedEof.into()),' '0 => return Ok(0),'
-mutant 'a failed exchange ends like a whole one' $src/worker/relay.rs \
+mutant 'a failed exchange ends like a whole one' $src/engine/relay.rs \
     'if !outcome.is_completed() {' 'if false {'
-mutant 'what is not acknowledged counts as received' $src/connection.rs \
+mutant 'what is not acknowledged counts as received' $src/engine/connection.rs \
     'Some(left == 0 && self.failure.is_none())' 'Some(left == 0 || self.failure.is_none())'
 mutant 'a withdrawn waiter is paired' xchg-core/src/rendezvous.rs \
     'let ring_len = self.waiters[head as usize].ring_len - 1;' \
     'let ring_len = self.waiters[head as usize].ring_len - 1; let next = if head == index { prev } else { next };'
-mutant 'a heartbeat follows the match' $src/worker/relay.rs \
+mutant 'a heartbeat follows the match' $src/engine/relay.rs \
     'let to_download = peers.download.matched(dialects.upload, length);' \
     'let mut to_download = peers.download.matched(dialects.upload, length); if dialects.download == Dialect::Native { to_download.extend(xchg_core::wire::Answer::Heartbeat.encode()); }'
-mutant 'a group forgets a receiver' $src/worker/fan.rs \
+mutant 'a group forgets a receiver' $src/engine/fan.rs \
     '.map(|receiver| receiver.taken).min()' '.map(|receiver| receiver.taken).max()'
-mutant 'a full server does not pair' $src/worker/greet.rs \
+mutant 'a full server does not pair' $src/engine/greet.rs \
     'if connection.standing == Standing::Excess {' 'if connection.standing != Standing::Within {'
-mutant 'who has left for good keeps its place' $src/connection.rs \
+mutant 'who has left for good keeps its place' $src/engine/connection.rs \
     'State::Waiting(waiting) if waiting.expires > at => {' 'State::Waiting(waiting) if waiting.expires < at => {'
 [ "$missed" = 0 ] || { echo "$missed were not found"; exit 1; }

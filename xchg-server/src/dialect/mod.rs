@@ -10,14 +10,14 @@ mod transit;
 
 use std::time::Duration;
 
-use clap::ValueEnum;
 use xchg_core::wire::{Greeting, RefusalCode, StatusReport, Token, Wait};
 use xchg_core::{Key, Realm, Role, Side};
 
 pub(crate) use detect::{Agreement, Detected, MAX_GREETING_LEN, SILENCE, detect, what_we_speak};
 
 /// A wire protocol that peers may speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]
 pub enum Dialect {
     /// The xchg protocol (PROTOCOL.md section 1), which xchg-client speaks.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use xchg_core::relay::Duplex;
 
-use crate::net::{Id, Readiness, Stream};
+use crate::engine::net::{Id, Readiness, Stream};
 
 /// Microseconds since the world began.
 pub(super) type Time = u64;

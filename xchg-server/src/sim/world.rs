@@ -16,11 +16,11 @@ use super::oracle;
 use super::peer::{Fate, Peer, Plan, Seen, Speaks};
 use super::random::Random;
 use crate::Config;
-use crate::descriptors::Descriptors;
-use crate::net::{Accepted, Id, Net, Stream};
+use crate::engine::Engine;
+use crate::engine::net::{Accepted, Id, Net, Stream};
+use crate::engine::shared::{Inbox, Message, Shared};
 use crate::origin::Origin;
-use crate::shared::{Inbox, Message, Shared};
-use crate::worker::Worker;
+use crate::system::descriptors::Descriptors;
 
 /// More steps than any world takes: one that takes more does not come to rest.
 const MOST_STEPS: u32 = 400_000;
@@ -62,7 +62,7 @@ impl Net for SimNet {
 }
 
 struct Seat {
-    worker: Option<Worker<SimNet>>,
+    worker: Option<Engine<SimNet>>,
     backlog: Backlog,
     is_woken: Arc<AtomicBool>,
     has_knock: bool,
@@ -124,7 +124,7 @@ impl World {
                     backlog: backlog.clone(),
                     is_closed: false,
                 };
-                let worker = Worker::new(index, net, shared.clone(), start);
+                let worker = Engine::new(index, net, shared.clone(), start);
                 Seat { worker: Some(worker), backlog, is_woken, has_knock: true, due: Some(0) }
             })
             .collect();
@@ -380,7 +380,7 @@ impl World {
     /// What the workers hold beside connections.
     pub(super) fn holdings(&self) -> Vec<(usize, usize)> {
         let workers = self.seats.iter().filter_map(|seat| seat.worker.as_ref());
-        workers.map(Worker::holdings).collect()
+        workers.map(Engine::holdings).collect()
     }
 
     pub(super) fn wrong(&self, what: impl Into<String>) -> Wrong {

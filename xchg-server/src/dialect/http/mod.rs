@@ -25,6 +25,7 @@
 mod answer;
 mod body;
 mod encode;
+mod failed_uploads;
 mod fields;
 mod foreign;
 mod head;
@@ -41,6 +42,7 @@ mod unasked;
 
 pub(crate) use body::{BodyDecoder, BodyError, Step};
 pub(crate) use encode::ChunkedEncoder;
+pub(crate) use failed_uploads::FailedUploads;
 pub(crate) use head::{Head, MAX_HEAD_BYTES, Request, parse};
 pub(crate) use line::request_line;
 pub(crate) use media::Description;

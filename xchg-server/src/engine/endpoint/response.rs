@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use crate::dialect::http::{
     ChunkedEncoder, Description, Framing, MAX_HEAD_BYTES, ReplyTo, download_head,
 };
-use crate::net::Stream;
+use crate::engine::net::Stream;
 
 /// A response being written.
 #[derive(Debug)]

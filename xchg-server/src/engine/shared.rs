@@ -9,13 +9,13 @@ use xchg_core::wire::StatusReport;
 use xchg_core::{Broker, ExchangeId, Key, Limits, Place};
 
 use crate::Config;
-use crate::admission::{Admission, WAITING_PER_SOURCE};
-use crate::connection::Address;
-use crate::descriptors::Descriptors;
-use crate::failed_uploads::FailedUploads;
-use crate::net::Id;
-use crate::throttle::Throttles;
-use crate::worker::{Arrived, Gathering, Join};
+use crate::dialect::http::FailedUploads;
+use crate::engine::admission::{Admission, WAITING_PER_SOURCE};
+use crate::engine::connection::Address;
+use crate::engine::net::Id;
+use crate::engine::throttle::Throttles;
+use crate::engine::{Arrived, Gathering, Join};
+use crate::system::descriptors::Descriptors;
 
 pub(crate) struct Shared<S> {
     /// As it was given, with no more connections than there are descriptors for.

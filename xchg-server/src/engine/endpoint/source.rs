@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::dialect::http::{Body, BodyDecoder, BodyError, Description, Step};
-use crate::net::Stream;
+use crate::engine::net::Stream;
 
 /// Reads that may yield no payload before others get their turn: a form's other parts are dropped, however long they are.
 const READS: usize = 16;

@@ -3,10 +3,10 @@
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Exchange, Side};
 
-use super::{STOPPING_TIMEOUT, Worker};
-use crate::connection::{Brought, Connection, State};
-use crate::net::Net;
-use crate::shared::Message;
+use super::{Engine, STOPPING_TIMEOUT};
+use crate::engine::connection::{Brought, Connection, State};
+use crate::engine::net::Net;
+use crate::engine::shared::Message;
 
 /// A connection on its way to the worker whose connection it is paired with.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct Join<S> {
     pub(crate) exchange: Exchange,
 }
 
-impl<N: Net> Worker<N> {
+impl<N: Net> Engine<N> {
     pub(super) fn receive(&mut self) {
         let shared = self.shared.clone();
         for message in shared.inboxes[usize::from(self.index)].drain() {
@@ -34,28 +34,28 @@ impl<N: Net> Worker<N> {
                 let slot = self.insert(connection);
                 self.bring_together(exchange, (slot, brought), waits);
             }
-            Message::Release(slot) => self.guard(self.id(slot), |worker| {
-                worker.refuse(
+            Message::Release(slot) => self.guard(self.id(slot), |engine| {
+                engine.refuse(
                     slot,
                     RefusalCode::Draining,
                     "the server is shutting down; try again later, or elsewhere",
                 );
             }),
-            Message::Spare(slot) => self.guard(self.id(slot), |worker| drop(worker.remove(slot))),
+            Message::Spare(slot) => self.guard(self.id(slot), |engine| drop(engine.remove(slot))),
             Message::ReceiverCame { slot, place } => {
-                self.guard(self.id(slot), |worker| worker.tell_of_receiver(slot, place));
+                self.guard(self.id(slot), |engine| engine.tell_of_receiver(slot, place));
             }
             Message::Gather(gathering) => {
                 self.gatherings.insert(gathering.id(), *gathering);
             }
             Message::Summon { slot, to, exchange } => {
-                self.guard(self.id(slot), |worker| worker.summon(slot, to, exchange));
+                self.guard(self.id(slot), |engine| engine.summon(slot, to, exchange));
             }
             Message::Arrive { exchange, arrived } => self.arrive(exchange, *arrived),
             Message::Cancelled(id) => {
-                self.guard(id, |worker| match worker.connection(id).map(|one| &one.state) {
-                    Some(&State::Exchanging { exchange }) => worker.drive(exchange),
-                    Some(&State::Fanning { fan }) => worker.drive_fan(fan),
+                self.guard(id, |engine| match engine.connection(id).map(|one| &one.state) {
+                    Some(&State::Exchanging { exchange }) => engine.drive(exchange),
+                    Some(&State::Fanning { fan }) => engine.drive_fan(fan),
                     _ => {}
                 });
             }
@@ -77,6 +77,6 @@ impl<N: Net> Worker<N> {
         waits: (Side, u32),
     ) {
         let ids = [self.id(newcomer.0), self.id(waits.1)];
-        self.guard_all(ids, |worker| worker.start(exchange, newcomer, waits));
+        self.guard_all(ids, |engine| engine.start(exchange, newcomer, waits));
     }
 }

@@ -1,46 +1,32 @@
-//! The kernel's sockets under a worker, and the loop that drives it.
+//! The kernel under a worker: its sockets, its listeners, and the [loop](driver) that drives it.
+
+pub(crate) mod descriptors;
+mod driver;
+pub(crate) mod listener;
+mod system_calls;
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{Interest, Poll, Token};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use socket2::SockRef;
 use xchg_core::relay::Socket;
 
-use crate::listener::Listener;
-use crate::net::{Accepted, Id, Net, Readiness, Stream};
-use crate::system_calls;
-use crate::worker::Worker;
+use crate::engine::net::{Accepted, Id, Net, Stream};
+use listener::Listener;
+
+pub(crate) use driver::drive;
 
 /// The waker's token; listeners count down from the next. Connections' tokens stay below, for their
 /// serials have 31 bits.
 pub(crate) const WAKER: Token = Token(usize::MAX);
 const FIRST_LISTENER: usize = usize::MAX - 1;
 
-/// Events taken from the kernel at a time.
-const EVENTS: usize = 1024;
-
-/// As many events at once as show that more follow closely.
-const CROWD: usize = 3;
-
-/// How long the events behind a crowd may gather, so that one wake-up serves many; the kernel adds
-/// its timer slack, 50 us by default (`PR_SET_TIMERSLACK` in prctl(2)). Small exchanges, 32 and more
-/// at once, then take a tenth less of the processors, and no longer.
-const COALESCE: Duration = Duration::from_micros(50);
-
 /// Connections in a row that may fail before they are accepted. If more do, it is not they: a filter
 /// may stand before `accept`.
 const MAX_FAILED_PEERS: u32 = 64;
-
-/// How long a worker sleeps at most: so late it finds a message for which nobody could wake it.
-const MISSED_WAKE: Duration = Duration::from_secs(1);
-
-/// How often in a row polling may fail, and how long it rests in between: a kernel short of memory
-/// recovers.
-const MAX_POLL_FAILURES: u32 = 100;
-const POLL_REST: Duration = Duration::from_millis(100);
 
 /// The sockets and listeners of one worker.
 pub(crate) struct System {
@@ -144,60 +130,8 @@ impl Stream for Socket<OwnedFd> {
     }
 }
 
-/// Runs a worker until it is stopped and its last connection is gone.
-pub(crate) fn drive(mut worker: Worker<System>, mut poll: Poll) {
-    let mut events = Events::with_capacity(EVENTS);
-    let mut failures = 0;
-    loop {
-        let timeout =
-            Some(worker.timeout().map_or(MISSED_WAKE, |timeout| timeout.min(MISSED_WAKE)));
-        if timeout != Some(Duration::ZERO) && events.iter().count() >= CROWD {
-            std::thread::sleep(COALESCE);
-        }
-        match poll.poll(&mut events, timeout) {
-            Ok(()) => failures = 0,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                failures += 1;
-                // Without its poll a worker can do nothing at all.
-                assert!(failures < MAX_POLL_FAILURES, "polling fails: {error}");
-                std::thread::sleep(POLL_REST);
-            }
-        }
-        worker.advance(Instant::now());
-        for event in &events {
-            match event.token() {
-                WAKER => {}
-                Token(token) if FIRST_LISTENER - token < worker.listeners() => {
-                    worker.knock(FIRST_LISTENER - token);
-                }
-                token => worker.ready(id(token), readiness(event)),
-            }
-        }
-        worker.turn();
-        if worker.is_over() {
-            return worker.finish();
-        }
-    }
-}
-
 fn token(id: Id) -> Token {
     Token((id.serial as usize) << 32 | id.slot as usize)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the two halves of the token")]
-fn id(token: Token) -> Id {
-    Id { slot: token.0 as u32, serial: (token.0 >> 32) as u32 }
-}
-
-fn readiness(event: &mio::event::Event) -> Readiness {
-    Readiness {
-        is_readable: event.is_readable(),
-        is_writable: event.is_writable(),
-        has_read_end: event.is_read_closed(),
-        has_write_end: event.is_write_closed(),
-        has_failed: event.is_error(),
-    }
 }
 
 /// Whether an error of `accept` speaks of that one connection only (accept(2), "Error handling").

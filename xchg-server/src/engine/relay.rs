@@ -7,16 +7,16 @@ use slab::Slab;
 use xchg_core::relay::{Pump, Resources, Turn};
 use xchg_core::{Exchange, Outcome, Side, Sides};
 
-use super::Worker;
+use super::Engine;
 use super::http::framings;
 use super::log::Party;
 use crate::Config;
-use crate::connection::{Brought, Connection, State};
 use crate::dialect::Dialect;
-use crate::endpoint::{Endpoint, Framing};
-use crate::net::{Id, Net, Stream};
-use crate::shared::Message;
-use crate::timers::Tick;
+use crate::engine::connection::{Brought, Connection, State};
+use crate::engine::endpoint::{Endpoint, Framing};
+use crate::engine::net::{Id, Net, Stream};
+use crate::engine::shared::Message;
+use crate::engine::timers::Tick;
 
 /// Bytes that a flow may move before others get their turn.
 const TURN_BYTES: u64 = 2 << 20;
@@ -50,7 +50,7 @@ pub(super) struct Running {
     is_tuned: Sides<bool>,
 }
 
-impl<N: Net> Worker<N> {
+impl<N: Net> Engine<N> {
     /// Starts an exchange between a newcomer and the peer that waits in `waits`.
     pub(super) fn start(
         &mut self,
@@ -114,7 +114,7 @@ impl<N: Net> Worker<N> {
         }
         self.arm(slots.upload);
         if self.register(slots[!side]) {
-            self.guard(upload_id, |worker| worker.drive(index));
+            self.guard(upload_id, |engine| engine.drive(index));
         }
     }
 
@@ -141,9 +141,9 @@ impl<N: Net> Worker<N> {
             let Some(id) = self.ready.pop_front() else { return };
             match self.connection(id).map(|connection| &connection.state) {
                 Some(&State::Exchanging { exchange }) => {
-                    self.guard(id, |worker| worker.resume(exchange));
+                    self.guard(id, |engine| engine.resume(exchange));
                 }
-                Some(&State::Fanning { fan }) => self.guard(id, |worker| worker.resume_fan(fan)),
+                Some(&State::Fanning { fan }) => self.guard(id, |engine| engine.resume_fan(fan)),
                 _ => {}
             }
         }
@@ -255,9 +255,9 @@ impl<N: Net> Worker<N> {
         let uploads = self.exchanges.iter().map(|(_, running)| running.slots.upload);
         let ids: Vec<_> = uploads.chain(self.fan_uploads()).map(|slot| self.id(slot)).collect();
         for id in ids {
-            self.guard(id, |worker| match worker.connection(id).map(|one| &one.state) {
-                Some(&State::Exchanging { exchange }) => worker.cut(exchange),
-                Some(&State::Fanning { fan }) => worker.cut_fan(fan),
+            self.guard(id, |engine| match engine.connection(id).map(|one| &one.state) {
+                Some(&State::Exchanging { exchange }) => engine.cut(exchange),
+                Some(&State::Fanning { fan }) => engine.cut_fan(fan),
                 _ => {}
             });
         }
@@ -417,7 +417,7 @@ impl Looks {
     }
 }
 
-/// Bounds what a bulk flow queues for a peer on this machine, as [`LOCAL_RECV_BYTES`](crate::listener::LOCAL_RECV_BYTES) does in the
+/// Bounds what a bulk flow queues for a peer on this machine, as [`LOCAL_RECV_BYTES`](crate::system::listener::LOCAL_RECV_BYTES) does in the
 /// other direction. Peers elsewhere keep the kernel's choice, which fits the distance.
 pub(super) fn keep_queue_short(config: &Config, sink: &Connection<impl Stream>) {
     const LOCAL_SEND_BYTES: usize = 1 << 20;

@@ -2,12 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{SERIALS, Worker};
-use crate::connection::State;
-use crate::net::{Id, Net};
-use crate::throttle::Kind;
+use super::{Engine, SERIALS};
+use crate::engine::connection::State;
+use crate::engine::net::{Id, Net};
+use crate::engine::throttle::Kind;
 
-impl<N: Net> Worker<N> {
+impl<N: Net> Engine<N> {
     /// Does `work` for a connection; a panic in it ends that connection only.
     pub(super) fn guard(&mut self, id: Id, work: impl FnOnce(&mut Self)) {
         self.guard_all([id], work);
@@ -91,48 +91,48 @@ mod tests {
     use xchg_core::{Brokered, Exchange, ExchangeHandle, Key, Offer, Outcome, Realm, Side};
 
     use crate::Config;
-    use crate::connection::{Address, Connection};
-    use crate::descriptors::Descriptors;
-    use crate::net::Accepted;
+    use crate::engine::connection::{Address, Connection};
+    use crate::engine::net::Accepted;
+    use crate::engine::shared::{Inbox, Message, Shared};
+    use crate::engine::{Arrived, Join};
     use crate::origin::Origin;
-    use crate::shared::{Inbox, Message, Shared};
     use crate::system::System;
-    use crate::worker::{Arrived, Join};
+    use crate::system::descriptors::Descriptors;
 
-    type Worker = super::Worker<System>;
+    type Engine = super::Engine<System>;
 
-    fn worker() -> Worker {
+    fn engine() -> Engine {
         let inbox = Inbox::new(Box::new(|| Ok(())));
         let (shared, _) = Shared::new(Config::default(), Descriptors::here(1, 0), vec![inbox]);
         let system = System::new(&Poll::new().unwrap(), Vec::new()).unwrap();
-        Worker::new(0, system, Arc::new(shared), Instant::now())
+        Engine::new(0, system, Arc::new(shared), Instant::now())
     }
 
     /// A connection that is counted, and its peer, who has said `greeting`.
-    fn connection(worker: &Worker, greeting: &[u8]) -> (Connection<Socket<OwnedFd>>, UnixStream) {
+    fn connection(engine: &Engine, greeting: &[u8]) -> (Connection<Socket<OwnedFd>>, UnixStream) {
         let (ours, mut peer) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         peer.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
         peer.write_all(greeting).unwrap();
-        let standing = worker.shared.admission.enter(Origin::UNIX);
+        let standing = engine.shared.admission.enter(Origin::UNIX);
         let accepted = Accepted { stream: Socket(ours.into()), origin: Origin::UNIX, listener: 0 };
         (Connection::new(accepted, standing), peer)
     }
 
-    fn connect(worker: &mut Worker, greeting: &[u8]) -> (u32, UnixStream) {
-        let (connection, peer) = connection(worker, greeting);
-        let slot = worker.insert(connection);
-        worker.greet(slot);
+    fn connect(engine: &mut Engine, greeting: &[u8]) -> (u32, UnixStream) {
+        let (connection, peer) = connection(engine, greeting);
+        let slot = engine.insert(connection);
+        engine.greet(slot);
         (slot, peer)
     }
 
     /// An exchange of nobody.
-    fn exchange(worker: &Worker) -> (Exchange, ExchangeHandle) {
+    fn exchange(engine: &Engine) -> (Exchange, ExchangeHandle) {
         let offer = |side| {
             let conn = Address { worker: 0, slot: 99 };
             Offer::new(Realm::Plain, Key::parse(b"theirs").unwrap(), side, conn)
         };
-        let broker = &worker.shared.broker;
+        let broker = &engine.shared.broker;
         let first = broker.offer(offer(Side::Upload), Instant::now());
         assert!(matches!(first, Brokered::Waiting { .. }));
         match broker.offer(offer(Side::Download), Instant::now()) {
@@ -152,16 +152,16 @@ mod tests {
     }
 
     /// Has `work` go wrong beside others, and sees that they are as well as before.
-    fn beside_others(worker: &mut Worker, work: impl FnOnce(&mut Worker)) {
-        let (_, mut waits) = connect(worker, b"Gothers\0\0");
-        let connections = worker.connections.len();
-        work(worker);
-        assert_eq!(worker.connections.len(), connections);
-        assert_eq!(worker.shared.admission.open(), connections);
-        let (_, uploader) = connect(worker, b"Pothers\0\0whole");
+    fn beside_others(engine: &mut Engine, work: impl FnOnce(&mut Engine)) {
+        let (_, mut waits) = connect(engine, b"Gothers\0\0");
+        let connections = engine.connections.len();
+        work(engine);
+        assert_eq!(engine.connections.len(), connections);
+        assert_eq!(engine.shared.admission.open(), connections);
+        let (_, uploader) = connect(engine, b"Pothers\0\0whole");
         drop(uploader);
-        let running: Vec<_> = worker.exchanges.iter().map(|(index, _)| index).collect();
-        running.into_iter().for_each(|index| worker.drive(u32::try_from(index).unwrap()));
+        let running: Vec<_> = engine.exchanges.iter().map(|(index, _)| index).collect();
+        running.into_iter().for_each(|index| engine.drive(u32::try_from(index).unwrap()));
         let mut whole = [0; 5];
         waits.read_exact(&mut whole).unwrap();
         assert_eq!(&whole, b"whole");
@@ -171,13 +171,13 @@ mod tests {
     fn a_meeting_that_goes_wrong_ends_both_peers_and_nobody_else() {
         // One that does not wait, as the newcomer's worker believes; and one that is gone.
         for is_there in [true, false] {
-            let mut worker = worker();
-            beside_others(&mut worker, |worker| {
-                let (silent, silent_peer) = connect(worker, b"");
+            let mut engine = engine();
+            beside_others(&mut engine, |engine| {
+                let (silent, silent_peer) = connect(engine, b"");
                 let slot = if is_there { silent } else { 1000 };
-                let (newcomer, newcomer_peer) = connection(worker, b"");
-                let (exchange, handle) = exchange(worker);
-                worker.on_message(Message::Join(Box::new(Join {
+                let (newcomer, newcomer_peer) = connection(engine, b"");
+                let (exchange, handle) = exchange(engine);
+                engine.on_message(Message::Join(Box::new(Join {
                     connection: newcomer,
                     brought: None,
                     waits: (Side::Upload, slot),
@@ -186,7 +186,7 @@ mod tests {
                 assert_eq!(handle.outcome(), Some(Outcome::Cancelled { bytes: 0 }));
                 is_closed(newcomer_peer);
                 if !is_there {
-                    worker.remove(silent);
+                    engine.remove(silent);
                 }
                 is_closed(silent_peer);
             });
@@ -195,45 +195,45 @@ mod tests {
 
     #[test]
     fn a_message_for_somebody_who_is_not_there_harms_nobody() {
-        let mut worker = worker();
-        beside_others(&mut worker, |worker| {
-            let (exchange, _) = exchange(worker);
+        let mut engine = engine();
+        beside_others(&mut engine, |engine| {
+            let (exchange, _) = exchange(engine);
             let exchange = exchange.id();
             for message in [
                 Message::Release(1000),
                 Message::Spare(1000),
                 Message::Summon { slot: 1000, to: 0, exchange },
             ] {
-                worker.on_message(message);
+                engine.on_message(message);
             }
-            let (late, late_peer) = connection(worker, b"");
+            let (late, late_peer) = connection(engine, b"");
             let arrived = Box::new(Arrived { connection: late, brought: None });
-            worker.on_message(Message::Arrive { exchange, arrived });
+            engine.on_message(Message::Arrive { exchange, arrived });
             is_closed(late_peer);
         });
     }
 
     #[test]
     fn one_who_is_sent_for_and_does_not_wait_is_closed() {
-        let mut worker = worker();
-        beside_others(&mut worker, |worker| {
-            let (exchange, _) = exchange(worker);
-            let (slot, peer) = connect(worker, b"");
-            worker.on_message(Message::Summon { slot, to: 0, exchange: exchange.id() });
+        let mut engine = engine();
+        beside_others(&mut engine, |engine| {
+            let (exchange, _) = exchange(engine);
+            let (slot, peer) = connect(engine, b"");
+            engine.on_message(Message::Summon { slot, to: 0, exchange: exchange.id() });
             is_closed(peer);
         });
     }
 
     #[test]
     fn whoever_was_brought_by_what_went_wrong_is_closed() {
-        let mut worker = worker();
+        let mut engine = engine();
         // Serials start again after 2^31 connections.
-        worker.serial = super::SERIALS - 2;
-        beside_others(&mut worker, |worker| {
+        engine.serial = super::SERIALS - 2;
+        beside_others(&mut engine, |engine| {
             let peers = std::cell::RefCell::new(Vec::new());
-            worker.guard_all([], |worker| {
+            engine.guard_all([], |engine| {
                 for _ in 0..3 {
-                    peers.borrow_mut().push(connect(worker, b"").1);
+                    peers.borrow_mut().push(connect(engine, b"").1);
                 }
                 panic!("on purpose");
             });

@@ -3,7 +3,7 @@
 use rustix::process::{Resource, getrlimit};
 
 use crate::Config;
-use crate::admission::RESERVE;
+use crate::engine::admission::RESERVE;
 
 /// Descriptors that a server needs beside those of its workers and connections: standard streams,
 /// signals, and what it and its host open now and then.

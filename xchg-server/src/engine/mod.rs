@@ -1,5 +1,5 @@
 //! What one thread does for its connections: it accepts, hears greetings, holds who waits, and moves
-//! exchanges' bytes. The [system](crate::net) under it is a parameter, and the time an argument.
+//! exchanges' bytes. The [system](crate::engine::net) under it is a parameter, and the time an argument.
 //!
 //! A connection belongs to one worker, who alone touches it. Only when two peers of different workers are paired does a connection move: the
 //! newcomer travels to the one who waits, before it was ever registered with a poll in most cases. That worker may still send
@@ -8,6 +8,9 @@
 //! Edge-triggered: what the poll says is remembered in the connection until a call is refused with `EAGAIN`.
 
 mod accept;
+pub(crate) mod admission;
+pub(crate) mod connection;
+pub(crate) mod endpoint;
 mod fan;
 mod gather;
 mod greet;
@@ -15,7 +18,11 @@ mod guard;
 mod http;
 mod log;
 mod messages;
+pub(crate) mod net;
 mod relay;
+pub(crate) mod shared;
+pub(crate) mod throttle;
+mod timers;
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,12 +33,12 @@ use slab::Slab;
 use xchg_core::Key;
 use xchg_core::wire::RefusalCode;
 
-use crate::connection::{Connection, Leaving, State};
 use crate::dialect::Dialect;
-use crate::net::{Id, Net, Readiness};
-use crate::shared::Shared;
-use crate::throttle::{Kind, WINDOW};
-use crate::timers::{Tick, Timers};
+use crate::engine::connection::{Connection, Leaving, State};
+use crate::engine::net::{Id, Net, Readiness};
+use crate::engine::shared::Shared;
+use crate::engine::throttle::{Kind, WINDOW};
+use crate::engine::timers::{Tick, Timers};
 
 use accept::Door;
 use fan::Fan;
@@ -57,7 +64,7 @@ const SCRATCH_BYTES: usize = 64 << 10;
 /// Serials have 31 bits, so that a connection fits one word of the system's poll.
 const SERIALS: u32 = 0x7fff_ffff;
 
-pub(crate) struct Worker<N: Net> {
+pub(crate) struct Engine<N: Net> {
     index: u16,
     net: N,
     doors: Vec<Door>,
@@ -83,11 +90,11 @@ pub(crate) struct Worker<N: Net> {
     untold: Option<Tick>,
 }
 
-impl<N: Net> Worker<N> {
+impl<N: Net> Engine<N> {
     pub(crate) fn new(index: u16, net: N, shared: Arc<Shared<N::Stream>>, now: Instant) -> Self {
         let mut resources = Resources::new(SCRATCH_BYTES, shared.config.pipe_size);
         resources.limit_pipes(shared.descriptors.pipes);
-        Worker {
+        Engine {
             index,
             doors: (0..net.listeners()).map(|_| Door::new()).collect(),
             net,
@@ -136,7 +143,7 @@ impl<N: Net> Worker<N> {
 
     /// Something has happened to the stream of a connection.
     pub(crate) fn ready(&mut self, id: Id, ready: Readiness) {
-        self.guard(id, |worker| worker.on_ready(id, ready));
+        self.guard(id, |engine| engine.on_ready(id, ready));
     }
 
     /// Does all that is due, and lets the exchanges that carry much go on for a round.
@@ -145,7 +152,7 @@ impl<N: Net> Worker<N> {
         self.accept_all();
         self.go_on();
         while let Some(id) = self.timers.pop() {
-            self.guard(id, |worker| worker.on_timer(id));
+            self.guard(id, |engine| engine.on_timer(id));
         }
         self.sweep_timers();
         self.hear_kept();

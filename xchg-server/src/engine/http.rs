@@ -5,19 +5,19 @@ use std::io;
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Key, Outcome, Realm, Side, Sides};
 
-use super::Worker;
-use crate::admission::Standing;
-use crate::connection::{Brought, Connection, Reply, State};
+use super::Engine;
 use crate::dialect::http::{self, Action, Farewell, Head, Peer, Refusal};
 use crate::dialect::{Arrival, Dialect};
-use crate::endpoint::Framing;
-use crate::net::{Id, Net, Stream};
+use crate::engine::admission::Standing;
+use crate::engine::connection::{Brought, Connection, Reply, State};
+use crate::engine::endpoint::Framing;
+use crate::engine::net::{Id, Net, Stream};
 
 /// Requests on one connection, after which it is closed: one peer then keeps a worker from others no longer than they take. Each further
 /// hundred costs the peer a new connection.
 const MAX_REQUESTS: u8 = 100;
 
-impl<N: Net> Worker<N> {
+impl<N: Net> Engine<N> {
     /// Hears the requests at the start of `bytes`, answers those that nothing is exchanged for, and offers the first of the others.
     pub(super) fn hear_requests(&mut self, slot: u32, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -192,7 +192,7 @@ impl<N: Net> Worker<N> {
         for _ in 0..self.kept.len() {
             let Some(id) = self.kept.pop_front() else { return };
             if let Some(Connection { state: State::Replying(_), .. }) = self.connection(id) {
-                self.guard(id, |worker| worker.reply_on(id.slot));
+                self.guard(id, |engine| engine.reply_on(id.slot));
             }
         }
     }

@@ -12,18 +12,18 @@ use xchg_core::relay::{Duplex, Resources};
 use xchg_core::relay::{Tee, TeeError};
 use xchg_core::{Exchange, Outcome, Side};
 
-use super::Worker;
+use super::Engine;
 use super::gather::{Arrived, Gathering};
 use super::log::Party;
 use super::relay::{Looks, keep_queue_short, let_pause};
 use crate::Config;
-use crate::connection::{Connection, State};
 use crate::dialect::Dialect;
 use crate::dialect::http::Peer;
-use crate::endpoint::{Endpoint, Framing};
-use crate::net::{Id, Net, Stream};
-use crate::shared::Message;
-use crate::timers::Tick;
+use crate::engine::connection::{Connection, State};
+use crate::engine::endpoint::{Endpoint, Framing};
+use crate::engine::net::{Id, Net, Stream};
+use crate::engine::shared::Message;
+use crate::engine::timers::Tick;
 
 /// Bytes that are written to all receivers together before others get their turn, or one buffer's if that is more.
 const TURN_BYTES: usize = 4 << 20;
@@ -117,7 +117,7 @@ enum Stands {
     Lost(io::ErrorKind),
 }
 
-impl<N: Net> Worker<N> {
+impl<N: Net> Engine<N> {
     /// Starts an exchange for which everybody is here.
     pub(super) fn start_fan(&mut self, gathering: Gathering<N::Stream>) {
         let upload = gathering.upload.expect("one of them uploads");
@@ -214,7 +214,7 @@ impl<N: Net> Worker<N> {
                 return;
             }
         }
-        self.guard(id, |worker| worker.drive_fan(fan));
+        self.guard(id, |engine| engine.drive_fan(fan));
     }
 
     /// Has the exchange go on behind the small ones.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use xchg_core::{Key, Place, Realm, Side};
 
 use crate::Config;
-use crate::admission::Standing;
 use crate::dialect::{Dialect, http};
-use crate::net::{Accepted, Readiness, Stream};
+use crate::engine::admission::Standing;
+use crate::engine::net::{Accepted, Readiness, Stream};
+use crate::engine::timers::Tick;
 use crate::origin::Origin;
-use crate::timers::Tick;
 
 /// One peer's connection, owned by one worker.
 #[derive(Debug)]

@@ -4,12 +4,12 @@ use tracing::Level;
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Exchange, Key, Outcome};
 
-use super::Worker;
-use crate::connection::{Connection, State};
+use super::Engine;
 use crate::dialect::Dialect;
-use crate::net::Net;
+use crate::engine::connection::{Connection, State};
+use crate::engine::net::Net;
+use crate::engine::throttle::{Kind, WINDOW};
 use crate::origin::Origin;
-use crate::throttle::{Kind, WINDOW};
 
 /// One who takes part in an exchange.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ impl Party {
     }
 }
 
-impl<N: Net> Worker<N> {
+impl<N: Net> Engine<N> {
     /// Counts and logs that a peer is not served. `key` is what it named, where that is known.
     pub(super) fn note_refusal(
         &mut self,

@@ -6,17 +6,17 @@ use xchg_core::relay::Duplex;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
 use xchg_core::{Brokered, Offer, Place, Realm, Role, Side};
 
-use super::{Join, Worker};
-use crate::admission::{self, Standing};
+use super::{Engine, Join};
 use crate::config::Terminate;
-use crate::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
 use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
-use crate::net::Net;
-use crate::shared::Message;
-use crate::throttle::Kind;
-use crate::timers::Tick;
+use crate::engine::admission::{self, Standing};
+use crate::engine::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
+use crate::engine::net::Net;
+use crate::engine::shared::Message;
+use crate::engine::throttle::Kind;
+use crate::engine::timers::Tick;
 
-impl<N: Net> Worker<N> {
+impl<N: Net> Engine<N> {
     /// Hears what a peer has to say so far, and does it once it is whole.
     pub(super) fn greet(&mut self, slot: u32) {
         // No more than a greeting at a time: what is behind it can wait in the kernel.

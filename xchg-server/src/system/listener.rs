@@ -13,7 +13,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use xchg_core::relay::Socket as Stream;
 
-use crate::net::Accepted;
+use crate::engine::net::Accepted;
 use crate::origin::Origin;
 use crate::{Config, Error, ListenAddress};
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use xchg_core::wire::RefusalCode;
 
-use super::Worker;
-use crate::admission::Standing;
-use crate::connection::Connection;
-use crate::net::{Accepted, Id, Net};
-use crate::timers::Tick;
+use super::Engine;
+use crate::engine::admission::Standing;
+use crate::engine::connection::Connection;
+use crate::engine::net::{Accepted, Id, Net};
+use crate::engine::timers::Tick;
 
 /// Connections accepted at a time, so that running exchanges are not kept waiting by a flood.
 const BATCH: usize = 64;
@@ -32,7 +32,7 @@ impl Door {
     }
 }
 
-impl<N: Net> Worker<N> {
+impl<N: Net> Engine<N> {
     /// When a door must be tried without a new event; `None` is never.
     pub(super) fn doors_timeout(&self) -> Option<Duration> {
         let now = self.timers.now();
@@ -118,7 +118,7 @@ impl<N: Net> Worker<N> {
         if standing != Standing::Within {
             self.remember(id);
         }
-        self.guard(id, |worker| worker.greet(slot));
+        self.guard(id, |engine| engine.greet(slot));
         if standing == Standing::Excess
             && shared.admission.is_flooded(origin)
             && self.connection(id).is_some()

@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use xchg_core::relay::Duplex;
 
 use crate::dialect::http::{Body, BodyError, Description, ReplyTo};
-use crate::net::Stream;
+use crate::engine::net::Stream;
 
 use response::Response;
 use source::Source;

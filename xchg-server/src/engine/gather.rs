@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use xchg_core::{Exchange, ExchangeId, Outcome, Pair};
 
-use super::Worker;
+use super::Engine;
 use super::log::Party;
-use crate::connection::{Address, Brought, Connection, State};
 use crate::dialect::http::Peer;
-use crate::net::Net;
-use crate::shared::Message;
+use crate::engine::connection::{Address, Brought, Connection, State};
+use crate::engine::net::Net;
+use crate::engine::shared::Message;
 
 /// Who is on the way here to take part in an exchange.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Arrived<S> {
     pub(super) brought: Brought,
 }
 
-impl<N: Net> Worker<N> {
+impl<N: Net> Engine<N> {
     /// Has everybody in `pair` brought to the uploader's worker. `me` is the newcomer that made it complete.
     pub(super) fn gather(&mut self, me: Address, brought: Brought, pair: Pair<Address>) {
         let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
@@ -82,7 +82,7 @@ impl<N: Net> Worker<N> {
         if gathering.missing == 0
             && let Some(gathering) = self.gatherings.remove(&exchange)
         {
-            self.guard_all([], |worker| worker.start_fan(gathering));
+            self.guard_all([], |engine| engine.start_fan(gathering));
         }
     }
 
