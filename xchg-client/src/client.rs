@@ -10,16 +10,15 @@ use xchg_core::wire::{
 };
 use xchg_core::{Key, Realm, Side};
 
-use crate::connect::{Connection, Settings};
-use crate::handshake::Handshake;
 use crate::key::normalised;
-use crate::meter::Meter;
-use crate::plain::Framing;
+use crate::net::{Connection, Handshake, Settings, Throttle, connect};
+use crate::plain::framing::Framing;
+use crate::plain::meter::Meter;
+use crate::plain::source::Input;
+use crate::plain::target::Output;
+use crate::plain::{download, upload};
 use crate::retry::{Patience, Retry};
-use crate::source::Input;
-use crate::target::Output;
-use crate::throttle::Throttle;
-use crate::{Address, Cancel, Error, Observer, Source, Target, download, upload};
+use crate::{Address, Cancel, Error, Observer, Source, Target};
 
 /// How long connecting and the server's first answer may take, unless [`Client::connect_timeout`] says otherwise.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -346,7 +345,7 @@ impl Client {
         observer.connecting(&self.address);
         let settings = Settings { timeout: self.connect_timeout, buffer_bytes: self.buffer_bytes };
         let deadline = Instant::now().checked_add(self.connect_timeout);
-        let connection = Connection::open(&self.address, settings, cancel)?;
+        let connection = connect(&self.address, settings, cancel)?;
         let mut greeting = Greeting::new(command);
         greeting.token.clone_from(&self.token);
         Handshake::greet(&self.address, connection, &greeting, (self.connect_timeout, deadline))

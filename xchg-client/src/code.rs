@@ -15,7 +15,6 @@
 //! transferred, all are told, and a new code helps. More digits would be harder to say; drawing the number from the words
 //! would tell the server about them.
 
-mod qr;
 mod words;
 
 use std::fmt;
@@ -28,7 +27,6 @@ use xchg_core::Key;
 use crate::Error;
 use crate::session::Secret;
 use crate::terminal::escape;
-pub use qr::Paper;
 pub use words::completions;
 
 /// How many words a code has.

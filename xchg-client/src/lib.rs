@@ -26,33 +26,22 @@
 //! Calls block. An [`Observer`], or [`SealedObserver`], hears what goes on meanwhile, and a [`Cancel`] token ends it from another thread. Nothing is
 //! printed, and no signal is handled: that is the business of the program `xchg-client`, a thin layer around this.
 
-mod address;
-mod cancel;
 mod client;
 pub mod code;
-mod connect;
-mod download;
 mod error;
 pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod handshake;
 mod key;
 mod link;
-mod meter;
+mod net;
 mod observer;
 mod plain;
 mod retry;
 mod sealed;
 pub mod session;
-mod source;
-mod target;
 pub mod terminal;
-mod throttle;
-mod upload;
 
-pub use address::Address;
-pub use cancel::Cancel;
 pub use client::{
     Client, DEFAULT_BUFFER_BYTES, DEFAULT_CONNECT_TIMEOUT, PlainDownloadOptions,
     PlainUploadOptions, Summary,
@@ -61,11 +50,13 @@ pub use code::{Code, InvalidCode};
 pub use error::{Error, duration_in_words};
 pub use key::normalised;
 pub use link::Link;
+pub use net::address::Address;
+pub use net::cancel::Cancel;
 pub use observer::Observer;
+pub use plain::source::{Source, key_for};
+pub use plain::target::{Target, file_name};
 pub use retry::Retry;
 pub use sealed::{Content, DownloadOptions, SealedObserver, UploadOptions};
-pub use source::{Source, key_for};
-pub use target::{Target, file_name};
 pub use xchg_core::wire::{
     CounterpartDialect, Matched, RefusalCode, StatusReport, Token, Wait, Waiting,
 };

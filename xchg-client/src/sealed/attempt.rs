@@ -13,9 +13,9 @@ use xchg_core::{Key, Realm, Side};
 
 use super::SealedObserver;
 use super::half::Half;
-use crate::connect::Connection;
+use crate::net::Connection;
+use crate::net::Throttle;
 use crate::session::{self, Secret, Session};
-use crate::throttle::Throttle;
 use crate::{Cancel, Client, Error};
 
 pub(super) struct Attempt<'a> {

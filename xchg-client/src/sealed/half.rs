@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::Cancel;
-use crate::connect::Connection;
-use crate::throttle::Throttle;
+use crate::net::Connection;
+use crate::net::Throttle;
 
 /// How long the counterpart may be silent before it counts as lost (PROTOCOL.md rule S29): it says something every 10 s.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);

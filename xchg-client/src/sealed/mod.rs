@@ -15,9 +15,9 @@ use xchg_core::{Key, Side};
 
 use crate::files::{Destination, Manifest, Outgoing, PlaceOptions, WalkOptions};
 use crate::key::normalised;
+use crate::net::Throttle;
 use crate::retry::{Patience, Retry};
 use crate::session::{self, Downloaded, Secret, Uploaded};
-use crate::throttle::Throttle;
 use crate::{Client, Error, Observer};
 use attempt::Attempt;
 

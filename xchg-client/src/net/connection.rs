@@ -1,13 +1,12 @@
-//! Connections: finding the server, and bytes in both directions that a [`Cancel`] can interrupt.
+//! A connection to the server: bytes in both directions that a [`Cancel`] can interrupt.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
-use std::thread;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
-use crate::{Address, Cancel, Error};
+use crate::Cancel;
 
 /// How long a connection may be silent before the kernel probes it, and until it is given up: 30 s of silence and three
 /// probes every 10 s make 60 s.
@@ -23,15 +22,6 @@ const USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a downloader that gave up keeps taking what is under way, so that its receipt is read before a reset.
 const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How to connect.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    /// For looking up the host and trying all its addresses.
-    pub(crate) timeout: Duration,
-    /// The size of the socket's own buffers; the kernel tunes them if there is none.
-    pub(crate) buffer_bytes: Option<u32>,
-}
-
 /// A connection to the server: TCP, or a unix socket. Reads and writes block until they can do something, the
 /// [`Cancel`] token is used, or a read's timeout has passed.
 #[derive(Debug)]
@@ -44,27 +34,34 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Tries every address that the host has, in order; each gets an equal share of the time that is left.
-    pub(crate) fn open(
-        address: &Address,
-        settings: Settings,
+    /// Connects to `target` within `timeout`.
+    pub(super) fn open(
+        target: &SockAddr,
+        timeout: Duration,
+        buffer_bytes: Option<u32>,
         cancel: &Cancel,
-    ) -> Result<Connection, Error> {
-        let failed = |source| Error::Connect { address: address.clone(), source };
-        let deadline = Instant::now().checked_add(settings.timeout);
-        let targets = targets(address, settings.timeout, cancel)?;
-        let mut last = io::ErrorKind::AddrNotAvailable.into();
-        for (i, target) in targets.iter().enumerate() {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let tries_left = u32::try_from(targets.len() - i).unwrap_or(u32::MAX);
-            let share = left.map_or(settings.timeout, |left| left / tries_left);
-            match connect(target, share, settings.buffer_bytes, cancel) {
-                Ok(connection) => return Ok(connection),
-                Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
-                Err(error) => last = error,
-            }
+    ) -> io::Result<Connection> {
+        let is_tcp = !target.is_unix();
+        let domain = if is_tcp { target.domain() } else { Domain::UNIX };
+        let socket = Socket::new(domain, Type::STREAM, None)?;
+        if let Some(bytes) = buffer_bytes {
+            // Before connecting: the window scale is agreed on in the first segments (RFC 7323 section 2.2).
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            socket.set_recv_buffer_size(bytes)?;
+            socket.set_send_buffer_size(bytes)?;
         }
-        Err(failed(last))
+        if is_tcp {
+            socket.set_tcp_nodelay(true)?;
+        }
+        let connection = Connection {
+            socket,
+            is_tcp,
+            cancel: cancel.clone(),
+            read_timeout: None,
+            read_deadline: None,
+        };
+        connection.connect(target, timeout)?;
+        Ok(connection)
     }
 
     /// Another handle on the same connection, whose waits `cancel` ends. It has no read timeout.
@@ -156,7 +153,7 @@ mod readiness {
     use std::time::Instant;
 
     use super::Connection;
-    use crate::cancel::readiness::{PollFd, PollFlags};
+    use crate::net::cancel::readiness::{PollFd, PollFlags};
 
     impl Connection {
         pub(super) fn readable(&self, deadline: Option<Instant>) -> io::Result<()> {
@@ -294,64 +291,6 @@ impl Connection {
     }
 }
 
-fn targets(address: &Address, timeout: Duration, cancel: &Cancel) -> Result<Vec<SockAddr>, Error> {
-    match address {
-        Address::Tcp { host, port } => {
-            resolve(host, *port, timeout, cancel).map_err(|source| match source {
-                _ if cancel.is_cancelled() => Error::Cancelled,
-                source => Error::UnknownHost { host: host.clone(), source },
-            })
-        }
-        Address::Unix(path) => match SockAddr::unix(path) {
-            Ok(target) => Ok(vec![target]),
-            Err(source) => Err(Error::Connect { address: address.clone(), source }),
-        },
-    }
-}
-
-fn resolve(host: &str, port: u16, timeout: Duration, cancel: &Cancel) -> io::Result<Vec<SockAddr>> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::from((ip, port)).into()]);
-    }
-    // The system's resolver can neither be interrupted nor given a deadline: it is left behind in its own thread.
-    let (sender, receiver) = crossbeam_channel::bounded(1);
-    let host = host.to_owned();
-    thread::Builder::new().name("resolver".into()).spawn(move || {
-        let found = (host.as_str(), port).to_socket_addrs();
-        sender.send(found.map(|found| found.map(SockAddr::from).collect()))
-    })?;
-    cancel.receive(&receiver, timeout).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
-}
-
-fn connect(
-    target: &SockAddr,
-    timeout: Duration,
-    buffer_bytes: Option<u32>,
-    cancel: &Cancel,
-) -> io::Result<Connection> {
-    let is_tcp = !target.is_unix();
-    let domain = if is_tcp { target.domain() } else { Domain::UNIX };
-    let socket = Socket::new(domain, Type::STREAM, None)?;
-    if let Some(bytes) = buffer_bytes {
-        // Before connecting: the window scale is agreed on in the first segments (RFC 7323 section 2.2).
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        socket.set_recv_buffer_size(bytes)?;
-        socket.set_send_buffer_size(bytes)?;
-    }
-    if is_tcp {
-        socket.set_tcp_nodelay(true)?;
-    }
-    let connection = Connection {
-        socket,
-        is_tcp,
-        cancel: cancel.clone(),
-        read_timeout: None,
-        read_deadline: None,
-    };
-    connection.connect(target, timeout)?;
-    Ok(connection)
-}
-
 impl Connection {
     #[cfg(unix)]
     fn connect(&self, target: &SockAddr, timeout: Duration) -> io::Result<()> {
@@ -381,15 +320,17 @@ impl Connection {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::net::TcpListener;
+    use std::thread;
 
     use super::*;
+    use crate::net::{Settings, connect};
 
     /// A connection to a listener of its own, and the other end.
     fn pair(cancel: &Cancel) -> (Connection, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string().parse().unwrap();
         let settings = Settings { timeout: Duration::from_secs(60), buffer_bytes: None };
-        let connection = Connection::open(&address, settings, cancel).unwrap();
+        let connection = connect(&address, settings, cancel).unwrap();
         (connection, listener.accept().unwrap().0)
     }
 

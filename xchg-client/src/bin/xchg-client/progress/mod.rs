@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use indicatif::HumanBytes;
-use xchg_client::code::Paper;
 use xchg_client::terminal::escape;
 use xchg_client::{
     Address, Code, CounterpartDialect, Error, Matched, Observer, RefusalCode, Side, Summary, Wait,
@@ -23,6 +22,7 @@ use xchg_client::{
 use crate::cause;
 use crate::exit::ExitCode;
 use crate::name::Name;
+use crate::qr::{self, Paper};
 use event::{Event, emit};
 use screen::Screen;
 
@@ -250,7 +250,7 @@ pub(crate) fn code(tone: Tone, code: &str, command: &str) {
 pub(crate) fn qr(tone: Tone, code: &Code) {
     let paper = if io::stderr().is_terminal() { Paper::Terminal } else { Paper::Text };
     if tone != Tone::Json {
-        say(code.qr(paper).trim_end_matches('\n'));
+        say(qr::draw(code, paper).trim_end_matches('\n'));
     }
 }
 

@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
+use super::framing::Payload;
+use super::target::Sink;
 use crate::Error;
-use crate::connect::Connection;
-use crate::plain::Payload;
-use crate::target::Sink;
+use crate::net::Connection;
 
 /// Room in the pipe, in bytes: the most that a user without privileges gets by default (`/proc/sys/fs/pipe-max-size`).
 const PIPE_BYTES: usize = 1 << 20;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use xchg_core::Side;
 
+use super::framing::{END_MARK, Framing, HEAD_LEN, Receipt, chunk_head};
+use super::meter::Meter;
+use super::source::{Input, Stream, WholeFile};
 use crate::Error;
-use crate::connect::Connection;
 use crate::error::in_plain_words;
-use crate::meter::Meter;
-use crate::plain::{END_MARK, Framing, HEAD_LEN, Receipt, chunk_head};
-use crate::source::{Input, Stream, WholeFile};
+use crate::net::Connection;
 
 /// How long a failed write waits for the receipt that may explain it.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::framing::read_some;
 use crate::Error;
 use crate::files::may_be_made_up;
-use crate::plain::read_some;
 
 /// Where an uploaded payload comes from.
 #[non_exhaustive]
@@ -163,7 +163,7 @@ impl WholeFile {
     #[cfg(target_os = "linux")]
     pub(crate) fn send_by_kernel(
         &mut self,
-        connection: &mut crate::connect::Connection,
+        connection: &mut crate::net::Connection,
         most: usize,
     ) -> Result<Option<usize>, Error> {
         if !self.zero_copy {
@@ -266,7 +266,7 @@ mod tests {
         std::fs::write(&path, "0123456789").unwrap();
         let Input::Whole(mut file) = open(&path) else { panic!("its length is known") };
         file.sent = 4;
-        let mut closed = crate::connect::tests::closed();
+        let mut closed = crate::net::connection::tests::closed();
         assert!(matches!(file.send_by_kernel(&mut closed, 6), Ok(None)));
         let mut buffer = [0; 3];
         assert_eq!(file.read(&mut buffer).unwrap(), 3);

@@ -1,16 +1,13 @@
 //! The downloader's part of a plain exchange (PROTOCOL.md section 2).
 
-#[cfg(target_os = "linux")]
-mod bypass;
-
 use std::io::BufReader;
 use std::path::PathBuf;
 
+use super::framing::{Framing, Payload, Receipt};
+use super::meter::Meter;
+use super::target::Output;
 use crate::Error;
-use crate::connect::Connection;
-use crate::meter::Meter;
-use crate::plain::{Framing, Payload, Receipt};
-use crate::target::Output;
+use crate::net::Connection;
 
 /// Room for the heads of small chunks to be read with what follows them; greater reads go past it.
 const READ_AHEAD_BYTES: usize = 32 << 10;
@@ -47,7 +44,7 @@ fn fill(
     let mut sink = output.start(length)?;
     let mut buffer = Vec::new();
     #[cfg(target_os = "linux")]
-    let mut bypass = bypass::Bypass::new(&sink);
+    let mut bypass = super::bypass::Bypass::new(&sink);
     loop {
         #[cfg(target_os = "linux")]
         let taken = bypass.take(payload, &mut sink, meter.slice())?;

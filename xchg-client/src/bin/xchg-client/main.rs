@@ -10,6 +10,7 @@ mod name;
 mod offer;
 mod progress;
 mod prompt;
+mod qr;
 mod questions;
 mod report;
 mod screen;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::throttle::Throttle;
+use crate::net::Throttle;
 use crate::{Cancel, Error, Observer};
 
 /// Accompanies one payload.

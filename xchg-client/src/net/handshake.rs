@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use xchg_core::wire::{Answer, Decoded, Greeting};
 
-use crate::connect::Connection;
+use super::Connection;
 use crate::error::in_plain_words;
 use crate::{Address, Error};
 
