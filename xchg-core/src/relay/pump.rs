@@ -157,6 +157,7 @@ enum Mode {
     #[cfg(target_os = "linux")]
     Splice,
     /// Through the scratch buffer for good: splice was refused.
+    #[cfg(target_os = "linux")]
     CopyOnly,
 }
 

@@ -13,9 +13,25 @@ use super::Duplex;
 ///
 /// [`abort`](Duplex::abort) shuts it down both ways, which its peer cannot tell from a proper end. Peers that must know a cut stream
 /// from a whole one need lengths or an end mark in it, as PROTOCOL.md section 2 has them.
+///
+/// A write to a peer that has left fails, and raises no SIGPIPE; but on Apple's systems it does, unless the process
+/// ignores that signal, as Rust programs do, or the socket has `SO_NOSIGPIPE`, as those of the standard library have.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::exhaustive_structs, reason = "a newtype")]
 pub struct Socket<T>(pub T);
+
+/// A peer that leaves is an error to handle, not a signal to the embedding process.
+#[cfg(not(target_vendor = "apple"))]
+const SEND: SendFlags = SendFlags::NOSIGNAL;
+/// There is no such flag: see [`Socket`].
+#[cfg(target_vendor = "apple")]
+const SEND: SendFlags = SendFlags::empty();
+
+/// The segment is held until the FIN can ride on it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const SEND_LAST: SendFlags = SEND.union(SendFlags::MORE);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const SEND_LAST: SendFlags = SEND;
 
 impl<T: AsFd> Duplex for Socket<T> {
     fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
@@ -26,14 +42,11 @@ impl<T: AsFd> Duplex for Socket<T> {
     }
 
     fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        // NOSIGNAL: a peer that leaves is an error to handle, not a signal to the embedding process.
-        Ok(rustix::io::retry_on_intr(|| rustix::net::send(&self.0, buf, SendFlags::NOSIGNAL))?)
+        Ok(rustix::io::retry_on_intr(|| rustix::net::send(&self.0, buf, SEND))?)
     }
 
     fn write_last(&self, buf: &[u8]) -> io::Result<usize> {
-        // MORE: the segment is held until the FIN can ride on it.
-        let flags = SendFlags::NOSIGNAL | SendFlags::MORE;
-        Ok(rustix::io::retry_on_intr(|| rustix::net::send(&self.0, buf, flags))?)
+        Ok(rustix::io::retry_on_intr(|| rustix::net::send(&self.0, buf, SEND_LAST))?)
     }
 
     fn half_close(&self) -> io::Result<()> {

@@ -152,8 +152,8 @@ fn open_tcp(address: SocketAddr, config: &Config) -> io::Result<(SocketAddr, Vec
 }
 
 fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket =
-        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
     // Connections of a former server in TIME_WAIT do not keep a new one from the port.
     socket.set_reuse_address(true)?;
     if shared {
@@ -191,7 +191,8 @@ fn listen_tcp(
 
 fn open_unix(path: &Path, config: &Config) -> io::Result<Socket> {
     let address = SockAddr::unix(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
     if let Err(error) = socket.bind(&address) {
         // A socket that nobody listens behind is what a killed server left. Other files refuse a connection in the same way.
         let stale = error.kind() == io::ErrorKind::AddrInUse

@@ -84,14 +84,25 @@ impl Net for System {
     }
 }
 
+/// No signal comes of a peer that has left. Apple's systems have no such flag, but Rust programs ignore SIGPIPE.
+#[cfg(not(target_vendor = "apple"))]
+const SEND: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const SEND: SendFlags = SendFlags::empty();
+
+/// The segment is held until the end of the stream rides on it, where there is a flag for that.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const SEND_LAST: SendFlags = SEND.union(SendFlags::MORE);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const SEND_LAST: SendFlags = SEND;
+
 impl Stream for Socket<OwnedFd> {
     fn write_framed(&self, framing: &[u8], payload: &[u8], is_last: bool) -> io::Result<usize> {
-        // MORE holds the segment until the end of the stream rides on it.
-        let more = if is_last { SendFlags::MORE } else { SendFlags::empty() };
+        let flags = if is_last { SEND_LAST } else { SEND };
         Ok(rustix::io::retry_on_intr(|| {
             let both = [IoSlice::new(framing), IoSlice::new(payload)];
             let mut control = SendAncillaryBuffer::default();
-            sendmsg(&self.0, &both, &mut control, more | SendFlags::NOSIGNAL)
+            sendmsg(&self.0, &both, &mut control, flags)
         })?)
     }
 

@@ -39,7 +39,7 @@ impl Dir {
     }
 
     /// Modes do not exist here.
-    pub(crate) fn allowed_mode(&self, _trial: &str) -> io::Result<u16> {
+    pub(crate) fn allowed_mode(&self, _trial: impl AsRef<OsStr>) -> io::Result<u16> {
         Ok(0o777)
     }
 
