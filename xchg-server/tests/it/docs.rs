@@ -1,13 +1,13 @@
-//! Holds README.md to what the program takes, and SECURITY.md to the tests that it names.
+//! Holds docs/configuring.md to what the program takes, and SECURITY.md to the tests that it names.
 
 use std::path::Path;
 use std::process::Command;
 
-const README: &str = include_str!("../../../README.md");
+const CONFIGURING: &str = include_str!("../../../docs/configuring.md");
 
-/// The config file that the README shows.
+/// The config file that docs/configuring.md shows.
 fn sample() -> &'static str {
-    let (_, rest) = README.split_once("```toml\n").expect("the README shows a config file");
+    let (_, rest) = CONFIGURING.split_once("```toml\n").expect("the page shows a config file");
     rest.split_once("```").expect("the block ends").0
 }
 
@@ -18,7 +18,7 @@ fn server() -> Command {
 }
 
 #[test]
-fn the_config_file_in_the_readme_is_fine() {
+fn the_config_file_in_the_docs_is_fine() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("xchg.toml");
     std::fs::write(&path, sample()).unwrap();
@@ -28,7 +28,7 @@ fn the_config_file_in_the_readme_is_fine() {
 }
 
 #[test]
-fn the_config_file_in_the_readme_has_every_setting() {
+fn the_config_file_in_the_docs_has_every_setting() {
     /// Where the file is and how the program logs is not for the file to say.
     const NOT_IN_FILES: [&str; 3] = ["CONFIG", "LOG_LEVEL", "LOG_FORMAT"];
     /// Who copies the file had better not have them: the text beside it says when to set them.
@@ -44,10 +44,10 @@ fn the_config_file_in_the_readme_has_every_setting() {
     assert!(expected.len() > 10, "{help}");
     for name in &expected {
         let is_shown = match BETTER_LEFT_ALONE.contains(&name.as_str()) {
-            true => README.contains(&format!("`{name}`")) && !shown.contains(&name.as_str()),
+            true => CONFIGURING.contains(&format!("`{name}`")) && !shown.contains(&name.as_str()),
             false => shown.contains(&name.as_str()),
         };
-        assert!(is_shown, "README.md does not show `{name}`");
+        assert!(is_shown, "docs/configuring.md does not show `{name}`");
     }
 }
 
