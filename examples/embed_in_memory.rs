@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use xchg_core::relay::{self, Duplex, Memory};
-use xchg_core::{Broker, Brokered, Key, Limits, Offer, Outcome, Realm, Side};
+use xchg_core::{Broker, Brokered, Ended, Key, Limits, Offer, Outcome, Realm, Side};
 
 /// Each connection holds so much that is written and not yet read: whoever is faster waits for the other.
 const CAPACITY: usize = 16 * 1024;
@@ -39,9 +39,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert!(received == sent, "every byte arrived");
     assert_eq!(answer, "thanks for 4000000 bytes");
 
-    let outcome = relay.join().map_err(|_| "the relay panicked")?;
-    assert_eq!(outcome, Outcome::Completed { bytes: 4_000_000 });
-    println!("outcome: {}, {} bytes", outcome.as_str(), outcome.bytes());
+    let ended = relay.join().map_err(|_| "the relay panicked")?;
+    assert_eq!((ended.outcome, ended.bytes), (Outcome::Completed, 4_000_000));
+    println!("outcome: {}, {} bytes", ended.outcome.as_str(), ended.bytes);
     println!("events: {}", events.try_iter().count());
     Ok(())
 }
@@ -51,7 +51,7 @@ fn arrive(
     broker: &Broker<Memory>,
     side: Side,
     conn: Memory,
-) -> Result<Option<JoinHandle<Outcome>>, Box<dyn Error>> {
+) -> Result<Option<JoinHandle<Ended>>, Box<dyn Error>> {
     let key = Key::parse(b"holiday")?;
     match broker.offer(Offer::new(Realm::Plain, key, side, conn), Instant::now()) {
         Brokered::Waiting { .. } => {

@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("an exchange starts before it ends".into());
     };
     exchange.cancel();
-    assert!(matches!(exchange.wait(), Outcome::Cancelled { bytes: 0 }));
+    assert_eq!(exchange.wait().outcome, Outcome::Cancelled);
     let lost = downloader.read(&mut [0]).expect_err("a reset");
     println!("its downloader sees: {}", lost.kind());
     show(events.recv()?);
@@ -72,8 +72,8 @@ fn connect(address: SocketAddr, greeting: &[u8; 9]) -> io::Result<TcpStream> {
 fn show(event: Event) {
     match event {
         Event::Started(exchange) => println!("{}: started, {:?}", exchange.id(), exchange.key()),
-        Event::Ended(exchange, outcome) => {
-            println!("{}: {}, {} bytes", exchange.id(), outcome.as_str(), outcome.bytes());
+        Event::Ended(exchange, ended) => {
+            println!("{}: {}, {} bytes", exchange.id(), ended.outcome.as_str(), ended.bytes);
         }
         _ => {}
     }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::{Condvar, Mutex};
 
-use crate::exchange::{Exchange, ExchangeHandle, ExchangeId, Finished, Outcome, Shared};
+use crate::exchange::{
+    Ended, Event, Events, Exchange, ExchangeHandle, ExchangeId, Finished, Shared, Subscribers,
+};
 use crate::quota::Quota;
 use crate::rendezvous::{Offer, Offered, Refusal, Rendezvous, Ticket};
 use crate::{Key, Limits, Realm, Role};
@@ -105,16 +106,6 @@ pub struct Counts {
     pub draining: bool,
 }
 
-/// What happens to exchanges, for whoever [subscribed](Broker::subscribe).
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Event {
-    /// Two peers were paired.
-    Started(ExchangeHandle),
-    /// An exchange ended.
-    Ended(ExchangeHandle, Outcome),
-}
-
 /// The exchanges that run, and what is remembered of those that ended.
 #[derive(Debug)]
 struct Book {
@@ -125,8 +116,7 @@ struct Book {
     failed: AtomicU64,
     bytes: AtomicU64,
     draining: AtomicBool,
-    subscribers: Mutex<Vec<Sender<Event>>>,
-    has_subscribers: AtomicBool,
+    subscribers: Subscribers,
 }
 
 #[derive(Debug, Default)]
@@ -181,8 +171,7 @@ impl<Conn> Broker<Conn> {
             failed: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             draining: AtomicBool::new(false),
-            subscribers: Mutex::default(),
-            has_subscribers: AtomicBool::new(false),
+            subscribers: Subscribers::default(),
         });
         Broker { inner: Arc::new(Inner { shards, hasher: RandomState::new(), quota, book }) }
     }
@@ -284,13 +273,9 @@ impl<Conn> Broker<Conn> {
         handles
     }
 
-    /// Events from now on. Up to `capacity` are held for a subscriber that lags; further ones pass it by.
-    pub fn subscribe(&self, capacity: usize) -> Receiver<Event> {
-        let (sender, receiver) = crossbeam_channel::bounded(capacity);
-        let book = &self.inner.book;
-        book.subscribers.lock().push(sender);
-        book.has_subscribers.store(true, Ordering::Release);
-        receiver
+    /// Events from now on. Up to `capacity`, and at least one, are held for a subscriber that lags; further ones pass it by.
+    pub fn subscribe(&self, capacity: usize) -> Events {
+        self.inner.book.subscribers.add(capacity)
     }
 }
 
@@ -323,37 +308,27 @@ impl Book {
         let id = ExchangeId(book.next_id.fetch_add(1, Ordering::Relaxed));
         let shared = Arc::new(Shared::new(id, realm, key, now));
         book.running.lock().add(&shared);
-        book.tell(|| Event::Started(ExchangeHandle(shared.clone())));
+        book.subscribers.tell(|| Event::Started(ExchangeHandle(shared.clone())));
         Exchange::new(shared, book.clone())
     }
 
     fn runs(&self, realm: Realm, key: &Key) -> bool {
         self.running.lock().keys.contains_key(&(realm, key.clone()))
     }
-
-    fn tell(&self, event: impl Fn() -> Event) {
-        if self.has_subscribers.load(Ordering::Acquire) {
-            let mut subscribers = self.subscribers.lock();
-            subscribers.retain(|subscriber| {
-                !matches!(subscriber.try_send(event()), Err(TrySendError::Disconnected(_)))
-            });
-            self.has_subscribers.store(!subscribers.is_empty(), Ordering::Release);
-        }
-    }
 }
 
 impl Finished for Book {
-    fn finished(&self, exchange: &Arc<Shared>, outcome: Outcome) {
-        let counter = if outcome.is_completed() { &self.completed } else { &self.failed };
+    fn finished(&self, exchange: &Arc<Shared>, ended: Ended) {
+        let counter = if ended.outcome.is_completed() { &self.completed } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(outcome.bytes(), Ordering::Relaxed);
+        self.bytes.fetch_add(ended.bytes, Ordering::Relaxed);
         let mut running = self.running.lock();
         running.remove(exchange);
         if running.exchanges.is_empty() {
             self.ended.notify_all();
         }
         drop(running);
-        self.tell(|| Event::Ended(ExchangeHandle(exchange.clone()), outcome));
+        self.subscribers.tell(|| Event::Ended(ExchangeHandle(exchange.clone()), ended));
     }
 
     fn freed(&self, exchange: &Shared) {

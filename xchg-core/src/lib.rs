@@ -4,7 +4,7 @@
 //!   a peer's arrival:                          both are here:
 //!   realm, key, side,     ┌──────────────┐     exchange,               ┌────────────┐
 //!   connection            │    Broker    │     two connections         │   relay    │
-//!  ───────── Offer ─────► │              │ ────────── Pair ──────────► │            │ ───► Outcome
+//!  ───────── Offer ─────► │              │ ────────── Pair ──────────► │            │ ───► Ended
 //!                         │  Rendezvous  │                             │ Flow  ───► │
 //!  ◄─ Place, or refused ─ │  per shard   │ ◄── told of its end ─────── │ ◄───  Flow │
 //!                         └──────────────┘                             └────────────┘
@@ -51,7 +51,8 @@
 //! (&downloader).read_to_end(&mut picture)?;
 //! drop(downloader);
 //! assert_eq!(picture, b"a picture");
-//! assert_eq!(relay.join().unwrap(), Outcome::Completed { bytes: 9 });
+//! let ended = relay.join().unwrap();
+//! assert_eq!((ended.outcome, ended.bytes), (Outcome::Completed, 9));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -79,9 +80,9 @@ mod limits;
 mod quota;
 mod side;
 
-pub use broker::{Broker, Brokered, Counts, Drained, Event, Pair, Place};
+pub use broker::{Broker, Brokered, Counts, Drained, Pair, Place};
 pub use error::Error;
-pub use exchange::{Exchange, ExchangeHandle, ExchangeId, Outcome};
+pub use exchange::{Ended, Event, Events, Exchange, ExchangeHandle, ExchangeId, NoEvent, Outcome};
 pub use key::{Key, Realm};
 pub use limits::Limits;
 pub use quota::Source;

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xchg_core::{
-    Broker, Brokered, Event, ExchangeHandle, Key, Limits, Offer, Outcome, Pair, Place, Realm,
-    Refusal, Role, Side, Source,
+    Broker, Brokered, Event, ExchangeHandle, Key, Limits, NoEvent, Offer, Outcome, Pair, Place,
+    Realm, Refusal, Role, Side, Source,
 };
 
 /// A connection that can be neither copied nor made twice.
@@ -79,7 +79,8 @@ fn offers_of_many_threads_are_each_paired_once() {
             if let Brokered::Paired(pair) = broker.offer(nth_offer(thread, n), now()) {
                 assert_is_a_pair(&pair);
                 seen.extend([pair.upload.id, pair.download.id]);
-                pair.exchange.finish(Outcome::Completed { bytes: 1 });
+                pair.exchange.add_moved(Side::Upload, 1);
+                pair.exchange.finish(Outcome::Completed);
             }
         }
         seen
@@ -122,7 +123,7 @@ fn a_drain_among_offers_loses_nothing_and_sees_every_exchange() {
                     Brokered::Paired(pair) => {
                         thread::yield_now();
                         assert!(!drained_already.load(Ordering::SeqCst), "an exchange still ran");
-                        pair.exchange.finish(Outcome::Completed { bytes: 0 });
+                        pair.exchange.finish(Outcome::Completed);
                         out.extend([pair.upload, pair.download]);
                     }
                 }
@@ -259,10 +260,10 @@ fn alone_is_refused_while_another_waits_or_is_exchanging() {
     assert_eq!(refusal(alone(4, Side::Download)), Some(Refusal::Exchanging));
     // Others may queue, and be paired, under a key that is in use.
     let second = pair_in(&broker, 1);
-    first.exchange.finish(Outcome::Completed { bytes: 0 });
+    first.exchange.finish(Outcome::Completed);
     let why = refusal(alone(5, Side::Upload));
     assert_eq!(why, Some(Refusal::Exchanging), "one exchange of two has ended");
-    second.exchange.finish(Outcome::Completed { bytes: 0 });
+    second.exchange.finish(Outcome::Completed);
     waits(alone(6, Side::Upload));
 }
 
@@ -283,8 +284,8 @@ fn an_exchange_whose_payload_is_sent_stands_in_nobodys_way() {
     waits(alone(1, Side::Download));
     assert_eq!(broker.counts().exchanging, 2, "they run all the same");
     let third = paired(alone(2, Side::Upload));
-    first.exchange.finish(Outcome::Completed { bytes: 0 });
-    second.exchange.finish(Outcome::Completed { bytes: 0 });
+    first.exchange.finish(Outcome::Completed);
+    second.exchange.finish(Outcome::Completed);
     let refused = alone(3, Side::Upload);
     assert!(matches!(refused, Brokered::Refused { why: Refusal::Exchanging, .. }), "{refused:?}");
     drop(third);
@@ -298,30 +299,33 @@ fn events_tell_of_each_start_and_end_in_order() {
     drop(gone);
     let pair = pair_in(&broker, 1);
     let id = pair.exchange.id();
-    pair.exchange.finish(Outcome::UploaderLost { bytes: 5 });
+    pair.exchange.add_moved(Side::Upload, 5);
+    pair.exchange.finish(Outcome::Lost(Side::Upload));
     let told: Vec<_> = events.try_iter().collect();
-    let [Event::Started(started), Event::Ended(ended, outcome)] = &told[..] else {
+    let [Event::Started(started), Event::Ended(handle, ended)] = &told[..] else {
         panic!("{told:?}")
     };
-    assert_eq!((started.id(), ended.id()), (id, id));
-    assert_eq!(*outcome, Outcome::UploaderLost { bytes: 5 });
-    assert_eq!(ended.outcome(), Some(*outcome));
-    assert_eq!(one_only.len(), 1, "who lags misses events and holds nobody up");
+    assert_eq!((started.id(), handle.id()), (id, id));
+    assert_eq!((ended.outcome, ended.bytes), (Outcome::Lost(Side::Upload), 5));
+    assert_eq!(handle.ended(), Some(*ended));
+    assert_eq!(one_only.try_iter().count(), 1, "who lags misses events and holds nobody up");
 }
 
 #[test]
-fn whoever_waits_for_the_outcome_finds_it_counted() {
+fn whoever_waits_for_the_end_finds_it_counted() {
     let broker = Broker::new(Limits::default());
     for n in 1..=500 {
         let pair = pair_in(&broker, 1);
         let handle = pair.exchange.handle();
         thread::scope(|scope| {
             scope.spawn(|| {
-                assert_eq!(handle.wait(), Outcome::Completed { bytes: 2 });
+                let ended = handle.wait();
+                assert_eq!((ended.outcome, ended.bytes), (Outcome::Completed, 2));
                 let counts = broker.counts();
                 assert_eq!((counts.exchanging, counts.completed, counts.bytes), (0, n, 2 * n));
             });
-            pair.exchange.finish(Outcome::Completed { bytes: 2 });
+            pair.exchange.add_moved(Side::Upload, 2);
+            pair.exchange.finish(Outcome::Completed);
         });
     }
 }
@@ -334,13 +338,14 @@ fn handles_show_how_far_an_exchange_is() {
     let pair = paired(broker.offer(offer_of(1, 7, Side::Download), start));
     let [handle] = &broker.exchanges()[..] else { panic!("one runs") };
     assert_eq!((handle.key(), handle.realm()), (&key(7), Realm::Plain));
-    assert_eq!((handle.started(), handle.outcome()), (start, None));
+    assert_eq!((handle.started(), handle.ended()), (start, None));
     pair.exchange.add_moved(Side::Upload, 10);
     pair.exchange.add_moved(Side::Upload, 5);
     pair.exchange.add_moved(Side::Download, 1);
     assert_eq!((handle.moved_from(Side::Upload), handle.moved_from(Side::Download)), (15, 1));
     drop(pair);
-    assert_eq!(handle.outcome(), Some(Outcome::Cancelled { bytes: 15 }), "dropped unfinished");
+    let ended = handle.ended().expect("dropped unfinished");
+    assert_eq!((ended.outcome, ended.bytes), (Outcome::Cancelled, 15));
     assert_eq!(broker.counts().failed, 1);
     assert!(broker.exchanges().is_empty());
 }
@@ -361,7 +366,8 @@ fn between_equals_the_bytes_of_both_ways_count() {
         pair.exchange.add_moved(Side::Download, 1);
         assert_eq!(pair.exchange.bytes(), bytes);
         drop(pair);
-        assert_eq!(handle.wait(), Outcome::Cancelled { bytes });
+        let ended = handle.wait();
+        assert_eq!((ended.outcome, ended.bytes), (Outcome::Cancelled, bytes));
     }
 }
 
@@ -383,7 +389,7 @@ fn a_cancel_reaches_the_hook_whichever_comes_first() {
         }
         assert_eq!(heard.len(), 1);
         assert!(pair.exchange.is_cancelled());
-        pair.exchange.finish(Outcome::Cancelled { bytes: 0 });
+        pair.exchange.finish(Outcome::Cancelled);
         handle.cancel();
         assert_eq!(heard.len(), 1, "an exchange that has ended is not cancelled");
         assert!(heard.recv().is_ok() && heard.recv().is_err(), "the hook is dropped at the end");
@@ -402,4 +408,22 @@ fn a_drain_that_is_not_awaited_to_the_end_says_how_many_run() {
     assert_eq!(drained.wait_until(None), 0);
     let late = broker.offer(offer_of(10, 3, Side::Upload), now());
     assert!(matches!(late, Brokered::Refused { why: Refusal::Closed, .. }), "{late:?}");
+}
+
+#[test]
+fn whoever_asks_for_an_event_learns_whether_one_may_still_come() {
+    let broker = Broker::new(Limits::default());
+    let mut events = broker.subscribe(0);
+    assert_eq!(events.try_recv().unwrap_err(), NoEvent::Yet);
+    assert_eq!(events.recv_timeout(Duration::ZERO).unwrap_err(), NoEvent::Yet);
+    let pair = pair_in(&broker, 1);
+    drop(broker);
+    assert!(matches!(events.recv_timeout(Duration::ZERO), Ok(Event::Started(_))));
+    assert_eq!(events.try_recv().unwrap_err(), NoEvent::Yet, "the exchange runs");
+    drop(pair);
+    assert!(matches!(events.next(), Some(Event::Ended(..))));
+    assert_eq!(events.try_recv().unwrap_err(), NoEvent::Ever);
+    assert_eq!(events.recv_timeout(Duration::ZERO).unwrap_err(), NoEvent::Ever);
+    assert_eq!(events.recv().unwrap_err(), NoEvent::Ever);
+    assert!(events.next().is_none());
 }

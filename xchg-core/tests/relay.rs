@@ -11,14 +11,16 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 use xchg_core::relay::{self, Duplex, Memory, Socket, memory};
-use xchg_core::{Broker, Brokered, ExchangeHandle, Key, Limits, Offer, Outcome, Pair, Realm, Side};
+use xchg_core::{
+    Broker, Brokered, Ended, ExchangeHandle, Key, Limits, Offer, Outcome, Pair, Realm, Side,
+};
 
 /// Any connection, so that both sides of a test may be of different types.
 type Conn = Arc<dyn Duplex + Send + Sync>;
 
 /// A relay that runs on a thread of its own.
 struct Running {
-    thread: JoinHandle<Outcome>,
+    thread: JoinHandle<Ended>,
     handle: ExchangeHandle,
     broker: Broker<Conn>,
 }
@@ -36,13 +38,13 @@ impl Running {
         Running::start(Arc::new(upload), Arc::new(download))
     }
 
-    /// The outcome, which everybody is told alike.
-    fn outcome(self) -> Outcome {
-        let outcome = self.thread.join().unwrap();
-        assert_eq!(self.handle.wait(), outcome);
-        assert_eq!(self.handle.moved_from(Side::Upload), outcome.bytes());
+    /// The outcome and the bytes moved, which everybody is told alike.
+    fn outcome(self) -> (Outcome, u64) {
+        let ended = self.thread.join().unwrap();
+        assert_eq!(self.handle.wait(), ended);
+        assert_eq!(self.handle.moved_from(Side::Upload), ended.bytes);
         assert_eq!(self.broker.counts().exchanging, 0);
-        outcome
+        (ended.outcome, ended.bytes)
     }
 }
 
@@ -99,7 +101,8 @@ proptest! {
             assert!(read_to_end(&downloader).unwrap() == up);
             assert!(back.join().unwrap() == down);
         });
-        prop_assert_eq!(running.handle.wait(), Outcome::Completed { bytes: up.len() as u64 });
+        let ended = running.handle.wait();
+prop_assert_eq!((ended.outcome, ended.bytes), (Outcome::Completed, up.len() as u64));
         prop_assert_eq!(running.handle.moved_from(Side::Download), down.len() as u64);
         running.outcome();
     }
@@ -119,7 +122,7 @@ fn a_half_close_passes_and_the_other_way_goes_on() {
         assert_eq!(read_to_end(&second).unwrap(), b"my last");
         say(&second, b"is not mine", 2);
         assert_eq!(read_to_end(&first).unwrap(), b"is not mine");
-        assert!(running.outcome().is_completed());
+        assert_eq!(running.outcome().0, Outcome::Completed);
     }
 }
 
@@ -132,7 +135,7 @@ fn an_uploader_that_sends_all_and_leaves_is_not_lost() {
     let running = Running::over(upload, download);
     assert_eq!(read_to_end(&downloader).unwrap(), b"gone");
     drop(downloader);
-    assert_eq!(running.outcome(), Outcome::Completed { bytes: 4 });
+    assert_eq!(running.outcome(), (Outcome::Completed, 4));
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn a_side_that_fails_is_named_and_the_other_is_cut() {
         };
         failing.abort();
         assert_eq!(read_to_end(&other).unwrap_err().kind(), ErrorKind::ConnectionAborted);
-        assert_eq!(running.outcome(), Outcome::lost(side, 4));
+        assert_eq!(running.outcome(), (Outcome::Lost(side), 4));
     }
 }
 
@@ -165,7 +168,7 @@ fn a_downloader_that_leaves_midway_is_lost_to_an_uploader_that_is_blocked() {
     (&downloader).read_exact(&mut some).unwrap();
     drop(downloader);
     assert_eq!(writer.join().unwrap(), ErrorKind::ConnectionAborted);
-    assert!(matches!(running.outcome(), Outcome::DownloaderLost { bytes } if bytes >= 1000));
+    assert!(matches!(running.outcome(), (Outcome::Lost(Side::Download), bytes) if bytes >= 1000));
 }
 
 #[test]
@@ -178,7 +181,7 @@ fn a_cancel_ends_a_relay_that_is_blocked_both_ways() {
     running.handle.cancel();
     assert_eq!(read_to_end(&uploader).unwrap_err().kind(), ErrorKind::ConnectionAborted);
     assert_eq!(read_to_end(&downloader).unwrap_err().kind(), ErrorKind::ConnectionAborted);
-    assert_eq!(running.outcome(), Outcome::Cancelled { bytes: 3 });
+    assert_eq!(running.outcome(), (Outcome::Cancelled, 3));
 }
 
 #[test]
@@ -189,8 +192,8 @@ fn an_exchange_cancelled_beforehand_moves_nothing() {
     let broker: Broker<Conn> = Broker::new(Limits::default());
     let pair = pair(&broker, Arc::new(upload), Arc::new(download));
     pair.exchange.handle().cancel();
-    let outcome = relay::run(pair.exchange, pair.upload, pair.download);
-    assert_eq!(outcome, Outcome::Cancelled { bytes: 0 });
+    let ended = relay::run(pair.exchange, pair.upload, pair.download);
+    assert_eq!((ended.outcome, ended.bytes), (Outcome::Cancelled, 0));
 }
 
 #[test]
@@ -219,7 +222,7 @@ fn a_downloader_that_never_reads_stops_the_uploader_within_the_buffers() {
         running.handle.cancel();
     });
     assert!(accepted.load(Ordering::SeqCst) <= most + CAPACITY);
-    assert!(matches!(running.outcome(), Outcome::Cancelled { bytes } if bytes <= most as u64));
+    assert!(matches!(running.outcome(), (Outcome::Cancelled, bytes) if bytes <= most as u64));
 }
 
 /// A connection whose calls misbehave as `fault` says; its reads block until it is aborted.
@@ -292,7 +295,7 @@ fn whatever_a_connection_does_wrong_ends_its_own_exchange_and_no_thread() {
             // What reads fail on was not written; the rest fails on these bytes or on their end.
             (&peer).write_all(b"x").and_then(|()| peer.half_close()).ok();
             let outcome = running.outcome();
-            assert_eq!(outcome, Outcome::lost(side, outcome.bytes()), "{what}");
+            assert_eq!(outcome.0, Outcome::Lost(side), "{what}");
             assert_eq!(read_to_end(&peer).unwrap_err().kind(), ErrorKind::ConnectionAborted);
         }
     }
@@ -316,7 +319,7 @@ fn sockets_relay_and_a_cancel_wakes_them() {
     });
     // The uploader's way is over; the downloader's is still open, and blocks.
     running.handle.cancel();
-    assert_eq!(running.outcome(), Outcome::Cancelled { bytes: 3_000_000 });
+    assert_eq!(running.outcome(), (Outcome::Cancelled, 3_000_000));
     assert_eq!((&uploader).read(&mut [0]).unwrap(), 0);
 }
 
@@ -327,5 +330,5 @@ fn a_socket_whose_peer_left_is_an_error_and_no_signal() {
     drop(downloader);
     let running = Running::start(Arc::new(Socket(upload)), Arc::new(Socket(download)));
     (&uploader).write_all(b"to nobody").unwrap();
-    assert_eq!(running.outcome(), Outcome::DownloaderLost { bytes: 0 });
+    assert_eq!(running.outcome(), (Outcome::Lost(Side::Download), 0));
 }

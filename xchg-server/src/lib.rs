@@ -68,4 +68,6 @@ pub use listen::{Listen, ListenAddress};
 pub use server::{Ending, Server, ServerHandle};
 pub use web_origin::WebOrigin;
 pub use xchg_core::wire::Token;
-pub use xchg_core::{Counts, Event, ExchangeHandle, ExchangeId, Limits, Outcome};
+pub use xchg_core::{
+    Counts, Ended, Event, Events, ExchangeHandle, ExchangeId, Limits, NoEvent, Outcome,
+};

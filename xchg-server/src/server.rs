@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use mio::Poll;
 use parking_lot::{Condvar, Mutex};
-use xchg_core::{Counts, Drained, Event, ExchangeHandle};
+use xchg_core::{Counts, Drained, Events, ExchangeHandle};
 
 use crate::engine::Engine;
 use crate::engine::net::Net;
@@ -218,7 +218,7 @@ impl ServerHandle {
     }
 
     /// Exchanges' events from now on; see [`Broker::subscribe`](xchg_core::Broker::subscribe).
-    pub fn subscribe(&self, capacity: usize) -> Receiver<Event> {
+    pub fn subscribe(&self, capacity: usize) -> Events {
         self.shared.broker.subscribe(capacity)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use super::{Duplex, Flow, Want};
-use crate::{Exchange, Outcome, Side};
+use crate::{Ended, Exchange, Outcome, Side};
 
 /// The buffer of a flow, of which an exchange has two: what Linux gives a pipe (pipe(7)), and enough that a call's own cost no
 /// longer shows beside that of copying the bytes.
@@ -25,30 +25,23 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// for each; to run thousands, see [`Pump`](super::Pump).
 ///
 /// [`ExchangeHandle::cancel`]: crate::ExchangeHandle::cancel
-pub fn run<A, B>(exchange: Exchange, upload: A, download: B) -> Outcome
+pub fn run<A, B>(exchange: Exchange, upload: A, download: B) -> Ended
 where
     A: Duplex + Send + Sync + 'static,
     B: Duplex + Send + Sync + 'static,
 {
-    let ends = Arc::new(Ends { upload, download, end: OnceLock::new() });
+    let ends = Arc::new(Ends { upload, download, outcome: OnceLock::new() });
     let cancelled = ends.clone();
-    exchange.on_cancel(move || cancelled.cut(End::Cancelled));
+    exchange.on_cancel(move || cancelled.cut(Outcome::Cancelled));
     thread::scope(|scope| {
         let reverse = || ends.run(Side::Download, &ends.download, &ends.upload, &exchange);
         match thread::Builder::new().name("xchg-reverse".into()).spawn_scoped(scope, reverse) {
             Ok(_) => ends.run(Side::Upload, &ends.upload, &ends.download, &exchange),
             // The process has no thread to spare: nothing is wrong with the peers.
-            Err(_) => ends.cut(End::Cancelled),
+            Err(_) => ends.cut(Outcome::Cancelled),
         }
     });
-    let bytes = exchange.bytes();
-    let outcome = match ends.end.get_or_init(|| End::Whole) {
-        End::Whole => Outcome::Completed { bytes },
-        End::Lost(side) => Outcome::lost(*side, bytes),
-        End::Cancelled => Outcome::Cancelled { bytes },
-    };
-    exchange.finish(outcome);
-    outcome
+    exchange.finish(*ends.outcome.get_or_init(|| Outcome::Completed))
 }
 
 /// Both connections, and what ended the exchange between them.
@@ -56,26 +49,19 @@ struct Ends<A, B> {
     upload: A,
     download: B,
     /// The first cause stays: what fails after an abort fails because of it.
-    end: OnceLock<End>,
-}
-
-#[derive(Debug)]
-enum End {
-    Whole,
-    Lost(Side),
-    Cancelled,
+    outcome: OnceLock<Outcome>,
 }
 
 impl<A: Duplex, B: Duplex> Ends<A, B> {
     fn run(&self, from: Side, source: &impl Duplex, sink: &impl Duplex, exchange: &Exchange) {
         if let Err(lost) = relay(from, source, sink, exchange) {
-            self.cut(End::Lost(lost));
+            self.cut(Outcome::Lost(lost));
         }
     }
 
     /// Ends both flows, unless the exchange has an end already.
-    fn cut(&self, end: End) {
-        if self.end.set(end).is_ok() {
+    fn cut(&self, outcome: Outcome) {
+        if self.outcome.set(outcome).is_ok() {
             // Each on its own: a panic in one must not leave the other blocked.
             catch_unwind(AssertUnwindSafe(|| self.upload.abort())).ok();
             catch_unwind(AssertUnwindSafe(|| self.download.abort())).ok();

@@ -276,7 +276,7 @@ impl<N: Net> Engine<N> {
             fan.deadline = self.timers.now().after(more);
             return self.drive_fan(index);
         }
-        let outcome = Outcome::TimedOut { bytes: fan.exchange.bytes() };
+        let outcome = Outcome::TimedOut;
         let late = fan.part_with_late(&mut self.connections);
         if late.is_empty() {
             return self.end_fan(index, outcome);
@@ -298,8 +298,7 @@ impl<N: Net> Engine<N> {
 
     /// Ends an exchange that is cancelled, or whose handling went wrong.
     pub(super) fn abandon_fan(&mut self, index: u32) {
-        let bytes = self.fans[index as usize].exchange.bytes();
-        self.end_fan(index, Outcome::Cancelled { bytes });
+        self.end_fan(index, Outcome::Cancelled);
     }
 
     /// The uploaders of all exchanges with several receivers.
@@ -354,10 +353,10 @@ impl Fan {
         turned.then = match self.relay(connections, resources, config, &mut turned) {
             Ok(then) => then,
             Err(error) => {
-                let (exchange, bytes) = (self.exchange.id(), self.exchange.bytes());
+                let exchange = self.exchange.id();
                 let (peer, error) = (connections[self.upload as usize].origin, error.kind());
                 tracing::debug!(%exchange, %peer, side = "upload", %error, "lost");
-                Then::End(Outcome::UploaderLost { bytes })
+                Then::End(Outcome::Lost(Side::Upload))
             }
         };
         turned
@@ -549,7 +548,6 @@ impl Fan {
             let ends = self.has_ended;
             let stands = receiver.turn(connection, &self.source, block, ends, config);
             turned.moved += (receiver.taken - before) as u64;
-            let bytes = self.exchange.bytes() + receiver.taken as u64;
             let outcome = match stands {
                 Stands::Here | Stands::Spent => {
                     can_go_on |= matches!(stands, Stands::Spent);
@@ -558,13 +556,13 @@ impl Fan {
                 }
                 Stands::Served => {
                     self.any_served = true;
-                    Outcome::Completed { bytes }
+                    Outcome::Completed
                 }
                 Stands::Lost(error) => {
                     let (exchange, peer) = (self.exchange.id(), connection.origin);
                     tracing::debug!(%exchange, %peer, %error, "a receiver is lost");
                     self.on_lost(&mut connections[self.upload as usize]);
-                    Outcome::DownloaderLost { bytes }
+                    Outcome::Lost(Side::Download)
                 }
             };
             turned.parted.push((self.receivers.remove(index), outcome));
@@ -602,10 +600,9 @@ impl Fan {
 
     /// How it has ended, when nobody is left to receive.
     fn outcome(&self) -> Outcome {
-        let bytes = self.exchange.bytes();
         match self.any_lost {
-            true => Outcome::DownloaderLost { bytes },
-            false => Outcome::Completed { bytes },
+            true => Outcome::Lost(Side::Download),
+            false => Outcome::Completed,
         }
     }
 }

@@ -90,7 +90,7 @@ impl<N: Net> Engine<N> {
     pub(super) fn cut_gatherings(&mut self) {
         for (_, gathering) in std::mem::take(&mut self.gatherings) {
             self.shared.counters.cut_exchange();
-            let outcome = Outcome::Cancelled { bytes: 0 };
+            let outcome = Outcome::Cancelled;
             let upload = gathering.upload.as_ref().map(|it| Party::of(&it.connection));
             let downloads: Vec<_> =
                 gathering.downloads.iter().map(|it| Party::of(&it.connection)).collect();

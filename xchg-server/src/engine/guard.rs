@@ -183,7 +183,7 @@ mod tests {
                     waits: (Side::Upload, slot),
                     exchange,
                 })));
-                assert_eq!(handle.outcome(), Some(Outcome::Cancelled { bytes: 0 }));
+                assert_eq!(handle.ended().unwrap().outcome, Outcome::Cancelled);
                 is_closed(newcomer_peer);
                 if !is_there {
                     engine.remove(silent);

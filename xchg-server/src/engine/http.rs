@@ -144,12 +144,12 @@ impl<N: Net> Engine<N> {
         framing: &Framing,
         mut unsaid: Vec<u8>,
     ) {
-        let lost_uploader = matches!(outcome, Outcome::UploaderLost { .. });
+        let lost_uploader = matches!(outcome, Outcome::Lost(Side::Upload));
         if peer.side() == Side::Download && lost_uploader && framing.is_untouched() {
             return self.leave(slot, peer.refused(Refusal::UploaderLost));
         }
         if let Some(named) = peer.idempotency_key()
-            && !matches!(outcome, Outcome::Completed { .. })
+            && !matches!(outcome, Outcome::Completed)
         {
             self.shared.failed_uploads.add(named);
         }

@@ -73,7 +73,7 @@ impl<N: Net> Engine<N> {
             exchange = %handle.id(),
             key = self.shared.shown(handle.key()),
             outcome = outcome.as_str(),
-            bytes = outcome.bytes(),
+            bytes = exchange.bytes(),
             seconds = self.timers.instant().duration_since(handle.started()).as_secs_f64(),
             uploader = upload.map(|party| tracing::field::display(party.origin)),
             upload_dialect = dialect(upload.as_ref()).map(Dialect::as_str),

@@ -160,9 +160,8 @@ impl<N: Net> Engine<N> {
     pub(super) fn drive(&mut self, index: u32) {
         let now = self.timers.now();
         let running = &mut self.exchanges[index as usize];
-        let bytes = running.exchange.bytes();
         if running.exchange.is_cancelled() {
-            return self.end(index, Outcome::Cancelled { bytes });
+            return self.end(index, Outcome::Cancelled);
         }
         let mut peers = peers(&mut self.connections, running.slots);
         // Before anything is read: what is left of a reset connection ends like a whole one.
@@ -194,28 +193,27 @@ impl<N: Net> Engine<N> {
                 running.on_sent(&mut peers);
             }
         }
-        let bytes = running.exchange.bytes();
         if let Some((side, error)) = lost {
             let (exchange, peer) = (running.exchange.id(), peers[side].origin);
             tracing::debug!(%exchange, %peer, side = side.as_str(), %error, "lost");
-            return self.end(index, Outcome::lost(side, bytes));
+            return self.end(index, Outcome::Lost(side));
         }
         if running.framings.download.is_untouched() {
             // The head of a response goes out though its payload lets wait. An error comes again with that.
             running.end(Side::Download, &peers).flush().ok();
         }
         if running.has_arrived(&mut peers) {
-            return self.end(index, Outcome::Completed { bytes });
+            return self.end(index, Outcome::Completed);
         }
         if let Some((side, error)) = running.failed(&peers) {
             let (exchange, peer) = (running.exchange.id(), peers[side].origin);
             tracing::debug!(%exchange, %peer, side = side.as_str(), %error, "lost");
-            return self.end(index, Outcome::lost(side, bytes));
+            return self.end(index, Outcome::Lost(side));
         }
         if running.is_closing() {
             running.looks.again(now);
         }
-        if running.pumps.upload.has_ended() && bytes > FIRST_WINDOW {
+        if running.pumps.upload.has_ended() && running.exchange.bytes() > FIRST_WINDOW {
             be_patient(running, &peers, Side::Download, self.shared.config.idle_timeout);
         }
         let (slot, deadline) = (running.slots.upload, running.deadline.min(running.looks.next));
@@ -230,7 +228,6 @@ impl<N: Net> Engine<N> {
     pub(super) fn on_exchange_timer(&mut self, index: u32) {
         let now = self.timers.now();
         let running = &mut self.exchanges[index as usize];
-        let bytes = running.exchange.bytes();
         if running.deadline > now {
             // Time to look again whether everything has arrived.
             return self.drive(index);
@@ -241,13 +238,12 @@ impl<N: Net> Engine<N> {
             running.deadline = now.after(more);
             return self.drive(index);
         }
-        self.end(index, Outcome::TimedOut { bytes });
+        self.end(index, Outcome::TimedOut);
     }
 
     /// Ends an exchange whose handling went wrong.
     pub(super) fn abandon(&mut self, index: u32) {
-        let bytes = self.exchanges[index as usize].exchange.bytes();
-        self.end(index, Outcome::Cancelled { bytes });
+        self.end(index, Outcome::Cancelled);
     }
 
     /// Ends all exchanges at once: the drain's time is over.

@@ -46,11 +46,12 @@ pub(super) fn nothing_stood_still(world: &World) -> Result<(), Wrong> {
     let all_play = world.peers.iter().all(|peer| peer.plan.fate == Fate::Plays);
     let is_long = world.shared.config.idle_timeout >= Duration::from_secs(60);
     for event in world.events.try_iter() {
-        if let Event::Ended(handle, Outcome::TimedOut { bytes }) = event
+        if let Event::Ended(handle, ended) = event
+            && ended.outcome == Outcome::TimedOut
             && all_play
             && is_long
         {
-            let what = format!("exchange {} stood still after {bytes} bytes", handle.id());
+            let what = format!("exchange {} stood still after {} bytes", handle.id(), ended.bytes);
             return Err(world.wrong(what));
         }
     }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
-use xchg_core::{Event, Limits, Side};
+use xchg_core::{Events, Limits, Side};
 
 use super::link::{Link, SECOND, Shape, SimStream, Time};
 use super::oracle;
@@ -75,7 +74,7 @@ pub(super) struct World {
     pub(super) now: Time,
     start: Instant,
     pub(super) shared: Arc<Shared<SimStream>>,
-    pub(super) events: Receiver<Event>,
+    pub(super) events: Events,
     seats: Vec<Seat>,
     pub(super) peers: Vec<Peer>,
     /// When each peer next acts; those to come are at the end.

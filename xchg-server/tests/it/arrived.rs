@@ -159,7 +159,7 @@ fn exchanges(server: &InProcess, at: &At<'_>, way: Way, dialects: (Speaks, Speak
     }
     receivers.iter_mut().for_each(|receiver| receives(&mut **receiver, &file));
     is_let_go(&mut *uploader, uploads);
-    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: file.len() as u64 });
+    assert_eq!(server.next_outcome(), (Outcome::Completed, file.len() as u64));
     // They are still there.
     drop(receivers);
 }

@@ -134,7 +134,7 @@ fn cutting_resets_what_runs_and_counts_it() {
     scene.expect_cut();
     assert_eq!(ending(&server).cut, RUNNING);
     for _ in 0..RUNNING {
-        assert_eq!(server.next_outcome(), Outcome::Cancelled { bytes: 4 });
+        assert_eq!(server.next_outcome(), (Outcome::Cancelled, 4));
     }
 }
 

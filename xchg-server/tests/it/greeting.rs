@@ -59,7 +59,7 @@ fn a_classic_greeting_may_be_cut_anywhere() {
         let (first, second) = greeting.split_at(cut.min(8));
         let downloader = saying_in_two(server.address(), first, second);
         assert_eq!(downloader.whole(), b"payload", "cut at {cut}");
-        assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 7 });
+        assert_eq!(server.next_outcome(), (Outcome::Completed, 7));
     }
 }
 

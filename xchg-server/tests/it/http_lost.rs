@@ -42,7 +42,7 @@ fn a_cut_upload_is_a_cut_download_in_every_framing() {
                 drop(upload)
             }
             download.body(&head).expect_err("a part must not look like the whole");
-            assert_eq!(server.next_outcome(), Outcome::UploaderLost { bytes: 4 });
+            assert_eq!(server.next_outcome(), (Outcome::Lost(Side::Upload), 4));
         }
     }
 }
@@ -60,7 +60,7 @@ fn a_cut_upload_resets_downloaders_that_know_no_length() {
         crate::common::eventually("4 bytes have moved", || handle.moved_from(Side::Upload) == 4);
         drop(upload);
         assert_lost(download.rest());
-        assert_eq!(server.next_outcome(), Outcome::UploaderLost { bytes: 4 });
+        assert_eq!(server.next_outcome(), (Outcome::Lost(Side::Upload), 4));
     }
 }
 
@@ -72,7 +72,7 @@ fn a_cut_chunk_length_and_a_missing_last_chunk_are_cuts() {
         upload.send(cut.as_bytes());
         drop(upload);
         download.body(&head).expect_err("a part must not look like the whole");
-        assert!(matches!(server.next_outcome(), Outcome::UploaderLost { .. }), "{cut:?}");
+        assert!(matches!(server.next_outcome(), (Outcome::Lost(Side::Upload), _)), "{cut:?}");
     }
 }
 
@@ -90,7 +90,7 @@ fn an_uploader_is_told_at_once_that_its_receiver_is_lost() {
             }
             upload.has_failed("A receiver aborted.");
             upload.is_closed();
-            assert_eq!(server.next_outcome(), Outcome::DownloaderLost { bytes: 4 });
+            assert_eq!(server.next_outcome(), (Outcome::Lost(Side::Download), 4));
         }
     }
 }
@@ -111,7 +111,7 @@ fn an_uploader_in_full_flow_is_told_of_its_lost_receiver() {
         drop(download);
         upload.hears_of_waiting();
         upload.has_failed("A receiver aborted.");
-        assert!(matches!(server.next_outcome(), Outcome::DownloaderLost { .. }));
+        assert!(matches!(server.next_outcome(), (Outcome::Lost(Side::Download), _)));
         upload.stream().shutdown(Shutdown::Both).unwrap();
         sending.join().unwrap().expect_err("the rest of the upload was not taken");
     }
@@ -166,7 +166,7 @@ fn a_receiver_that_leaves_with_bytes_on_their_way_has_not_received_them() {
             download.reset();
             upload.has_failed("A receiver aborted.");
         }
-        assert!(matches!(server.next_outcome(), Outcome::DownloaderLost { .. }));
+        assert!(matches!(server.next_outcome(), (Outcome::Lost(Side::Download), _)));
     }
 }
 
@@ -179,13 +179,13 @@ fn a_receiver_that_resets_before_the_end_has_come_is_lost() {
     upload.is_received();
     // It has everything: what it does afterwards makes no difference.
     download.reset();
-    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 3 });
+    assert_eq!(server.next_outcome(), (Outcome::Completed, 3));
 
     let (mut upload, mut download, _) = running(&server, &chunked_put("key"));
     assert_eq!(download.chunk().unwrap(), Some(b"part".to_vec()));
     download.reset();
     upload.has_failed("A receiver aborted.");
-    assert_eq!(server.next_outcome(), Outcome::DownloaderLost { bytes: 4 });
+    assert_eq!(server.next_outcome(), (Outcome::Lost(Side::Download), 4));
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_native_uploader_keeps_to_the_length_that_it_announced() {
         assert_eq!(download.body(&head).is_ok(), arrives);
         assert_lost(upload.rest());
         let bytes = sent.len().min(10) as u64;
-        assert_eq!(server.next_outcome(), Outcome::UploaderLost { bytes });
+        assert_eq!(server.next_outcome(), (Outcome::Lost(Side::Upload), bytes));
     }
 }
 
@@ -228,7 +228,7 @@ fn a_body_that_cannot_be_read_fails_for_both() {
         upload.has_failed(words);
         upload.is_closed();
         download.body(&head).expect_err("a part must not look like the whole");
-        assert!(matches!(server.next_outcome(), Outcome::UploaderLost { .. }), "{bad:?}");
+        assert!(matches!(server.next_outcome(), (Outcome::Lost(Side::Upload), _)), "{bad:?}");
     }
 }
 
@@ -255,7 +255,7 @@ fn a_form_that_is_cut_is_a_cut_download() {
     upload.hears("[INFO] A receiver was connected.");
     drop(upload);
     download.body(&head).expect_err("a part must not look like the whole");
-    assert!(matches!(server.next_outcome(), Outcome::UploaderLost { .. }));
+    assert!(matches!(server.next_outcome(), (Outcome::Lost(Side::Upload), _)));
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn who_has_sent_everything_may_leave_before_it_has_arrived() {
     upload.half_close();
     assert_eq!(download.download(), b"all of it");
     drop(download);
-    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 9 });
+    assert_eq!(server.next_outcome(), (Outcome::Completed, 9));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_cancelled_exchange_is_told_to_the_uploader_and_cut_for_the_downloader() {
     upload.has_failed("cancelled");
     upload.is_closed();
     download.body(&head).expect_err("a part must not look like the whole");
-    assert_eq!(server.next_outcome(), Outcome::Cancelled { bytes: 4 });
+    assert_eq!(server.next_outcome(), (Outcome::Cancelled, 4));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn an_exchange_that_stands_still_is_ended_for_both() {
     upload.has_failed("Nothing moved");
     let head = download.head();
     download.body(&head).expect_err("a part must not look like the whole");
-    assert_eq!(server.next_outcome(), Outcome::TimedOut { bytes: 4 });
+    assert_eq!(server.next_outcome(), (Outcome::TimedOut, 4));
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn an_uploader_is_not_told_that_a_receiver_has_it_all_who_takes_no_more() {
     let mut upload = Client::saying(server.address(), &put("key", &payload(1, 100_000)));
     assert_eq!(upload.head().status, 200);
     upload.has_failed("Nothing moved");
-    assert_eq!(server.next_outcome(), Outcome::TimedOut { bytes: 100_000 });
+    assert_eq!(server.next_outcome(), (Outcome::TimedOut, 100_000));
     drop(download);
 }
 

@@ -157,6 +157,6 @@ fn any_buffer_size_may_be_asked_for() {
             scope.spawn(|| drop(uploader.send_all(&file)));
             assert!(downloader.whole() == file, "{bytes} bytes of buffer");
         });
-        assert_eq!(server.next_outcome(), Outcome::Completed { bytes: len as u64 });
+        assert_eq!(server.next_outcome(), (Outcome::Completed, len as u64));
     }
 }

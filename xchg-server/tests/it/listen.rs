@@ -146,7 +146,7 @@ fn a_unix_socket_carries_much_and_goes_with_its_server() {
         });
         assert!(whole(downloader) == file);
     });
-    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 5_000_000 });
+    assert_eq!(server.next_outcome(), (Outcome::Completed, 5_000_000));
     server.drain();
     server.join();
     assert!(!path.exists(), "a drained server leaves no socket file behind");
@@ -163,7 +163,7 @@ fn an_uploader_at_a_unix_socket_may_close_before_its_downloader_comes() {
     drop(uploader);
     server.await_waiting(1);
     assert!(whole(at_unix(&path, b'G', "left")) == file);
-    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 50_000 });
+    assert_eq!(server.next_outcome(), (Outcome::Completed, 50_000));
 }
 
 #[test]

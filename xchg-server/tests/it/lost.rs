@@ -66,7 +66,7 @@ fn a_downloader_sees_a_reset_when_its_uploader_is_lost() {
         assert!(downloader.read(part.len()) == part);
         uploader.reset();
         assert_lost(downloader.rest());
-        assert_eq!(server.next_outcome(), Outcome::UploaderLost { bytes: 100_000 });
+        assert_eq!(server.next_outcome(), (Outcome::Lost(Side::Upload), 100_000));
     });
 }
 
@@ -80,13 +80,13 @@ fn an_uploader_is_told_at_once_when_its_downloader_is_lost() {
         downloader.read(1);
         downloader.reset();
         assert_lost(Err::<(), _>(send_until_told(&uploader)));
-        assert!(matches!(server.next_outcome(), Outcome::DownloaderLost { .. }));
+        assert!(matches!(server.next_outcome(), (Outcome::Lost(Side::Download), _)));
 
         // Without a byte on its way, too.
         let (mut uploader, downloader) = pair(&server, uploads, downloads);
         downloader.reset();
         assert_lost(uploader.rest());
-        assert_eq!(server.next_outcome(), Outcome::DownloaderLost { bytes: 0 });
+        assert_eq!(server.next_outcome(), (Outcome::Lost(Side::Download), 0));
     });
 }
 
@@ -100,7 +100,7 @@ fn a_downloader_that_closes_midway_is_lost() {
         assert_eq!(downloader.read(4), b"part");
         drop(downloader);
         assert_lost(Err::<(), _>(send_until_told(&uploader)));
-        assert!(matches!(server.next_outcome(), Outcome::DownloaderLost { .. }));
+        assert!(matches!(server.next_outcome(), (Outcome::Lost(Side::Download), _)));
     });
 }
 
@@ -111,7 +111,7 @@ fn a_downloader_that_never_reads_times_out() {
     of_all_dialects(|uploads, downloads| {
         let (uploader, mut downloader) = pair(&server, uploads, downloads);
         assert_lost(Err::<(), _>(send_until_told(&uploader)));
-        assert!(matches!(server.next_outcome(), Outcome::TimedOut { .. }));
+        assert!(matches!(server.next_outcome(), (Outcome::TimedOut, _)));
         // It gets what was on its way already, and then no clean end.
         assert_lost(downloader.rest());
     });
@@ -125,7 +125,7 @@ fn an_uploader_that_never_sends_times_out() {
         let (mut uploader, mut downloader) = pair(&server, uploads, downloads);
         assert_lost(downloader.rest());
         assert_lost(uploader.rest());
-        assert_eq!(server.next_outcome(), Outcome::TimedOut { bytes: 0 });
+        assert_eq!(server.next_outcome(), (Outcome::TimedOut, 0));
     });
 }
 
@@ -139,9 +139,9 @@ fn an_exchange_that_moves_outlives_the_idle_timeout() {
         // Another, begun later, in which nothing moves: when it times out, this one is older than that.
         let _idle = pair(&server, Speaks::Native, Speaks::Native);
         let mut sent = 0;
-        let outcome = loop {
+        let ended = loop {
             match server.events().try_recv() {
-                Ok(Event::Ended(_, outcome)) => break outcome,
+                Ok(Event::Ended(_, ended)) => break ended,
                 _ => {
                     uploader.send(b".");
                     assert_eq!(downloader.read(1), b".");
@@ -149,9 +149,13 @@ fn an_exchange_that_moves_outlives_the_idle_timeout() {
                 }
             }
         };
-        assert_eq!(outcome, Outcome::TimedOut { bytes: 0 }, "it was the idle one that ended");
+        assert_eq!(
+            (ended.outcome, ended.bytes),
+            (Outcome::TimedOut, 0),
+            "it was the idle one that ended"
+        );
         drop((uploader, downloader));
-        assert_eq!(server.next_outcome(), Outcome::Completed { bytes: sent });
+        assert_eq!(server.next_outcome(), (Outcome::Completed, sent));
     }
 }
 
@@ -166,7 +170,7 @@ fn an_uploader_may_trickle() {
         }
         uploader.half_close();
         assert_eq!(downloader.whole(), b"");
-        assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 256 });
+        assert_eq!(server.next_outcome(), (Outcome::Completed, 256));
     });
 }
 
@@ -178,7 +182,7 @@ fn a_classic_downloader_that_never_closes_has_all_when_its_time_is_up() {
     let mut uploader = uploader.send_all(b"all of it");
     assert_eq!(uploader.rest().unwrap(), b"");
     assert_eq!(downloader.rest().unwrap(), b"all of it");
-    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 9 });
+    assert_eq!(server.next_outcome(), (Outcome::Completed, 9));
 }
 
 /// Its answer is awaited: without it nothing is whole.
@@ -189,7 +193,7 @@ fn a_native_downloader_that_never_answers_times_out() {
     let mut uploader = uploader.send_all(b"all of it");
     assert_eq!(downloader.rest().unwrap(), b"all of it");
     assert_lost(uploader.rest());
-    assert_eq!(server.next_outcome(), Outcome::TimedOut { bytes: 9 });
+    assert_eq!(server.next_outcome(), (Outcome::TimedOut, 9));
 }
 
 #[test]
@@ -201,13 +205,14 @@ fn a_handle_cancels_its_exchange_and_resets_both() {
         assert_eq!(downloader.read(4), b"part");
         let handle = server.next_exchange();
         handle.cancel();
-        assert_eq!(handle.wait(), Outcome::Cancelled { bytes: 4 });
+        let ended = handle.wait();
+        assert_eq!((ended.outcome, ended.bytes), (Outcome::Cancelled, 4));
         assert_lost(downloader.rest());
         assert_lost(uploader.rest());
-        assert_eq!(server.next_outcome(), Outcome::Cancelled { bytes: 4 });
+        assert_eq!(server.next_outcome(), (Outcome::Cancelled, 4));
         // Once it is over, that changes nothing.
         handle.cancel();
-        assert_eq!(handle.outcome(), Some(Outcome::Cancelled { bytes: 4 }));
+        assert_eq!(handle.ended(), Some(ended));
     });
 }
 
@@ -219,17 +224,18 @@ fn events_handles_and_counts_tell_the_same_story() {
     assert_eq!(downloader.read(4), b"four");
     let running = server.exchanges();
     assert_eq!(running.len(), 1);
-    assert_eq!((running[0].key().as_bytes(), running[0].outcome()), (&b"pair"[..], None));
+    assert_eq!((running[0].key().as_bytes(), running[0].ended()), (&b"pair"[..], None));
     let Ok(Event::Started(started)) = server.events().recv_timeout(DEADLINE) else {
         panic!("an exchange starts before it ends")
     };
     assert_eq!(started.id(), running[0].id());
     uploader.reset();
-    let Ok(Event::Ended(ended, outcome)) = server.events().recv_timeout(DEADLINE) else {
+    let Ok(Event::Ended(handle, ended)) = server.events().recv_timeout(DEADLINE) else {
         panic!("an exchange ends once")
     };
-    assert_eq!((ended.id(), outcome), (started.id(), Outcome::UploaderLost { bytes: 4 }));
-    assert_eq!((ended.outcome(), ended.moved_from(Side::Upload)), (Some(outcome), 4));
+    assert_eq!(handle.id(), started.id());
+    assert_eq!((ended.outcome, ended.bytes), (Outcome::Lost(Side::Upload), 4));
+    assert_eq!((handle.ended(), handle.moved_from(Side::Upload)), (Some(ended), 4));
     assert!(server.exchanges().is_empty());
     let (uploader, downloader) = pair(&server, Speaks::Classic, Speaks::Classic);
     drop(uploader.send_all(b"fine!"));

@@ -12,7 +12,7 @@ use crate::common::{
 use crate::web::{Client, head};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use xchg_core::wire::{Answer, CounterpartDialect, RefusalCode, Wait};
-use xchg_core::{Side, Sides};
+use xchg_core::{Outcome, Side, Sides};
 use xchg_server::Config;
 
 const WAITERS: usize = 10_000;
@@ -171,7 +171,7 @@ fn two_hundred_pairs_exchange_at_once() {
             }
         });
         for _ in 0..PAIRS {
-            assert!(server.next_outcome().is_completed());
+            assert_eq!(server.next_outcome().0, Outcome::Completed);
         }
         let counts = server.counts();
         assert_eq!((counts.completed, counts.failed, counts.waiting), (PAIRS, 0, 0));

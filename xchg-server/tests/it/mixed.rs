@@ -23,7 +23,7 @@ fn a_classic_upload_reaches_a_native_downloader() {
                 assert!(downloader.rest().unwrap() == file, "{len} bytes");
             });
             drop(downloader);
-            assert_eq!(server.next_outcome(), Outcome::Completed { bytes: len as u64 });
+            assert_eq!(server.next_outcome(), (Outcome::Completed, len as u64));
         }
     }
 }
@@ -49,7 +49,7 @@ fn a_native_upload_reaches_a_classic_downloader_and_hears_when_all_is_taken() {
                 // A clean close: the counterpart took every byte (rule 15).
                 assert_eq!(sending.join().unwrap().rest().unwrap(), b"");
             });
-            assert_eq!(server.next_outcome(), Outcome::Completed { bytes: len as u64 });
+            assert_eq!(server.next_outcome(), (Outcome::Completed, len as u64));
         }
     }
 }
@@ -77,7 +77,7 @@ fn a_native_uploader_is_reset_when_its_classic_downloader_is_lost() {
     uploader.matched();
     downloader.reset();
     assert_lost(uploader.rest());
-    assert_eq!(server.next_outcome(), Outcome::DownloaderLost { bytes: 0 });
+    assert_eq!(server.next_outcome(), (Outcome::Lost(Side::Download), 0));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_native_downloader_is_reset_when_its_classic_uploader_is_lost() {
     assert_eq!(downloader.read(4), b"part");
     uploader.reset();
     assert_lost(downloader.rest());
-    assert_eq!(server.next_outcome(), Outcome::UploaderLost { bytes: 4 });
+    assert_eq!(server.next_outcome(), (Outcome::Lost(Side::Upload), 4));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn what_a_native_downloader_says_does_not_reach_a_classic_uploader() {
     assert_eq!(downloader.rest().unwrap(), b"file");
     drop(downloader);
     assert_eq!(uploader.rest().unwrap(), b"");
-    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 4 });
+    assert_eq!(server.next_outcome(), (Outcome::Completed, 4));
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl Setting {
         assert!(std::fs::read(self.arrived()).unwrap() == self.bytes, "{ways}");
         std::fs::remove_file(self.arrived()).unwrap();
         let bytes = self.bytes.len() as u64;
-        assert_eq!(self.server.next_outcome(), Outcome::Completed { bytes }, "{ways}");
+        assert_eq!(self.server.next_outcome(), (Outcome::Completed, bytes), "{ways}");
     }
 
     /// Kills one of the two midway, and gives the other's exit code, which must not be 0.
@@ -203,8 +203,8 @@ impl Setting {
                 upload.fail(&ways)
             }
         };
-        let bytes = self.server.next_outcome().bytes();
-        assert_eq!(handle.outcome(), Some(Outcome::lost(lost, bytes)), "{ways}");
+        let (outcome, bytes) = self.server.next_outcome();
+        assert_eq!(outcome, Outcome::Lost(lost), "{ways}");
         assert!(bytes < self.bytes.len() as u64, "{ways}");
         code
     }

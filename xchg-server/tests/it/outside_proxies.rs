@@ -315,8 +315,8 @@ fn check_lost(server: &InProcess, proxy: &Proxy, framings: &[&str]) {
             kill(killed);
             fails(left, &format!("{framing}, {lost:?} lost"));
             // Which of the two, nobody can tell who sees only the proxy's connections.
-            eventually("it has ended", || handle.outcome().is_some());
-            assert!(!handle.outcome().unwrap().is_completed(), "{handle:?}");
+            eventually("it has ended", || handle.ended().is_some());
+            assert!(!handle.wait().outcome.is_completed(), "{handle:?}");
             server.await_counts("its key is free", |counts| counts.exchanging == 0);
         }
     }

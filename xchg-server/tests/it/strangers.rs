@@ -185,7 +185,7 @@ fn an_uploader_that_has_left_is_served_within_its_time_and_gone_after_it() {
     leaves("served", b"left behind");
     server.await_waiting(1);
     assert_eq!(Peer::classic(server.address(), b'G', "served").whole(), b"left behind");
-    assert_eq!(server.next_outcome(), Outcome::Completed { bytes: 11 });
+    assert_eq!(server.next_outcome(), (Outcome::Completed, 11));
     // One that stays connected waits for as long as it likes.
     let patient = Peer::classic(server.address(), b'P', "patient");
     server.await_waiting(1);

@@ -205,16 +205,16 @@ impl Peer {
     pub(crate) fn ended(self, outcome: Outcome, body: Option<BodyError>) -> Option<Farewell> {
         let Peer::Upload { upload, answer: Some(answer), lost } = self else { return None };
         let failure = match (outcome, body) {
-            (Outcome::Completed { .. }, _) => {
+            (Outcome::Completed, _) => {
                 let keep_alive = answer.keep_alive();
                 return Some(Farewell { words: answer.received(), keep_alive });
             }
-            (Outcome::UploaderLost { .. }, Some(error)) => Failure::Body(error),
-            (Outcome::UploaderLost { .. }, None) => return None,
-            (Outcome::DownloaderLost { .. }, _) => {
+            (Outcome::Lost(Side::Upload), Some(error)) => Failure::Body(error),
+            (Outcome::Lost(Side::Upload), None) => return None,
+            (Outcome::Lost(Side::Download), _) => {
                 Failure::ReceiversLost { lost: lost.max(1), receivers: upload.receivers }
             }
-            (Outcome::TimedOut { .. }, _) => Failure::Stalled,
+            (Outcome::TimedOut, _) => Failure::Stalled,
             _ => Failure::Cancelled,
         };
         Some(Farewell { words: answer.failed(failure), keep_alive: false })

@@ -9,8 +9,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-use xchg_core::{Counts, Event, ExchangeHandle, Outcome};
+use xchg_core::{Counts, Event, Events, ExchangeHandle, Outcome};
 use xchg_server::{Config, Listen, ListenAddress, Server, ServerHandle};
 
 pub(crate) use peer::{Peer, assert_lost, classic_greeting, offer};
@@ -32,7 +31,7 @@ pub(crate) fn loopback() -> Listen {
 /// A server in this process, cut when it goes out of scope.
 pub(crate) struct InProcess {
     handle: ServerHandle,
-    events: Receiver<Event>,
+    events: Events,
 }
 
 impl InProcess {
@@ -57,7 +56,7 @@ impl InProcess {
     }
 
     /// The exchanges' events since the start, less those that were looked at.
-    pub(crate) fn events(&self) -> &Receiver<Event> {
+    pub(crate) fn events(&self) -> &Events {
         &self.events
     }
 
@@ -71,11 +70,11 @@ impl InProcess {
         }
     }
 
-    /// The outcome of the exchange that is next to end.
-    pub(crate) fn next_outcome(&self) -> Outcome {
+    /// The outcome of the exchange that is next to end, and the bytes it has moved.
+    pub(crate) fn next_outcome(&self) -> (Outcome, u64) {
         loop {
             match self.events.recv_timeout(DEADLINE).expect("an exchange must end") {
-                Event::Ended(_, outcome) => return outcome,
+                Event::Ended(_, ended) => return (ended.outcome, ended.bytes),
                 _ => continue,
             }
         }

@@ -1,5 +1,7 @@
 //! One pair's life, from pairing to outcome.
 
+mod events;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,6 +9,8 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+pub(crate) use self::events::Subscribers;
+pub use self::events::{Event, Events, NoEvent};
 use crate::{Key, Realm, Side, Sides};
 
 /// Names an exchange among all that its broker has made.
@@ -20,72 +24,47 @@ impl fmt::Display for ExchangeId {
     }
 }
 
-/// How an exchange ended, and how many payload bytes had moved by then: those that reached the downloader, or between equals either.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
     /// Every byte that the uploader sent was accepted by the downloader, and the reverse.
-    Completed {
-        /// Payload bytes moved.
-        bytes: u64,
-    },
-    /// The uploader's connection failed before its end.
-    UploaderLost {
-        /// Payload bytes moved.
-        bytes: u64,
-    },
-    /// The downloader's connection failed before it had all.
-    DownloaderLost {
-        /// Payload bytes moved.
-        bytes: u64,
-    },
+    Completed,
+    /// The connection of this side failed before everything had arrived.
+    Lost(Side),
     /// [`ExchangeHandle::cancel`] was called, or whoever ran the exchange gave it up.
-    Cancelled {
-        /// Payload bytes moved.
-        bytes: u64,
-    },
+    Cancelled,
     /// Nothing moved for too long.
-    TimedOut {
-        /// Payload bytes moved.
-        bytes: u64,
-    },
+    TimedOut,
 }
 
 impl Outcome {
-    /// The outcome when `side` was lost.
-    pub fn lost(side: Side, bytes: u64) -> Outcome {
-        match side {
-            Side::Upload => Outcome::UploaderLost { bytes },
-            Side::Download => Outcome::DownloaderLost { bytes },
-        }
-    }
-
-    /// Payload bytes moved from uploader to downloader.
-    pub fn bytes(self) -> u64 {
-        match self {
-            Outcome::Completed { bytes }
-            | Outcome::UploaderLost { bytes }
-            | Outcome::DownloaderLost { bytes }
-            | Outcome::Cancelled { bytes }
-            | Outcome::TimedOut { bytes } => bytes,
-        }
-    }
-
     /// The outcome's name in logs, metrics and messages.
     pub fn as_str(self) -> &'static str {
         match self {
-            Outcome::Completed { .. } => "completed",
-            Outcome::UploaderLost { .. } => "uploader-lost",
-            Outcome::DownloaderLost { .. } => "downloader-lost",
-            Outcome::Cancelled { .. } => "cancelled",
-            Outcome::TimedOut { .. } => "timed-out",
+            Outcome::Completed => "completed",
+            Outcome::Lost(Side::Upload) => "uploader-lost",
+            Outcome::Lost(Side::Download) => "downloader-lost",
+            Outcome::Cancelled => "cancelled",
+            Outcome::TimedOut => "timed-out",
         }
     }
 
     /// Whether all the bytes arrived.
     pub fn is_completed(self) -> bool {
-        matches!(self, Outcome::Completed { .. })
+        self == Outcome::Completed
     }
+}
+
+/// The end of an exchange: why it came, and what had moved by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Why the exchange ended.
+    pub outcome: Outcome,
+    /// Payload bytes that had moved: from uploader to downloader, and between equals, whose realm is
+    /// [`Realm::Transit`], both ways.
+    pub bytes: u64,
 }
 
 /// What the owner of an exchange and the holders of its handles share.
@@ -100,8 +79,9 @@ pub(crate) struct Shared {
     /// Whether it still stands in the way of who wants to be alone; changed under the broker's lock.
     pub(crate) holds_key: AtomicBool,
     on_cancel: Mutex<Option<Box<dyn Fn() + Send>>>,
-    outcome: Mutex<Option<Outcome>>,
-    ended: Condvar,
+    end: Mutex<Option<Ended>>,
+    /// Notified when `end` is set.
+    has_ended: Condvar,
 }
 
 impl Shared {
@@ -115,8 +95,8 @@ impl Shared {
             cancelled: AtomicBool::new(false),
             holds_key: AtomicBool::new(true),
             on_cancel: Mutex::new(None),
-            outcome: Mutex::new(None),
-            ended: Condvar::new(),
+            end: Mutex::new(None),
+            has_ended: Condvar::new(),
         }
     }
 
@@ -132,15 +112,26 @@ impl Shared {
         self.id
     }
 
-    fn finish(self: &Arc<Self>, outcome: Outcome, broker: &dyn Finished) {
-        let mut slot = self.outcome.lock();
-        *slot = Some(outcome);
+    /// Payload bytes moved so far.
+    fn bytes(&self) -> u64 {
+        let moved = |side| self.moved[side].load(Ordering::Relaxed);
+        match self.realm {
+            Realm::Transit => moved(Side::Upload) + moved(Side::Download),
+            _ => moved(Side::Upload),
+        }
+    }
+
+    fn finish(self: &Arc<Self>, outcome: Outcome, broker: &dyn Finished) -> Ended {
+        let ended = Ended { outcome, bytes: self.bytes() };
+        let mut slot = self.end.lock();
+        *slot = Some(ended);
         // Still under the lock: whoever learns of the end finds it in the broker's counts.
-        broker.finished(self, outcome);
+        broker.finished(self, ended);
         drop(slot);
         // A hook may hold what the exchange ran on; nobody needs it any more.
         *self.on_cancel.lock() = None;
-        self.ended.notify_all();
+        self.has_ended.notify_all();
+        ended
     }
 }
 
@@ -182,18 +173,18 @@ impl ExchangeHandle {
         }
     }
 
-    /// How it ended, if it has.
-    pub fn outcome(&self) -> Option<Outcome> {
-        *self.0.outcome.lock()
+    /// How the exchange ended, if it has.
+    pub fn ended(&self) -> Option<Ended> {
+        *self.0.end.lock()
     }
 
     /// Blocks until the exchange has ended.
-    pub fn wait(&self) -> Outcome {
-        let mut outcome = self.0.outcome.lock();
+    pub fn wait(&self) -> Ended {
+        let mut end = self.0.end.lock();
         loop {
-            match *outcome {
-                Some(outcome) => return outcome,
-                None => self.0.ended.wait(&mut outcome),
+            match *end {
+                Some(ended) => return ended,
+                None => self.0.has_ended.wait(&mut end),
             }
         }
     }
@@ -205,7 +196,7 @@ impl fmt::Debug for ExchangeHandle {
             .field("id", &self.0.id)
             .field("key", &self.0.key)
             .field("uploaded", &self.moved_from(Side::Upload))
-            .field("outcome", &self.outcome())
+            .field("ended", &self.ended())
             .finish_non_exhaustive()
     }
 }
@@ -221,7 +212,7 @@ pub struct Exchange {
 
 /// Who is told that an exchange has ended.
 pub(crate) trait Finished: Send + Sync {
-    fn finished(&self, exchange: &Arc<Shared>, outcome: Outcome);
+    fn finished(&self, exchange: &Arc<Shared>, ended: Ended);
 
     /// It no longer stands in the way of who wants to be alone.
     fn freed(&self, exchange: &Shared);
@@ -257,14 +248,9 @@ impl Exchange {
         self.shared.moved[side].load(Ordering::Relaxed)
     }
 
-    /// Payload bytes moved so far, as an [`Outcome`] has them: from uploader to downloader, and between equals, whose realm is
-    /// [`Realm::Transit`], both ways.
+    /// Payload bytes moved so far, as [`Ended::bytes`] will have them.
     pub fn bytes(&self) -> u64 {
-        let back = match self.realm() {
-            Realm::Transit => self.moved_from(Side::Download),
-            _ => 0,
-        };
-        self.moved_from(Side::Upload) + back
+        self.shared.bytes()
     }
 
     /// Whether a handle has asked for the end.
@@ -290,21 +276,21 @@ impl Exchange {
         }
     }
 
-    /// Ends the exchange.
-    pub fn finish(mut self, outcome: Outcome) {
-        self.end(outcome);
+    /// Ends the exchange. What it has moved is what [`add_moved`](Self::add_moved) was told.
+    pub fn finish(mut self, outcome: Outcome) -> Ended {
+        self.end(outcome).expect("whoever ends it owns it, and it is gone after that")
     }
 
-    fn end(&mut self, outcome: Outcome) {
-        if let Some(broker) = self.on_finish.take() {
-            self.shared.finish(outcome, &*broker);
-        }
+    /// `None` if it has ended before.
+    fn end(&mut self, outcome: Outcome) -> Option<Ended> {
+        let broker = self.on_finish.take()?;
+        Some(self.shared.finish(outcome, &*broker))
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.end(Outcome::Cancelled { bytes: self.bytes() });
+        self.end(Outcome::Cancelled);
     }
 }
 
