@@ -40,6 +40,7 @@ mod plain;
 mod retry;
 mod sealed;
 pub mod session;
+mod sys;
 pub mod terminal;
 
 pub use client::{

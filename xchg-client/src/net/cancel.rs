@@ -1,7 +1,7 @@
 //! Stopping what runs from another thread.
 //!
-//! Sockets are non-blocking on unix, and every wait also watches a pipe that a cancellation closes: it takes effect
-//! at once. Elsewhere it takes effect between two calls.
+//! Every wait also watches what a cancellation closes: it takes effect at once, or, on systems that
+//! cannot wait for two things, between two calls.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 
 use crate::Error;
+use crate::sys::{self, Waker, Wakeup};
 
 /// Stops the transfers of a [`Client`](crate::Client) or a [session](crate::session), from any thread. Clones are the
 /// same token.
@@ -27,17 +28,14 @@ struct Shared {
     cancelled: AtomicBool,
     /// Disconnected by the cancellation.
     channel: Receiver<Infallible>,
-    /// At its end after the cancellation.
-    #[cfg(unix)]
-    pipe: io::PipeReader,
+    wakeup: Wakeup,
     alarm: Mutex<Option<Alarm>>,
 }
 
 /// Dropped to cancel, which wakes whoever waits on the other ends.
 struct Alarm {
     _channel: Sender<Infallible>,
-    #[cfg(unix)]
-    _pipe: io::PipeWriter,
+    _waker: Waker,
 }
 
 impl Cancel {
@@ -47,18 +45,12 @@ impl Cancel {
     /// If the process has no file descriptors left.
     pub fn new() -> io::Result<Cancel> {
         let (sender, channel) = crossbeam_channel::bounded(0);
-        #[cfg(unix)]
-        let (pipe, writer) = io::pipe()?;
-        let alarm = Alarm {
-            _channel: sender,
-            #[cfg(unix)]
-            _pipe: writer,
-        };
+        let (wakeup, waker) = sys::wakeup()?;
+        let alarm = Alarm { _channel: sender, _waker: waker };
         Ok(Cancel(Arc::new(Shared {
             cancelled: AtomicBool::new(false),
             channel,
-            #[cfg(unix)]
-            pipe,
+            wakeup,
             alarm: Mutex::new(Some(alarm)),
         })))
     }
@@ -108,49 +100,18 @@ impl Cancel {
         }
     }
 
+    /// Calls `wait`, which ends early when this is used.
+    ///
+    /// # Errors
+    /// [`Cancel::error`] if it is, or that of `wait`.
+    pub(crate) fn watch<T>(&self, wait: impl FnOnce(&Wakeup) -> io::Result<T>) -> io::Result<T> {
+        let done = wait(&self.0.wakeup);
+        if self.is_cancelled() { Err(Self::error()) } else { done }
+    }
+
     /// The error of a call that a cancellation has cut short.
     pub(crate) fn error() -> io::Error {
         io::Error::other("cancelled")
-    }
-}
-
-#[cfg(unix)]
-pub(crate) mod readiness {
-    //! Waiting for descriptors.
-
-    use std::io;
-    use std::time::Instant;
-
-    pub(crate) use rustix::event::{PollFd, PollFlags};
-    use rustix::event::{Timespec, poll};
-
-    use super::Cancel;
-
-    impl Cancel {
-        /// Waits until one of `fds` is ready, and gives what each is ready for.
-        ///
-        /// # Errors
-        /// `TimedOut` at the deadline, [`Cancel::error`] when cancelled, or what `poll(2)` says.
-        pub(crate) fn wait<const N: usize>(
-            &self,
-            fds: [PollFd<'_>; N],
-            deadline: Option<Instant>,
-        ) -> io::Result<[PollFlags; N]> {
-            let mut watched = Vec::with_capacity(N + 1);
-            watched.extend(fds);
-            watched.push(PollFd::new(&self.0.pipe, PollFlags::IN));
-            loop {
-                let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-                let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-                match poll(&mut watched, timeout.as_ref()) {
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(error) => return Err(error.into()),
-                    Ok(_) if self.is_cancelled() => return Err(Cancel::error()),
-                    Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-                    Ok(_) => return Ok(std::array::from_fn(|i| watched[i].revents())),
-                }
-            }
-        }
     }
 }
 
@@ -175,25 +136,10 @@ mod tests {
         assert!(cancel.is_cancelled());
         let (_sender, nobody) = crossbeam_channel::bounded::<()>(0);
         assert_eq!(cancel.receive(&nobody, Duration::from_secs(3600)), None);
-        #[cfg(unix)]
-        assert!(cancel.wait([], None).is_err());
     }
 
     #[test]
     fn a_pause_ends_by_itself() {
         assert!(Cancel::new().unwrap().pause(Duration::from_millis(1)).is_ok());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_wait_ends_at_its_deadline_or_with_a_ready_descriptor() {
-        use readiness::{PollFd, PollFlags};
-        let cancel = Cancel::new().unwrap();
-        let (reader, writer) = io::pipe().unwrap();
-        let wait = |deadline| cancel.wait([PollFd::new(&reader, PollFlags::IN)], Some(deadline));
-        let now = std::time::Instant::now();
-        assert_eq!(wait(now).unwrap_err().kind(), io::ErrorKind::TimedOut);
-        drop(writer);
-        assert!(wait(now + Duration::from_secs(3600)).unwrap()[0].contains(PollFlags::HUP));
     }
 }

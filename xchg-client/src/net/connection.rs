@@ -1,5 +1,6 @@
 //! A connection to the server: bytes in both directions that a [`Cancel`] can interrupt.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::Cancel;
+use crate::sys::{self, Interest, Pipe};
 
 /// How long a connection may be silent before the kernel probes it, and until it is given up: 30 s of silence and three
 /// probes every 10 s make 60 s.
@@ -16,7 +18,6 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_retries(3);
 
 /// How long bytes may stay unacknowledged before the connection is given up.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a downloader that gave up keeps taking what is under way, so that its receipt is read before a reset.
@@ -53,15 +54,14 @@ impl Connection {
         if is_tcp {
             socket.set_tcp_nodelay(true)?;
         }
-        let connection = Connection {
+        cancel.watch(|wakeup| sys::connect(&socket, target, timeout, wakeup))?;
+        Ok(Connection {
             socket,
             is_tcp,
             cancel: cancel.clone(),
             read_timeout: None,
             read_deadline: None,
-        };
-        connection.connect(target, timeout)?;
-        Ok(connection)
+        })
     }
 
     /// Another handle on the same connection, whose waits `cancel` ends. It has no read timeout.
@@ -78,10 +78,7 @@ impl Connection {
     /// How long a read may wait for its first byte; `None` for as long as it takes.
     pub(crate) fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.read_timeout = timeout;
-        if cfg!(not(unix)) {
-            self.socket.set_read_timeout(timeout)?;
-        }
-        Ok(())
+        sys::set_read_timeout(&self.socket, timeout)
     }
 
     /// When reads give up whatever comes until then; `None` if never.
@@ -105,11 +102,7 @@ impl Connection {
             return Ok(());
         }
         self.socket.set_tcp_keepalive(&KEEPALIVE)?;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if !sends_payload {
-            self.socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-        }
-        Ok(())
+        if sends_payload { Ok(()) } else { sys::set_user_timeout(&self.socket, USER_TIMEOUT) }
     }
 
     /// Makes any close before [`finish`](Self::finish) a reset, even that of a killed process: a stream that merely
@@ -146,71 +139,24 @@ impl Connection {
     }
 }
 
-#[cfg(unix)]
-mod readiness {
-    use std::io;
-    use std::os::fd::{AsFd, BorrowedFd};
-    use std::time::Instant;
+impl Connection {
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+        self.cancel.watch(|wakeup| sys::wait(&self.socket, interest, wakeup, deadline))
+    }
 
-    use super::Connection;
-    use crate::net::cancel::readiness::{PollFd, PollFlags};
-
-    impl Connection {
-        pub(super) fn readable(&self, deadline: Option<Instant>) -> io::Result<()> {
-            self.ready(PollFlags::IN, deadline)
-        }
-
-        pub(super) fn writable(&self, deadline: Option<Instant>) -> io::Result<()> {
-            self.ready(PollFlags::OUT, deadline)
-        }
-
-        fn ready(&self, flags: PollFlags, deadline: Option<Instant>) -> io::Result<()> {
-            self.cancel.wait([PollFd::new(&self.socket, flags)], deadline).map(|_| ())
-        }
-
-        /// Whether a read would give something now: bytes, the end, or an error.
-        pub(crate) fn has_news(&self) -> io::Result<bool> {
-            match self.readable(Some(Instant::now())) {
-                Ok(()) => Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
-                Err(error) => Err(error),
-            }
-        }
-
-        /// Waits until `input` can be read; `false` if the connection has news first, as far as it is `watched`,
-        /// or has failed.
-        pub(crate) fn wait_for_input(&self, input: &impl AsFd, watched: bool) -> io::Result<bool> {
-            let news = if watched { PollFlags::IN } else { PollFlags::empty() };
-            let input: BorrowedFd<'_> = input.as_fd();
-            let fds =
-                [PollFd::from_borrowed_fd(input, PollFlags::IN), PollFd::new(&self.socket, news)];
-            let [input, connection] = self.cancel.wait(fds, None)?;
-            Ok(connection.is_empty() && !input.is_empty())
+    /// Whether a read would give something now: bytes, the end, or an error.
+    pub(crate) fn has_news(&self) -> io::Result<bool> {
+        match self.wait(Interest::Read, Some(Instant::now())) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error),
         }
     }
-}
 
-#[cfg(not(unix))]
-mod readiness {
-    //! Sockets block here, within the timeouts that they have been given.
-
-    use std::io;
-    use std::time::Instant;
-
-    use super::Connection;
-
-    impl Connection {
-        pub(super) fn readable(&self, _: Option<Instant>) -> io::Result<()> {
-            Err(io::ErrorKind::TimedOut.into())
-        }
-
-        pub(super) fn writable(&self, _: Option<Instant>) -> io::Result<()> {
-            Err(io::ErrorKind::TimedOut.into())
-        }
-
-        pub(crate) fn has_news(&self) -> io::Result<bool> {
-            Ok(false)
-        }
+    /// Waits until `input` can be read; `false` if the connection has news first, as far as it is
+    /// `watched`, or has failed.
+    pub(crate) fn wait_for_input(&self, input: &File, watched: bool) -> io::Result<bool> {
+        self.cancel.watch(|wakeup| sys::wait_for_input(input, &self.socket, watched, wakeup))
     }
 }
 
@@ -224,7 +170,7 @@ impl Read for Connection {
         while !self.cancel.is_cancelled() {
             match self.socket.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.readable(deadline)?;
+                    self.wait(Interest::Read, deadline)?;
                 }
                 done => return done,
             }
@@ -237,7 +183,9 @@ impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         while !self.cancel.is_cancelled() {
             match self.socket.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable(None)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(Interest::Write, None)?
+                }
                 done => return done,
             }
         }
@@ -249,75 +197,50 @@ impl Write for Connection {
     }
 }
 
-#[cfg(target_os = "linux")]
 impl Connection {
-    /// Moves up to `most` bytes into `pipe`, which has room, without copying them through this process. 0 is the other end's end.
-    pub(crate) fn splice_into(
-        &mut self,
-        pipe: &std::os::fd::OwnedFd,
-        most: usize,
-    ) -> io::Result<usize> {
-        use rustix::io::Errno;
-        use rustix::pipe::{SpliceFlags, splice};
+    /// Moves up to `most` bytes into `pipe`, which has room, without copying them through this
+    /// process. 0 is the other end's end.
+    ///
+    /// # Errors
+    /// `Unsupported` if that cannot be done.
+    pub(crate) fn fill(&mut self, pipe: &Pipe, most: usize) -> io::Result<usize> {
         let deadline = self.reads_until();
-        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        while !self.cancel.is_cancelled() {
-            match splice(&self.socket, None, pipe, None, most, flags) {
-                Err(Errno::AGAIN) => self.readable(deadline)?,
-                Err(Errno::INTR) => {}
-                done => return Ok(done?),
-            }
-        }
-        Err(Cancel::error())
+        self.repeat(Interest::Read, deadline, |socket| pipe.fill(socket, most))
     }
 
-    /// Sends up to `count` bytes of `file` from `offset` on without copying them through this process, and moves
-    /// `offset` along. 0 is the end of the file.
+    /// Sends up to `count` bytes of `file` from `offset` on without copying them through this
+    /// process, and moves `offset` along. 0 is the end of the file.
     pub(crate) fn send_file(
         &mut self,
-        file: &std::fs::File,
+        file: &File,
         offset: &mut u64,
         count: usize,
     ) -> io::Result<usize> {
-        use rustix::io::Errno;
+        self.repeat(Interest::Write, None, |socket| sys::send_file(socket, file, offset, count))
+    }
+
+    /// Calls `call` until it does something, and waits in between.
+    fn repeat(
+        &self,
+        interest: Interest,
+        deadline: Option<Instant>,
+        mut call: impl FnMut(&Socket) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         while !self.cancel.is_cancelled() {
-            match rustix::fs::sendfile(&self.socket, file, Some(offset), count) {
-                Err(Errno::AGAIN) => self.writable(None)?,
-                Err(Errno::INTR) => {}
-                done => return Ok(done?),
+            match call(&self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(interest, deadline)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
             }
         }
         Err(Cancel::error())
     }
 }
 
-impl Connection {
-    #[cfg(unix)]
-    fn connect(&self, target: &SockAddr, timeout: Duration) -> io::Result<()> {
-        use rustix::io::Errno;
-        if !self.is_tcp {
-            // A full backlog makes a non-blocking connect fail rather than wait, and there is nothing to poll for.
-            self.socket.set_write_timeout(Some(timeout.max(Duration::from_millis(1))))?;
-            self.socket.connect(target)?;
-            return self.socket.set_nonblocking(true);
-        }
-        self.socket.set_nonblocking(true)?;
-        match self.socket.connect(target) {
-            Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
-            done => return done,
-        }
-        self.writable(Instant::now().checked_add(timeout))?;
-        self.socket.take_error()?.map_or(Ok(()), Err)
-    }
-
-    #[cfg(not(unix))]
-    fn connect(&self, target: &SockAddr, timeout: Duration) -> io::Result<()> {
-        self.socket.connect_timeout(target, timeout)
-    }
-}
-
-#[cfg(unix)]
 #[cfg(test)]
+#[cfg(unix)]
 pub(crate) mod tests {
     use std::net::TcpListener;
     use std::thread;

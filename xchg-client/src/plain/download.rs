@@ -3,6 +3,7 @@
 use std::io::BufReader;
 use std::path::PathBuf;
 
+use super::bypass::Bypass;
 use super::framing::{Framing, Payload, Receipt};
 use super::meter::Meter;
 use super::target::Output;
@@ -43,14 +44,9 @@ fn fill(
 ) -> Result<Option<PathBuf>, Error> {
     let mut sink = output.start(length)?;
     let mut buffer = Vec::new();
-    #[cfg(target_os = "linux")]
-    let mut bypass = super::bypass::Bypass::new(&sink);
+    let mut bypass = Bypass::new(&sink);
     loop {
-        #[cfg(target_os = "linux")]
-        let taken = bypass.take(payload, &mut sink, meter.slice())?;
-        #[cfg(not(target_os = "linux"))]
-        let taken = None;
-        let count = match taken {
+        let count = match bypass.take(payload, &mut sink, meter.slice())? {
             Some(count) => count,
             None => {
                 buffer.resize(meter.slice(), 0);

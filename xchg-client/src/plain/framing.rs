@@ -123,7 +123,6 @@ impl<R: Read> Payload<R> {
 
     /// The stream, and how many of its next bytes are payload at most, if any are for sure. Whoever
     /// takes some past [`read`](Self::read) says so by [`took`](Self::took).
-    #[cfg(target_os = "linux")]
     pub(crate) fn bare(&mut self) -> Option<(&mut R, usize)> {
         let is_bare = !self.ended && (self.framing == Framing::Raw || self.chunk > 0);
         let most = self.next_len();

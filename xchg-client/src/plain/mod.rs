@@ -1,7 +1,6 @@
 //! Transfers of bare bytes in realm plain, where the counterpart may be curl, a browser or a classic client
 //! (PROTOCOL.md section 2).
 
-#[cfg(target_os = "linux")]
 mod bypass;
 pub(crate) mod download;
 pub(crate) mod framing;

@@ -133,7 +133,7 @@ pub(crate) struct WholeFile {
 
 impl WholeFile {
     fn new(path: PathBuf, file: File, length: u64) -> WholeFile {
-        WholeFile { path, file, length, sent: 0, zero_copy: cfg!(target_os = "linux") }
+        WholeFile { path, file, length, sent: 0, zero_copy: true }
     }
 
     /// Bytes still to be sent.
@@ -160,7 +160,6 @@ impl WholeFile {
 
     /// Lets the kernel send up to `most` bytes; `None` if it will not. What is wrong shows when
     /// they are copied instead.
-    #[cfg(target_os = "linux")]
     pub(crate) fn send_by_kernel(
         &mut self,
         connection: &mut crate::net::Connection,
@@ -210,7 +209,6 @@ impl Stream {
     }
 
     /// What can be waited for, if anything.
-    #[cfg(unix)]
     pub(crate) fn file(&self) -> Option<&File> {
         match &self.reader {
             Reader::File(file) => Some(file),

@@ -14,6 +14,7 @@ use crate::files::Existing;
 use crate::files::available_bytes;
 use crate::files::folder_of;
 use crate::files::names::is_device;
+use crate::sys::Pipe;
 use crate::terminal::is_deceptive;
 use crate::{Error, Key};
 
@@ -231,33 +232,23 @@ impl Sink {
     }
 
     /// Whether [`write_from`](Self::write_from) can be asked.
-    #[cfg(target_os = "linux")]
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.0, Kind::File { .. })
     }
 
     /// Writes the `count` bytes that are in `pipe`, without copying them through this process where
     /// the file system can.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn write_from(
-        &mut self,
-        pipe: &std::os::fd::OwnedFd,
-        mut count: usize,
-    ) -> Result<(), Error> {
-        use rustix::io::Errno;
-        use rustix::pipe::{SpliceFlags, splice};
+    pub(crate) fn write_from(&mut self, pipe: &Pipe, mut count: usize) -> Result<(), Error> {
         while count > 0 {
-            let spliced = match &self.0 {
-                Kind::File { file, .. } => {
-                    splice(pipe, None, file.as_file(), None, count, SpliceFlags::MOVE)
-                }
-                Kind::Writer { .. } => Err(Errno::INVAL),
+            let moved = match &self.0 {
+                Kind::File { file, .. } => pipe.drain_into(file.as_file(), count),
+                Kind::Writer { .. } => Err(io::ErrorKind::Unsupported.into()),
             };
-            count -= match spliced {
-                Err(Errno::INTR) => 0,
-                Err(Errno::INVAL) => {
+            count -= match moved {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                     let mut bytes = vec![0; count];
-                    let read = rustix::io::read(pipe, &mut bytes).map_err(|e| self.failed(e))?;
+                    let read = pipe.read(&mut bytes).map_err(|error| self.failed(error))?;
                     self.write(&bytes[..read])?;
                     read
                 }
@@ -267,13 +258,12 @@ impl Sink {
         Ok(())
     }
 
-    #[cfg(target_os = "linux")]
-    fn failed(&self, error: rustix::io::Errno) -> Error {
+    fn failed(&self, source: io::Error) -> Error {
         let path = match &self.0 {
             Kind::File { path, .. } => Some(path.clone()),
             Kind::Writer { path, .. } => path.clone(),
         };
-        Error::Target { path, source: error.into() }
+        Error::Target { path, source }
     }
 
     /// The payload is whole: makes it last, and gives the file its name, which it returns.
@@ -400,11 +390,13 @@ mod tests {
             (Target::Path { path: path.clone(), existing: Existing::Refuse }, &path),
             (Target::Writer(Box::new(writer)), &other),
         ] {
-            let (read, write) = rustix::pipe::pipe().unwrap();
-            assert_eq!(rustix::io::write(&write, b"in the pipe").unwrap(), 11);
+            let (mut peer, socket) = std::os::unix::net::UnixStream::pair().unwrap();
+            peer.write_all(b"in the pipe").unwrap();
+            let pipe = Pipe::new().unwrap();
+            assert_eq!(pipe.fill(&socket.into(), 100).unwrap(), 11);
             let mut sink = Output::open(target, &key).unwrap().start(None).unwrap();
             sink.write(b"copied, ").unwrap();
-            sink.write_from(&read, 11).unwrap();
+            sink.write_from(&pipe, 11).unwrap();
             sink.keep().unwrap();
             assert_eq!(fs::read(path).unwrap(), b"copied, in the pipe");
         }

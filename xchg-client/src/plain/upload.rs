@@ -70,7 +70,6 @@ impl Sender<'_, '_> {
         buffer: &mut Vec<u8>,
         slice: usize,
     ) -> Result<usize, Error> {
-        #[cfg(target_os = "linux")]
         if let Some(count) = file.send_by_kernel(&mut self.connection, slice)? {
             return Ok(count);
         }
@@ -104,7 +103,6 @@ impl Sender<'_, '_> {
 
     /// Waits until the stream has something, or the counterpart is lost.
     fn wait_for(&mut self, stream: &Stream) -> Result<(), Error> {
-        #[cfg(unix)]
         if let Some(file) = stream.file() {
             // In raw framing the other direction may end early, and means nothing.
             let watched = self.framing == Framing::Chunks;
@@ -114,8 +112,6 @@ impl Sender<'_, '_> {
                 Err(source) => Err(self.lost(source)),
             };
         }
-        #[cfg(not(unix))]
-        let _ = stream;
         self.listen()
     }
 
