@@ -64,7 +64,7 @@ fn arrive(
         realm: Realm::Transit,
         key: Key::parse(game.as_bytes())?,
         role: Role::Label(Some(Box::new(label))),
-        source: None,
+        origin: None,
         deadline: Some(now + PATIENCE),
         may_wait: true,
         alone: false,

@@ -58,7 +58,7 @@
 //!
 //! # What it does not do
 //!
-//! - It opens no socket and knows no address. Connections come in as values; a [`Source`] is a number.
+//! - It opens no socket and knows no address. Connections come in as values; an [`Origin`] is a number.
 //! - It reads no clock. Time comes in as an argument, and [`Broker::next_deadline`] says when to call again; so that any
 //!   schedule can be replayed in a test.
 //! - It prints and logs nothing. It returns what happened, or [tells](Broker::subscribe) whoever asked.
@@ -85,6 +85,6 @@ pub use error::Error;
 pub use exchange::{Ended, Event, Events, Exchange, ExchangeHandle, ExchangeId, NoEvent, Outcome};
 pub use key::{Key, Realm};
 pub use limits::Limits;
-pub use quota::Source;
+pub use quota::Origin;
 pub use rendezvous::{Offer, Offered, Refusal, Rendezvous, Role, Ticket};
 pub use side::{Side, Sides};

@@ -8,13 +8,13 @@ pub struct Limits {
     pub waiting: usize,
     /// Peers waiting under one key. Default 1,000: more is a mistake or an attack, for each further one waits longer.
     pub waiting_per_key: usize,
-    /// Peers waiting from one [`Source`](crate::Source), of those that are
-    /// [counted](crate::Offer::source). Default: no limit, since a proxy makes everybody one source.
-    pub waiting_per_source: Option<usize>,
+    /// Peers waiting from one [`Origin`](crate::Origin), of those that are
+    /// [counted](crate::Offer::origin). Default: no limit, since a proxy makes everybody one origin.
+    pub waiting_per_origin: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { waiting: 100_000, waiting_per_key: 1_000, waiting_per_source: None }
+        Limits { waiting: 100_000, waiting_per_key: 1_000, waiting_per_origin: None }
     }
 }

@@ -7,22 +7,22 @@ use parking_lot::Mutex;
 
 use crate::{Limits, Refusal};
 
-/// Whom a peer is counted with in [`Limits::waiting_per_source`]: an opaque number, such as a hash of its address.
+/// Whom a peer is counted with in [`Limits::waiting_per_origin`]: an opaque number, such as a hash of its address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "a newtype")]
-pub struct Source(pub u64);
+pub struct Origin(pub u64);
 
 #[derive(Debug)]
 pub(crate) struct Quota {
     limits: Limits,
     waiting: AtomicUsize,
-    /// Empty while there is no limit per source: nobody needs the counts then.
-    per_source: Mutex<HashMap<Source, usize>>,
+    /// Empty while there is no limit per origin: nobody needs the counts then.
+    per_origin: Mutex<HashMap<Origin, usize>>,
 }
 
 impl Quota {
     pub(crate) fn new(limits: Limits) -> Quota {
-        Quota { limits, waiting: AtomicUsize::new(0), per_source: Mutex::default() }
+        Quota { limits, waiting: AtomicUsize::new(0), per_origin: Mutex::default() }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -33,24 +33,24 @@ impl Quota {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// How many sources are counted.
+    /// How many origins are counted.
     #[cfg(test)]
-    pub(crate) fn sources(&self) -> usize {
-        self.per_source.lock().len()
+    pub(crate) fn origins(&self) -> usize {
+        self.per_origin.lock().len()
     }
 
     /// Counts one more who waits, unless a limit forbids it.
-    pub(crate) fn take(&self, source: Option<Source>) -> Result<(), Refusal> {
-        let Some((source, most)) = source.zip(self.limits.waiting_per_source) else {
+    pub(crate) fn take(&self, origin: Option<Origin>) -> Result<(), Refusal> {
+        let Some((origin, most)) = origin.zip(self.limits.waiting_per_origin) else {
             return self.take_place();
         };
-        let mut per_source = self.per_source.lock();
-        let count = per_source.get(&source).copied().unwrap_or(0);
+        let mut per_origin = self.per_origin.lock();
+        let count = per_origin.get(&origin).copied().unwrap_or(0);
         if count >= most {
-            return Err(Refusal::SourceFull);
+            return Err(Refusal::OriginFull);
         }
         self.take_place()?;
-        per_source.insert(source, count + 1);
+        per_origin.insert(origin, count + 1);
         Ok(())
     }
 
@@ -64,14 +64,14 @@ impl Quota {
     }
 
     /// Counts one fewer.
-    pub(crate) fn give_back(&self, source: Option<Source>) {
+    pub(crate) fn give_back(&self, origin: Option<Origin>) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        if let (Some(source), Some(_)) = (source, self.limits.waiting_per_source) {
-            let mut per_source = self.per_source.lock();
-            if let Some(count) = per_source.get_mut(&source) {
+        if let (Some(origin), Some(_)) = (origin, self.limits.waiting_per_origin) {
+            let mut per_origin = self.per_origin.lock();
+            if let Some(count) = per_origin.get_mut(&origin) {
                 *count -= 1;
                 if *count == 0 {
-                    per_source.remove(&source);
+                    per_origin.remove(&origin);
                 }
             }
         }

@@ -17,7 +17,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use crate::quota::Quota;
-use crate::{Key, Limits, Realm, Side, Source};
+use crate::{Key, Limits, Origin, Realm, Side};
 
 /// A peer's arrival.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub struct Offer<Conn> {
     pub key: Key,
     /// With whom it pairs.
     pub role: Role,
-    /// Whom it is counted with in [`Limits::waiting_per_source`]; `None` is nobody.
-    pub source: Option<Source>,
+    /// Whom it is counted with in [`Limits::waiting_per_origin`]; `None` is nobody.
+    pub origin: Option<Origin>,
     /// When it stops waiting; `None` is never.
     pub deadline: Option<Instant>,
     /// Whether it may wait at all. One that may not is paired if its counterpart is here, and
@@ -48,14 +48,14 @@ pub struct Offer<Conn> {
 }
 
 impl<Conn> Offer<Conn> {
-    /// An offer of `side` to one counterpart that waits for ever, in line, from no particular source.
+    /// An offer of `side` to one counterpart that waits for ever, in line, from no particular origin.
     pub fn new(realm: Realm, key: Key, side: Side, conn: Conn) -> Offer<Conn> {
         let role = Role::Side(side);
         Offer {
             realm,
             key,
             role,
-            source: None,
+            origin: None,
             deadline: None,
             may_wait: true,
             alone: false,
@@ -141,9 +141,9 @@ pub enum Refusal {
     /// [`Limits::waiting_per_key`] is reached.
     #[error("too many peers are waiting under this key; use another key, or try again later")]
     KeyFull,
-    /// [`Limits::waiting_per_source`] is reached.
+    /// [`Limits::waiting_per_origin`] is reached.
     #[error("too many peers from your address are waiting; close some, or try again later")]
-    SourceFull,
+    OriginFull,
     /// The offer wanted to be [alone](Offer::alone), and is not.
     #[error("another peer of the same side is here already under this key")]
     NotAlone,
@@ -176,7 +176,7 @@ struct Waiter<Conn> {
     conn: Conn,
     key: Key,
     role: Role,
-    source: Option<Source>,
+    origin: Option<Origin>,
     realm: Realm,
     receivers: u16,
     serial: u32,
@@ -314,7 +314,7 @@ impl<Conn> Rendezvous<Conn> {
         waiters
             .into_iter()
             .map(|(_, waiter)| {
-                self.quota.give_back(waiter.source);
+                self.quota.give_back(waiter.origin);
                 waiter.conn
             })
             .collect()
@@ -392,7 +392,7 @@ impl<Conn> Rendezvous<Conn> {
         } else if before as usize >= self.quota.limits().waiting_per_key {
             Err(Refusal::KeyFull)
         } else {
-            self.quota.take(offer.source)
+            self.quota.take(offer.origin)
         };
         if let Err(why) = room {
             return Offered::Refused { conn: offer.conn, why };
@@ -414,7 +414,7 @@ impl<Conn> Rendezvous<Conn> {
             conn: offer.conn,
             key: offer.key,
             role: offer.role,
-            source: offer.source,
+            origin: offer.origin,
             realm: offer.realm,
             receivers: offer.receivers,
             serial: ticket.serial,
@@ -481,7 +481,7 @@ impl<Conn> Rendezvous<Conn> {
             self.waiters[head as usize].ring_len = ring_len;
         }
         let waiter = self.waiters.remove(index as usize);
-        self.quota.give_back(waiter.source);
+        self.quota.give_back(waiter.origin);
         self.tidy(waiter.has_deadline);
         waiter
     }

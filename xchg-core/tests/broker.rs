@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xchg_core::{
-    Broker, Brokered, Event, ExchangeHandle, Key, Limits, NoEvent, Offer, Outcome, Pair, Place,
-    Realm, Refusal, Role, Side, Source,
+    Broker, Brokered, Event, ExchangeHandle, Key, Limits, NoEvent, Offer, Origin, Outcome, Pair,
+    Place, Realm, Refusal, Role, Side,
 };
 
 /// A connection that can be neither copied nor made twice.
@@ -193,18 +193,18 @@ fn of_a_withdrawal_and_a_pairing_one_wins() {
 fn the_limits_hold_across_keys_and_threads() {
     let base = Limits::default();
     assert_most_that_wait(Limits { waiting: 50, ..base }, Refusal::Full, 50);
-    assert_most_that_wait(Limits { waiting_per_source: Some(30), ..base }, Refusal::SourceFull, 90);
+    assert_most_that_wait(Limits { waiting_per_origin: Some(30), ..base }, Refusal::OriginFull, 90);
     assert_most_that_wait(Limits { waiting_per_key: 2, ..base }, Refusal::KeyFull, 200);
 }
 
-/// Offers of three sources under a hundred keys, from many threads: `most` of them may wait, the others are refused.
+/// Offers of three origins under a hundred keys, from many threads: `most` of them may wait, the others are refused.
 fn assert_most_that_wait(limits: Limits, refusal: Refusal, most: usize) {
     let broker = Broker::new(limits);
     let offer_all = |thread: usize| {
         let mut taken = Vec::new();
         for name in 0..100 {
-            let source = Some(Source(thread as u64 % 3));
-            let offer = Offer { source, ..offer_of(thread, name, Side::Upload) };
+            let origin = Some(Origin(thread as u64 % 3));
+            let offer = Offer { origin, ..offer_of(thread, name, Side::Upload) };
             match broker.offer(offer, now()) {
                 Brokered::Waiting { place, .. } => taken.push(place),
                 Brokered::Refused { why, .. } => assert_eq!(why, refusal),

@@ -30,7 +30,7 @@ pub struct Config {
     /// ones are told to come back. Default: 256, from which peers on this machine are exempt, for a
     /// proxy may stand there. A number that is set is for everybody.
     pub max_connections_per_source: Option<usize>,
-    /// How many peers may wait. `waiting_per_source` is 128 by default, from which peers on this
+    /// How many peers may wait. `waiting_per_origin` is 128 by default, from which peers on this
     /// machine are exempt; a number that is set is for everybody.
     pub limits: Limits,
     /// Size of the sockets' receive buffers in bytes. Default: the kernel's choice, which grows with need.
@@ -144,7 +144,7 @@ impl Config {
         if self.max_connections_per_source == Some(0) {
             wrong("max-connections-per-source", "nobody could connect: use at least 1");
         }
-        if self.limits.waiting_per_source == Some(0) {
+        if self.limits.waiting_per_origin == Some(0) {
             wrong("max-waiting-per-source", "nobody could wait: use at least 1");
         }
         if self.limits.waiting == 0 {

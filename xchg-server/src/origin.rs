@@ -3,8 +3,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use xchg_core::Source;
-
 /// The address that a connection came from, or the unix sockets of this machine.
 ///
 /// Sixteen bytes without alignment, since every connection has one: an IPv4 address is the IPv6
@@ -38,19 +36,19 @@ impl Origin {
     ///
     /// No two of them are the same number: the prefix under which IPv4 addresses stand here,
     /// 0:0:ffff:0, is one that no IPv6 host has (RFC 4291 section 2.5.5.2).
-    pub(crate) fn source(self) -> Source {
+    pub(crate) fn source(self) -> xchg_core::Origin {
         const IPV4: u64 = 0xffff_0000_0000;
-        match self.address() {
-            None => Source(0),
-            Some(IpAddr::V4(address)) => Source(IPV4 | u64::from(address.to_bits())),
+        xchg_core::Origin(match self.address() {
+            None => 0,
+            Some(IpAddr::V4(address)) => IPV4 | u64::from(address.to_bits()),
             Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) => {
-                Source(IPV4 | u64::from(Ipv4Addr::LOCALHOST.to_bits()))
+                IPV4 | u64::from(Ipv4Addr::LOCALHOST.to_bits())
             }
             Some(IpAddr::V6(address)) => {
                 let [a, b, c, d, ..] = address.segments();
-                Source([a, b, c, d].into_iter().fold(0, |bits, part| bits << 16 | u64::from(part)))
+                [a, b, c, d].into_iter().fold(0, |bits, part| bits << 16 | u64::from(part))
             }
-        }
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { waiting: 8, waiting_per_key: 3, waiting_per_source: Some(4) };
+const LIMITS: Limits = Limits { waiting: 8, waiting_per_key: 3, waiting_per_origin: Some(4) };
 
 /// What is paired here: it can be neither copied nor made twice.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ struct Arrival {
     realm: Realm,
     key: u8,
     role: Role,
-    source: Option<Source>,
+    origin: Option<Origin>,
     /// Seconds from the beginning.
     deadline: Option<u64>,
     may_wait: bool,
@@ -47,13 +47,13 @@ fn arrival() -> impl Strategy<Value = Arrival> {
     (
         prop_oneof![3 => sided, 1 => labelled],
         0..3u8,
-        option::weighted(0.9, (0..3u64).prop_map(Source)),
+        option::weighted(0.9, (0..3u64).prop_map(Origin)),
         option::of(0..30u64),
         prop::bool::weighted(0.9),
         prop::bool::weighted(0.1),
     )
-        .prop_map(|((realm, role, receivers), key, source, deadline, may_wait, alone)| {
-            Arrival { realm, key, role, source, deadline, may_wait, alone, receivers }
+        .prop_map(|((realm, role, receivers), key, origin, deadline, may_wait, alone)| {
+            Arrival { realm, key, role, origin, deadline, may_wait, alone, receivers }
         })
 }
 
@@ -115,7 +115,7 @@ impl Model {
     }
 
     fn offer(&mut self, id: usize, arrival: &Arrival) -> Expected {
-        let Arrival { realm, key, ref role, source, may_wait, alone, receivers, .. } = *arrival;
+        let Arrival { realm, key, ref role, origin, may_wait, alone, receivers, .. } = *arrival;
         if self.closed {
             return Expected::Refused(Refusal::Closed);
         }
@@ -145,15 +145,15 @@ impl Model {
             return Expected::Paired { upload, download, others: Vec::new(), spares };
         }
         let before = self.queues.get(&(realm, key)).map_or(0, VecDeque::len);
-        let of_source = self.waiting().filter(|(_, other)| other.source == source).count();
+        let of_origin = self.waiting().filter(|(_, other)| other.origin == origin).count();
         if alone && before > 0 && !gathers {
             return Expected::Refused(Refusal::NotAlone);
         } else if !may_wait {
             return Expected::Refused(Refusal::Full);
         } else if before == LIMITS.waiting_per_key {
             return Expected::Refused(Refusal::KeyFull);
-        } else if source.is_some() && Some(of_source) == LIMITS.waiting_per_source {
-            return Expected::Refused(Refusal::SourceFull);
+        } else if origin.is_some() && Some(of_origin) == LIMITS.waiting_per_origin {
+            return Expected::Refused(Refusal::OriginFull);
         } else if self.waiting().count() == LIMITS.waiting {
             return Expected::Refused(Refusal::Full);
         }
@@ -257,7 +257,7 @@ impl Bench {
             realm: arrival.realm,
             key: Key::parse(&[arrival.key]).unwrap(),
             role: arrival.role.clone(),
-            source: arrival.source,
+            origin: arrival.origin,
             deadline: arrival.deadline.map(|seconds| self.at(seconds)),
             may_wait: arrival.may_wait,
             alone: arrival.alone,
@@ -352,7 +352,7 @@ fn assert_sound<Conn>(matcher: &Rendezvous<Conn>, keys: usize) {
     }
     assert_eq!(in_rings, matcher.waiting(), "whoever waits is in one ring");
     if matcher.waiting() == 0 {
-        assert_eq!(matcher.quota.sources(), 0, "sources are forgotten with their last waiter");
+        assert_eq!(matcher.quota.origins(), 0, "origins are forgotten with their last waiter");
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use xchg_core::Source;
 
 use crate::Config;
 use crate::origin::Origin;
@@ -44,7 +43,7 @@ pub(crate) struct Admission {
     counts_local: bool,
     open: AtomicUsize,
     reserve: AtomicUsize,
-    sources: Mutex<HashMap<Source, usize>>,
+    sources: Mutex<HashMap<xchg_core::Origin, usize>>,
 }
 
 // Relaxed throughout: the counters guard no other memory.
@@ -148,8 +147,8 @@ fn reserve(most: usize) -> usize {
 pub(crate) const WAITING_PER_SOURCE: usize = 128;
 
 /// Whom a peer that waits is counted with.
-pub(crate) fn waits_for(origin: Origin, config: &Config) -> Option<Source> {
-    let counts = config.limits.waiting_per_source.is_some() || !origin.is_local();
+pub(crate) fn waits_for(origin: Origin, config: &Config) -> Option<xchg_core::Origin> {
+    let counts = config.limits.waiting_per_origin.is_some() || !origin.is_local();
     counts.then(|| origin.source())
 }
 

@@ -124,7 +124,7 @@ impl<N: Net> Engine<N> {
     pub(super) fn offer(&mut self, slot: u32, dialect: Dialect, arrival: Arrival, early: &[u8]) {
         let connection = &mut self.connections[slot as usize];
         if connection.standing == Standing::Excess {
-            return self.turn_away(slot, xchg_core::Refusal::SourceFull, &arrival.key);
+            return self.turn_away(slot, xchg_core::Refusal::OriginFull, &arrival.key);
         }
         if let Some(bytes) = arrival.buffer_bytes {
             connection.set_buffers(bytes);
@@ -139,7 +139,7 @@ impl<N: Net> Engine<N> {
             realm: arrival.realm,
             key: arrival.key,
             role: arrival.role,
-            source: admission::waits_for(connection.origin, &self.shared.config),
+            origin: admission::waits_for(connection.origin, &self.shared.config),
             // The worker's own timer sees to it, which sends the heartbeats too.
             deadline: None,
             may_wait: connection.standing == Standing::Within,

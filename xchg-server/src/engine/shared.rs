@@ -177,8 +177,8 @@ impl<S> Shared<S> {
         let (drain, drains) = crossbeam_channel::bounded(1);
         let shared = Shared {
             broker: Broker::new(Limits {
-                waiting_per_source: Some(
-                    config.limits.waiting_per_source.unwrap_or(WAITING_PER_SOURCE),
+                waiting_per_origin: Some(
+                    config.limits.waiting_per_origin.unwrap_or(WAITING_PER_SOURCE),
                 ),
                 ..config.limits
             }),

@@ -422,7 +422,7 @@ fn config(random: &mut Random, workers: usize) -> Config {
         limits: Limits {
             waiting: *random.pick(&[2, 100, 100, 100]),
             waiting_per_key: *random.pick(&[1, 100, 100, 100]),
-            waiting_per_source: *random.pick(&[None, None, Some(2)]),
+            waiting_per_origin: *random.pick(&[None, None, Some(2)]),
         },
         idle_timeout: seconds(random, 300),
         closed_wait: seconds(random, 300),

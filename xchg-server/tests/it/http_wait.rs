@@ -289,7 +289,7 @@ fn limits_are_told_with_the_time_to_return() {
 
 #[test]
 fn limits_of_a_source_are_its_own_fault() {
-    let limits = Limits { waiting_per_source: Some(1), ..Limits::default() };
+    let limits = Limits { waiting_per_origin: Some(1), ..Limits::default() };
     let server = InProcess::start(Config { limits, ..config() });
     let _download = Client::saying(server.address(), &get("key"));
     server.await_waiting(1);

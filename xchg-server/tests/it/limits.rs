@@ -56,7 +56,7 @@ fn a_newcomer_over_the_limit_of_its_key_is_refused() {
 
 #[test]
 fn a_newcomer_over_the_limit_of_its_source_is_refused() {
-    let limits = Limits { waiting_per_source: Some(2), ..Limits::default() };
+    let limits = Limits { waiting_per_origin: Some(2), ..Limits::default() };
     let server = InProcess::start(Config { limits, ..config() });
     let from = |source: [u8; 4], key: &str| {
         let greeting = xchg_core::wire::Greeting::new(xchg_core::wire::Command::Offer(offer(

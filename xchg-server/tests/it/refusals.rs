@@ -124,7 +124,7 @@ fn a_limit_never_looks_like_success() {
         (
             "places of a source",
             Config {
-                limits: Limits { waiting_per_source: Some(1), ..Limits::default() },
+                limits: Limits { waiting_per_origin: Some(1), ..Limits::default() },
                 ..config()
             },
         ),

@@ -114,7 +114,7 @@ fn one_source_takes_its_share_of_connections_and_no_more() {
 
 #[test]
 fn one_source_takes_its_share_of_places_and_no_more() {
-    let limits = Limits { waiting_per_source: Some(10), ..Limits::default() };
+    let limits = Limits { waiting_per_origin: Some(10), ..Limits::default() };
     let server = InProcess::start(Config { limits, ..config() });
     let waits =
         |n: usize| saying(GREEDY, server.address(), &native(Side::Download, &n.to_string()));

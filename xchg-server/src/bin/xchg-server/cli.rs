@@ -182,7 +182,7 @@ impl Settings {
         set(&mut config.workers, &self.workers);
         set(&mut config.limits.waiting, &self.max_waiting);
         set(&mut config.limits.waiting_per_key, &self.max_waiting_per_key);
-        set(&mut config.limits.waiting_per_source, &self.max_waiting_per_source.map(Some));
+        set(&mut config.limits.waiting_per_origin, &self.max_waiting_per_source.map(Some));
         set(&mut config.max_connections_per_source, &self.max_connections_per_source.map(Some));
         set(&mut config.closed_wait, &self.closed_wait.map(|time| time.0));
         set(&mut config.max_connections, &self.max_connections);

@@ -258,7 +258,7 @@ impl Refusal {
             (Why::NotAlone, Side::Upload) => Refusal::SecondUpload,
             (Why::NotAlone, Side::Download) => Refusal::SecondDownload,
             (Why::Exchanging, _) => Refusal::Running,
-            (Why::KeyFull | Why::SourceFull, _) => Refusal::TooMany,
+            (Why::KeyFull | Why::OriginFull, _) => Refusal::TooMany,
             (Why::Closed, _) => Refusal::Draining,
             _ => Refusal::Busy,
         }
