@@ -67,7 +67,7 @@ fn arrive(
         origin: None,
         deadline: Some(now + PATIENCE),
         may_wait: true,
-        alone: false,
+        exclusive: false,
         receivers: 1,
         conn: player,
     };

@@ -122,7 +122,7 @@ struct Book {
 #[derive(Debug, Default)]
 struct Running {
     exchanges: HashMap<ExchangeId, Arc<Shared>>,
-    /// How many hold each key, so that who wants to be [alone](Offer::alone) need not look at all of them.
+    /// How many hold each key, so that who is [exclusive](Offer::exclusive) need not look at all of them.
     keys: HashMap<(Realm, Key), usize>,
 }
 
@@ -178,13 +178,13 @@ impl<Conn> Broker<Conn> {
 
     /// Pairs `offer` with the first counterpart that waits, or lets it wait. `now` is when the exchange starts, if one does.
     ///
-    /// An offer that wants to be [alone](Offer::alone) is refused also while an exchange runs under its key, until that
+    /// An offer that is [exclusive](Offer::exclusive) is refused also while an exchange runs under its key, until that
     /// [frees it](Exchange::free_key).
     pub fn offer(&self, offer: Offer<Conn>, now: Instant) -> Brokered<Conn> {
         let (realm, key) = (offer.realm, offer.key.clone());
         let shard = self.shard(&key);
         let mut matcher = self.inner.shards[shard].lock();
-        if offer.alone && self.inner.book.runs(realm, &key) {
+        if offer.exclusive && self.inner.book.runs(realm, &key) {
             return Brokered::Refused { conn: offer.conn, why: Refusal::Exchanging };
         }
         match matcher.offer(offer) {

@@ -39,7 +39,7 @@ pub struct Offer<Conn> {
     pub may_wait: bool,
     /// Whether it is refused, rather than queued, if others of its role wait under the key; or, by a [`Broker`](crate::Broker), if an
     /// exchange runs under it.
-    pub alone: bool,
+    pub exclusive: bool,
     /// How many downloaders the exchange is to have, at least 1. With more, all who offer a side under the key must name the same
     /// number; they wait until the uploader and as many downloaders are here. For [`Role::Side`].
     pub receivers: u16,
@@ -58,7 +58,7 @@ impl<Conn> Offer<Conn> {
             origin: None,
             deadline: None,
             may_wait: true,
-            alone: false,
+            exclusive: false,
             receivers: 1,
             conn,
         }
@@ -144,10 +144,10 @@ pub enum Refusal {
     /// [`Limits::waiting_per_origin`] is reached.
     #[error("too many peers from your address are waiting; close some, or try again later")]
     OriginFull,
-    /// The offer wanted to be [alone](Offer::alone), and is not.
+    /// The offer is [exclusive](Offer::exclusive), or one of a group, and another peer of its side waits.
     #[error("another peer of the same side is here already under this key")]
-    NotAlone,
-    /// The offer wanted to be [alone](Offer::alone), and an exchange runs under its key.
+    SideTaken,
+    /// The offer is [exclusive](Offer::exclusive), and an exchange runs under its key.
     #[error("an exchange is running already under this key")]
     Exchanging,
     /// Those who wait under the key name another [number of receivers](Offer::receivers).
@@ -346,7 +346,7 @@ impl<Conn> Rendezvous<Conn> {
             false => (false, downloads < usize::from(offer.receivers)),
         };
         if !most {
-            return Offered::Refused { conn: offer.conn, why: Refusal::NotAlone };
+            return Offered::Refused { conn: offer.conn, why: Refusal::SideTaken };
         }
         if gathered < u32::from(offer.receivers) {
             return self.wait(Some(first), gathered, offer);
@@ -385,8 +385,8 @@ impl<Conn> Rendezvous<Conn> {
 
     /// Lets `offer` wait behind the `before` who wait in the ring that starts at `first`.
     fn wait(&mut self, first: Option<u32>, before: u32, offer: Offer<Conn>) -> Offered<Conn> {
-        let room = if offer.alone && before > 0 && !offer.gathers() {
-            Err(Refusal::NotAlone)
+        let room = if offer.exclusive && before > 0 && !offer.gathers() {
+            Err(Refusal::SideTaken)
         } else if !offer.may_wait {
             Err(Refusal::Full)
         } else if before as usize >= self.quota.limits().waiting_per_key {

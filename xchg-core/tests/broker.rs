@@ -246,50 +246,52 @@ fn who_waits_is_given_back_at_its_deadline() {
 }
 
 #[test]
-fn alone_is_refused_while_another_waits_or_is_exchanging() {
+fn an_exclusive_offer_is_refused_while_another_waits_or_is_exchanging() {
     let broker = Broker::new(Limits::default());
-    let alone = |id, side| broker.offer(Offer { alone: true, ..offer_of(id, 1, side) }, now());
+    let exclusive =
+        |id, side| broker.offer(Offer { exclusive: true, ..offer_of(id, 1, side) }, now());
     let refusal = |brokered| match brokered {
         Brokered::Refused { why, .. } => Some(why),
         _ => None,
     };
-    waits(alone(0, Side::Upload));
-    assert_eq!(refusal(alone(1, Side::Upload)), Some(Refusal::NotAlone));
-    let first = paired(alone(2, Side::Download));
-    assert_eq!(refusal(alone(3, Side::Upload)), Some(Refusal::Exchanging));
-    assert_eq!(refusal(alone(4, Side::Download)), Some(Refusal::Exchanging));
+    waits(exclusive(0, Side::Upload));
+    assert_eq!(refusal(exclusive(1, Side::Upload)), Some(Refusal::SideTaken));
+    let first = paired(exclusive(2, Side::Download));
+    assert_eq!(refusal(exclusive(3, Side::Upload)), Some(Refusal::Exchanging));
+    assert_eq!(refusal(exclusive(4, Side::Download)), Some(Refusal::Exchanging));
     // Others may queue, and be paired, under a key that is in use.
     let second = pair_in(&broker, 1);
     first.exchange.finish(Outcome::Completed);
-    let why = refusal(alone(5, Side::Upload));
+    let why = refusal(exclusive(5, Side::Upload));
     assert_eq!(why, Some(Refusal::Exchanging), "one exchange of two has ended");
     second.exchange.finish(Outcome::Completed);
-    waits(alone(6, Side::Upload));
+    waits(exclusive(6, Side::Upload));
 }
 
 #[test]
 fn an_exchange_whose_payload_is_sent_stands_in_nobodys_way() {
     let broker = Broker::new(Limits::default());
-    let alone = |id, side| broker.offer(Offer { alone: true, ..offer_of(id, 1, side) }, now());
+    let exclusive =
+        |id, side| broker.offer(Offer { exclusive: true, ..offer_of(id, 1, side) }, now());
     let (first, second) = (pair_in(&broker, 1), pair_in(&broker, 1));
     for _ in 0..2 {
         first.exchange.free_key();
-        let refused = alone(0, Side::Download);
+        let refused = exclusive(0, Side::Download);
         assert!(
             matches!(refused, Brokered::Refused { why: Refusal::Exchanging, .. }),
             "{refused:?}"
         );
     }
     second.exchange.free_key();
-    waits(alone(1, Side::Download));
+    waits(exclusive(1, Side::Download));
     assert_eq!(broker.counts().exchanging, 2, "they run all the same");
-    let third = paired(alone(2, Side::Upload));
+    let third = paired(exclusive(2, Side::Upload));
     first.exchange.finish(Outcome::Completed);
     second.exchange.finish(Outcome::Completed);
-    let refused = alone(3, Side::Upload);
+    let refused = exclusive(3, Side::Upload);
     assert!(matches!(refused, Brokered::Refused { why: Refusal::Exchanging, .. }), "{refused:?}");
     drop(third);
-    waits(alone(4, Side::Upload));
+    waits(exclusive(4, Side::Upload));
 }
 
 #[test]

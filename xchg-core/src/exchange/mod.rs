@@ -76,7 +76,7 @@ pub(crate) struct Shared {
     /// Bytes taken from each side.
     moved: Sides<AtomicU64>,
     cancelled: AtomicBool,
-    /// Whether it still stands in the way of who wants to be alone; changed under the broker's lock.
+    /// Whether it still stands in the way of who is exclusive; changed under the broker's lock.
     pub(crate) holds_key: AtomicBool,
     on_cancel: Mutex<Option<Box<dyn Fn() + Send>>>,
     end: Mutex<Option<Ended>>,
@@ -214,7 +214,7 @@ pub struct Exchange {
 pub(crate) trait Finished: Send + Sync {
     fn finished(&self, exchange: &Arc<Shared>, ended: Ended);
 
-    /// It no longer stands in the way of who wants to be alone.
+    /// It no longer stands in the way of who is exclusive.
     fn freed(&self, exchange: &Shared);
 }
 
@@ -269,7 +269,7 @@ impl Exchange {
     }
 
     /// Says that the uploader's bytes have all been passed on, though the downloader may still be reading: from now on the exchange no
-    /// longer stands in the way of offers that want to be [alone](crate::Offer::alone).
+    /// longer stands in the way of [exclusive](crate::Offer::exclusive) offers.
     pub fn free_key(&self) {
         if let Some(broker) = &self.on_finish {
             broker.freed(&self.shared);

@@ -34,7 +34,7 @@ struct Arrival {
     /// Seconds from the beginning.
     deadline: Option<u64>,
     may_wait: bool,
-    alone: bool,
+    exclusive: bool,
     receivers: u16,
 }
 
@@ -52,8 +52,8 @@ fn arrival() -> impl Strategy<Value = Arrival> {
         prop::bool::weighted(0.9),
         prop::bool::weighted(0.1),
     )
-        .prop_map(|((realm, role, receivers), key, origin, deadline, may_wait, alone)| {
-            Arrival { realm, key, role, origin, deadline, may_wait, alone, receivers }
+        .prop_map(|((realm, role, receivers), key, origin, deadline, may_wait, exclusive)| {
+            Arrival { realm, key, role, origin, deadline, may_wait, exclusive, receivers }
         })
 }
 
@@ -104,7 +104,7 @@ impl Model {
         let downloads: Vec<_> = all().filter(|(_, a)| !is_upload(a)).map(|(id, _)| id).collect();
         let receivers = usize::from(new.receivers);
         if uploads.len() > 1 || downloads.len() > receivers {
-            return Some(Expected::Refused(Refusal::NotAlone));
+            return Some(Expected::Refused(Refusal::SideTaken));
         }
         (uploads.len() + downloads.len() == receivers + 1).then(|| Expected::Paired {
             upload: uploads[0],
@@ -115,7 +115,7 @@ impl Model {
     }
 
     fn offer(&mut self, id: usize, arrival: &Arrival) -> Expected {
-        let Arrival { realm, key, ref role, origin, may_wait, alone, receivers, .. } = *arrival;
+        let Arrival { realm, key, ref role, origin, may_wait, exclusive, receivers, .. } = *arrival;
         if self.closed {
             return Expected::Refused(Refusal::Closed);
         }
@@ -146,8 +146,8 @@ impl Model {
         }
         let before = self.queues.get(&(realm, key)).map_or(0, VecDeque::len);
         let of_origin = self.waiting().filter(|(_, other)| other.origin == origin).count();
-        if alone && before > 0 && !gathers {
-            return Expected::Refused(Refusal::NotAlone);
+        if exclusive && before > 0 && !gathers {
+            return Expected::Refused(Refusal::SideTaken);
         } else if !may_wait {
             return Expected::Refused(Refusal::Full);
         } else if before == LIMITS.waiting_per_key {
@@ -260,7 +260,7 @@ impl Bench {
             origin: arrival.origin,
             deadline: arrival.deadline.map(|seconds| self.at(seconds)),
             may_wait: arrival.may_wait,
-            alone: arrival.alone,
+            exclusive: arrival.exclusive,
             receivers: arrival.receivers,
             conn: Conn(id),
         });

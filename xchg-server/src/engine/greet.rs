@@ -143,7 +143,7 @@ impl<N: Net> Engine<N> {
             // The worker's own timer sees to it, which sends the heartbeats too.
             deadline: None,
             may_wait: connection.standing == Standing::Within,
-            alone: dialect == Dialect::Http,
+            exclusive: dialect == Dialect::Http,
             receivers: arrival.receivers,
             conn: Address { worker: self.index, slot },
         };

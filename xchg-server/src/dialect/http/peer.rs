@@ -255,8 +255,8 @@ impl Refusal {
             (Why::Receivers { expected }, _) => {
                 Refusal::Receivers { expected, asked: peer.receivers() }
             }
-            (Why::NotAlone, Side::Upload) => Refusal::SecondUpload,
-            (Why::NotAlone, Side::Download) => Refusal::SecondDownload,
+            (Why::SideTaken, Side::Upload) => Refusal::SecondUpload,
+            (Why::SideTaken, Side::Download) => Refusal::SecondDownload,
             (Why::Exchanging, _) => Refusal::Running,
             (Why::KeyFull | Why::OriginFull, _) => Refusal::TooMany,
             (Why::Closed, _) => Refusal::Draining,
