@@ -12,10 +12,10 @@ use std::path::Path;
 use std::thread;
 
 use xchg_client::files::{Destination, Manifest, Survey, WalkOptions};
-use xchg_client::session::{self, Decision};
+use xchg_client::session;
 use xchg_client::terminal::escape;
 use xchg_client::{
-    Cancel, Client, Code, Content, DownloadOptions, Observer, SealedObserver, UploadOptions,
+    Cancel, Client, Code, Content, Decision, DownloadOptions, Observer, UploadOptions,
 };
 use xchg_server::{Config, Listen, Server};
 
@@ -78,7 +78,7 @@ struct Person {
     cancel: Cancel,
 }
 
-impl session::Observer for Person {
+impl Observer for Person {
     fn decide(&mut self, manifest: &Manifest, _: &Survey) -> Decision {
         for index in 0..manifest.entries().len() {
             // Names are the other person's words, and may be anything.
@@ -94,6 +94,3 @@ impl session::Observer for Person {
         }
     }
 }
-
-impl Observer for Person {}
-impl SealedObserver for Person {}

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let report = vec![b'x'; 10 << 20];
     let counterpart = receive(address.clone(), Key::parse(b"report")?);
-    let mut bar = Bar { shown: 0, length: report.len() as u64 };
+    let mut bar = Bar { moved: 0, shown: 0, length: report.len() as u64 };
     let source = Source::Reader(Box::new(io::Cursor::new(report)));
     let options = PlainUploadOptions::new(Key::parse(b"report")?, source);
     let summary = Client::new(address.clone()).upload_plain(options, &mut bar)?;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // An endless upload, until somebody presses the button.
     let cancel = Cancel::new()?;
     let counterpart = receive(address.clone(), Key::parse(b"endless")?);
-    let mut button = Button { press_at: 1 << 20, cancel: cancel.clone() };
+    let mut button = Button { press_after: 1 << 20, cancel: cancel.clone() };
     let source = Source::Reader(Box::new(io::repeat(b'x')));
     let options = PlainUploadOptions::new(Key::parse(b"endless")?, source);
     match Client::new(address).cancel(cancel).upload_plain(options, &mut button) {
@@ -51,14 +51,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Shows the progress in steps of ten per cent.
 struct Bar {
+    moved: u64,
     shown: u64,
     length: u64,
 }
 
 impl Observer for Bar {
-    fn progress(&mut self, bytes: u64) {
+    fn moved(&mut self, bytes: u64) {
         // Called after every slice: do little here.
-        let percent = bytes * 100 / self.length;
+        self.moved += bytes;
+        let percent = self.moved * 100 / self.length;
         if percent / 10 > self.shown / 10 {
             self.shown = percent;
             println!("{percent:>3} %");
@@ -68,13 +70,14 @@ impl Observer for Bar {
 
 /// Somebody who loses patience. The token can be used from any thread, such as that of a user interface.
 struct Button {
-    press_at: u64,
+    press_after: u64,
     cancel: Cancel,
 }
 
 impl Observer for Button {
-    fn progress(&mut self, bytes: u64) {
-        if bytes >= self.press_at {
+    fn moved(&mut self, bytes: u64) {
+        self.press_after = self.press_after.saturating_sub(bytes);
+        if self.press_after == 0 {
             self.cancel.cancel();
         }
     }

@@ -23,7 +23,7 @@
 //! [`Client::upload_plain`] and [`Client::download_plain`] move bare bytes in realm plain, where the
 //! counterpart may be curl, a browser or a classic client.
 //!
-//! Calls block. An [`Observer`], or [`SealedObserver`], hears what goes on meanwhile, and a [`Cancel`] token ends it from another thread. Nothing is
+//! Calls block. An [`Observer`] hears what goes on meanwhile, and a [`Cancel`] token ends it from another thread. Nothing is
 //! printed, and no signal is handled: that is the business of the program `xchg-client`, a thin layer around this.
 
 mod client;
@@ -53,11 +53,11 @@ pub use key::normalised;
 pub use link::Link;
 pub use net::address::Address;
 pub use net::cancel::Cancel;
-pub use observer::Observer;
+pub use observer::{Decision, Observer};
 pub use plain::source::{Source, key_for};
 pub use plain::target::{Target, file_name};
 pub use retry::Retry;
-pub use sealed::{Content, DownloadOptions, SealedObserver, UploadOptions};
+pub use sealed::{Content, DownloadOptions, UploadOptions};
 pub use xchg_core::wire::{
     CounterpartDialect, Matched, RefusalCode, StatusReport, Token, Wait, Waiting,
 };

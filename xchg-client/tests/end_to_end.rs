@@ -178,7 +178,7 @@ impl Observer for Listening {
         self.0.send(format!("matched {:?}", matched.length)).unwrap();
     }
 
-    fn progress(&mut self, bytes: u64) {
+    fn moved(&mut self, bytes: u64) {
         self.0.send(format!("{bytes} bytes")).unwrap();
     }
 }

@@ -20,6 +20,7 @@ mod outgoing;
 mod partial;
 mod peculiar;
 mod place;
+mod sink;
 mod sparse;
 mod survey;
 mod tree;
@@ -45,11 +46,11 @@ pub use place::{Existing, Kept, PlaceOptions};
 pub use survey::Survey;
 pub use walk::{OutsideLinks, SpecialFiles, WalkOptions};
 
-pub(crate) use names::fit;
 pub(crate) use outgoing::Source;
 pub(crate) use partial::{Prefix, hash_prefix};
 pub(crate) use peculiar::may_be_made_up;
-pub(crate) use place::{Placement, ResumePoint, Start, at_exact_path};
+pub(crate) use place::{ResumePoint, Start};
+pub(crate) use sink::Sink;
 
 /// Where what arrives shall go.
 #[expect(clippy::exhaustive_enums, reason = "a caller offers all to its person")]

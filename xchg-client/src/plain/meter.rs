@@ -32,7 +32,7 @@ impl<'a> Meter<'a> {
     /// Notes that `count` bytes have moved, and pauses if they did so too fast.
     pub(crate) fn moved(&mut self, count: usize) -> Result<(), Error> {
         self.bytes += count as u64;
-        self.observer.progress(self.bytes);
+        self.observer.moved(count as u64);
         let pause = self.throttle.after(count, Instant::now());
         match pause.is_zero() {
             true if self.cancel.is_cancelled() => Err(Error::Cancelled),

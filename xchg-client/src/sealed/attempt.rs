@@ -11,12 +11,11 @@ use crossbeam_channel::{Receiver, bounded};
 use xchg_core::wire::{Offer, Wait};
 use xchg_core::{Key, Realm, Side};
 
-use super::SealedObserver;
 use super::half::Half;
 use crate::net::Connection;
 use crate::net::Throttle;
 use crate::session::{self, Secret, Session};
-use crate::{Cancel, Client, Error};
+use crate::{Cancel, Client, Error, Observer};
 
 pub(super) struct Attempt<'a> {
     client: &'a Client,
@@ -48,10 +47,10 @@ impl<'a> Attempt<'a> {
     pub(super) fn run<T>(
         &self,
         throttle: Throttle,
-        observer: &mut dyn SealedObserver,
+        observer: &mut dyn Observer,
         transfer: impl FnOnce(
             Session<Half, Half>,
-            &mut dyn session::Observer,
+            &mut dyn Observer,
             &Cancel,
         ) -> Result<T, session::Error>,
     ) -> Result<T, Error> {

@@ -13,28 +13,13 @@ use std::time::{Duration, Instant};
 use xchg_core::wire::Wait;
 use xchg_core::{Key, Side};
 
-use crate::files::{Destination, Manifest, Outgoing, PlaceOptions, WalkOptions};
+use crate::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
 use crate::key::normalised;
 use crate::net::Throttle;
 use crate::retry::{Patience, Retry};
 use crate::session::{self, Downloaded, Secret, Uploaded};
 use crate::{Client, Error, Observer};
 use attempt::Attempt;
-
-/// Told what goes on in a sealed transfer, by the thread that runs it.
-///
-/// Of [`Observer`] it hears connecting, waiting and the match, once for each offer; of [`session::Observer`] the rest, up to
-/// the content's last byte. The end is no event: it is what the transfer returns.
-pub trait SealedObserver: Observer + session::Observer {
-    /// Uploader only, before each offer: what would be sent if somebody came now. What there is when somebody does is offered, and
-    /// [`session::Observer::manifest`] hears of that.
-    fn collected(&mut self, manifest: &Manifest) {
-        let _ = manifest;
-    }
-}
-
-/// Nobody, who accepts everything.
-impl SealedObserver for () {}
 
 /// What to upload.
 #[non_exhaustive]
@@ -158,7 +143,7 @@ impl Client {
     pub fn upload(
         &self,
         options: UploadOptions,
-        observer: &mut dyn SealedObserver,
+        observer: &mut dyn Observer,
     ) -> Result<Uploaded, Error> {
         let UploadOptions { key, secret, content, wait, retry, guesses, pace, rate_limit } =
             options;
@@ -187,14 +172,14 @@ impl Client {
         })
     }
 
-    /// Waits for an uploader who knows the secret, and takes what it sends if [`session::Observer::decide`] accepts it.
+    /// Waits for an uploader who knows the secret, and takes what it sends if [`Observer::decide`] accepts it.
     ///
     /// # Errors
     /// Unless everything is in place. [`Error::is_cut_short`] tells what another call goes on with.
     pub fn download(
         &self,
         options: DownloadOptions<'_>,
-        observer: &mut dyn SealedObserver,
+        observer: &mut dyn Observer,
     ) -> Result<Downloaded, Error> {
         let DownloadOptions {
             key,

@@ -71,7 +71,7 @@ pub enum Error {
         /// In the other peer's words.
         reason: String,
     },
-    /// [`Observer::decide`](super::Observer::decide) declined the offer.
+    /// [`Observer::decide`](crate::Observer::decide) declined the offer.
     #[error("the offer was declined here")]
     DeclinedHere,
     /// The other peer failed, and said why.

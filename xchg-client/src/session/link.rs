@@ -24,8 +24,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 use super::keys::{KEY_BYTES, Schedule};
 use super::message::{HEADER_BYTES, Message, data_header};
 use super::record::{Record, RecordReader, RecordWriter};
-use super::{Error, HANDSHAKE_TIMEOUT, Observer, Session};
-use crate::{Cancel, Side};
+use super::{Error, HANDSHAKE_TIMEOUT, Session};
+use crate::{Cancel, Observer, Side};
 
 /// Records that go round each way: one at either thread, and two between them to even out their speeds.
 const RECORDS: usize = 4;

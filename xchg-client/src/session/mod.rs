@@ -40,7 +40,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 pub use error::Error;
 pub use record::MAX_PLAINTEXT;
 pub use secret::Secret;
-pub use transfer::{Decision, Downloaded, Observer, Uploaded, download, upload};
+pub use transfer::{Downloaded, Uploaded, download, upload};
 
 use keys::Schedule;
 

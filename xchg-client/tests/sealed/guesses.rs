@@ -12,7 +12,7 @@ use tempfile::tempdir;
 use xchg_client::files::Destination;
 use xchg_client::session::Secret;
 use xchg_client::{
-    Client, Content, DownloadOptions, Error, Key, Retry, SealedObserver, Side, UploadOptions,
+    Client, Content, DownloadOptions, Error, Key, Observer, Retry, Side, UploadOptions,
 };
 use xchg_core::wire::{Decoded, Greeting};
 
@@ -147,7 +147,7 @@ fn transfer(client: &Client, side: Side, guesses: u32) -> Error {
     let guesses = NonZeroU32::new(guesses).unwrap();
     let mut retry = Retry::default();
     (retry.first, retry.longest) = (Duration::ZERO, Duration::ZERO);
-    let observer: &mut dyn SealedObserver = &mut ();
+    let observer: &mut dyn Observer = &mut ();
     match side {
         Side::Upload => {
             let content = Content::Text { name: "f".into(), text: "x".into() };

@@ -6,18 +6,16 @@ use std::thread;
 
 use tempfile::tempdir;
 use xchg_client::files::{Destination, Manifest, Survey, WalkOptions};
-use xchg_client::session::{self, Decision, Secret};
+use xchg_client::session::{self, Secret};
 use xchg_client::{
-    Cancel, Content, DownloadOptions, Error, Key, Observer, Retry, SealedObserver, UploadOptions,
+    Cancel, Content, Decision, DownloadOptions, Error, Key, Observer, Retry, UploadOptions,
 };
 
 use crate::{Rendezvous, folder_with, noise, waiting};
 
 struct Declines;
 
-impl Observer for Declines {}
-impl SealedObserver for Declines {}
-impl session::Observer for Declines {
+impl Observer for Declines {
     fn decide(&mut self, manifest: &Manifest, _: &Survey) -> Decision {
         assert_eq!(manifest.path(0), "f");
         Decision::Decline("not today\u{1b}[2J".into())
@@ -77,15 +75,11 @@ impl Observer for CancelsAt {
     fn retrying(&mut self, _: &Error, _: std::time::Duration) {
         self.heard("retrying");
     }
-}
 
-impl session::Observer for CancelsAt {
     fn moved(&mut self, _: u64) {
         self.heard("moved");
     }
 }
-
-impl SealedObserver for CancelsAt {}
 
 #[test]
 fn a_cancellation_ends_an_endless_transfer_and_a_wait() {

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::{TempDir, tempdir};
+use xchg_client::Observer;
 use xchg_client::files::{Error as FilesError, PlaceOptions};
-use xchg_client::session::{Error, Observer};
+use xchg_client::session::Error;
 
 use crate::support::{Exchange, noise};
 

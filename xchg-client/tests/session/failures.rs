@@ -10,8 +10,9 @@ use xchg_client::files::{
     Destination, Entry, Error as FilesError, Manifest, Note, Outgoing, PlaceOptions, Survey,
     WalkOptions,
 };
-use xchg_client::session::{Decision, Error, Observer, Secret, Session};
+use xchg_client::session::{Error, Secret, Session};
 use xchg_client::{Cancel, Side};
+use xchg_client::{Decision, Observer};
 
 use crate::support::{Exchange, noise, pair, snapshot};
 

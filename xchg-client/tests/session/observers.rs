@@ -4,8 +4,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use xchg_client::Observer;
 use xchg_client::files::{Destination, Outgoing};
-use xchg_client::session::Observer;
 
 use crate::support::Exchange;
 

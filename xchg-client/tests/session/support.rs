@@ -12,10 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use xchg_client::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
-use xchg_client::session::{
-    Downloaded, Error, Observer, Secret, Session, Uploaded, download, upload,
-};
-use xchg_client::{Cancel, Side};
+use xchg_client::session::{Downloaded, Error, Secret, Session, Uploaded, download, upload};
+use xchg_client::{Cancel, Observer, Side};
 
 /// Everything about one exchange; the defaults are those of two peers that agree.
 pub(crate) struct Exchange<'a> {

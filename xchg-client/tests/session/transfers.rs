@@ -10,7 +10,8 @@ use xchg_client::files::{
     Destination, Error as FilesError, Existing, Manifest, NamePolicy, Note, Outgoing, PlaceOptions,
     Survey, WalkOptions,
 };
-use xchg_client::session::{Decision, Error, Observer};
+use xchg_client::session::Error;
+use xchg_client::{Decision, Observer};
 
 use crate::support::{Exchange, Item, collect, noise, snapshot};
 

@@ -10,13 +10,12 @@ use super::super::link::{self, Link};
 use super::super::message::{self, Message};
 use super::super::{Error, Session};
 use super::prove::ask_for_proofs;
-use super::sink::Sink;
-use super::{Decision, Downloaded, Observer, wire_index};
+use super::{Downloaded, wire_index};
 use crate::files::{
-    self, Destination, MAX_ENCODED_BYTES, MAX_ENTRIES, Manifest, PlaceOptions, ResumePoint, Start,
-    names,
+    self, Destination, MAX_ENCODED_BYTES, MAX_ENTRIES, Manifest, PlaceOptions, ResumePoint, Sink,
+    Start, names,
 };
-use crate::{Cancel, Side};
+use crate::{Cancel, Decision, Observer, Side};
 
 /// The least time between two words about how much is here: often enough for a person to watch it.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);

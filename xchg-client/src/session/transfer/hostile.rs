@@ -15,12 +15,12 @@ use super::super::link::{self, Link};
 use super::super::message::{Message, encode_entry, encode_point, encode_proof};
 use super::super::record::Record;
 use super::super::testing::{confirmed, sessions};
-use super::{Decision, Downloaded, Observer};
-use crate::Cancel;
+use super::Downloaded;
 use crate::files::{
     self, Destination, Entry, Kind, Manifest, Modified, Outgoing, PlaceOptions, Survey, WalkOptions,
 };
 use crate::session::Error;
+use crate::{Cancel, Decision, Observer};
 
 type Script = dyn Fn(&mut Link<'_>) -> Result<(), Error> + Sync;
 

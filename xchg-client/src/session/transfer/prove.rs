@@ -10,10 +10,9 @@ use blake3::Hasher;
 use super::super::Error;
 use super::super::link::Link;
 use super::super::message::{self, Message, POINT_BYTES, PROOF_BYTES};
-use super::sink::Sink;
 use super::wire_index;
 use crate::Cancel;
-use crate::files::{self, Kind, Manifest, Outgoing, ResumePoint, Source, hash_prefix};
+use crate::files::{self, Kind, Manifest, Outgoing, ResumePoint, Sink, Source, hash_prefix};
 
 /// Bytes of a list that one message holds at most.
 const PIECE_BYTES: usize = 32 * 1024;

@@ -11,9 +11,9 @@ use super::super::message::{self, Message};
 use super::super::record::MAX_PLAINTEXT;
 use super::super::{Error, Session};
 use super::prove::{Known, Prefix, await_accept};
-use super::{Observer, Uploaded, wire_index};
+use super::{Uploaded, wire_index};
 use crate::files::{self, Kind, Manifest, Outgoing, Source};
-use crate::{Cancel, Side};
+use crate::{Cancel, Observer, Side};
 
 /// Bytes of entries that one message holds, about.
 const PIECE_BYTES: usize = 32 * 1024;

@@ -2,6 +2,7 @@
 
 mod contents;
 mod event;
+mod observer;
 mod screen;
 mod sealed;
 
@@ -15,8 +16,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender};
 use indicatif::HumanBytes;
 use xchg_client::terminal::escape;
 use xchg_client::{
-    Address, Code, CounterpartDialect, Error, Matched, Observer, RefusalCode, Side, Summary, Wait,
-    Waiting, duration_in_words,
+    Address, Code, CounterpartDialect, Error, RefusalCode, Side, Summary, Wait, Waiting,
 };
 
 use crate::cause;
@@ -52,6 +52,8 @@ pub(crate) struct Reporter {
     key: String,
     connecting: Option<Notice>,
     length: Option<u64>,
+    /// Bytes of a plain transfer that have moved.
+    bytes: u64,
     screen: Screen,
     /// What is tried again, if something is.
     retrying: Option<String>,
@@ -75,6 +77,7 @@ impl Reporter {
             key: name.shown.clone(),
             connecting: None,
             length: None,
+            bytes: 0,
             screen: Screen::default(),
             retrying: None,
             last_event: Instant::now(),
@@ -251,104 +254,6 @@ pub(crate) fn qr(tone: Tone, code: &Code) {
     let paper = if io::stderr().is_terminal() { Paper::Terminal } else { Paper::Text };
     if tone != Tone::Json {
         say(qr::draw(code, paper).trim_end_matches('\n'));
-    }
-}
-
-impl Observer for Reporter {
-    fn connecting(&mut self, address: &Address) {
-        self.told = None;
-        if self.tone == Tone::Json {
-            emit(&Event::Connecting { server: address.to_string() });
-        }
-        // Where something is tried again, the line that says so stays.
-        if self.retrying.is_none() {
-            self.connecting = connecting(self.tone, address);
-        }
-        (self.asked, self.has_connected) = (Instant::now(), true);
-    }
-
-    fn waiting(&mut self, waiting: &Waiting) {
-        self.connecting = None;
-        let told = self.told.replace(*waiting);
-        if told == Some(*waiting) {
-            return;
-        }
-        let elsewhere = waiting.elsewhere.map(|realm| realm.as_str());
-        match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => {
-                let (key, counterpart) = (escape(&self.key), with_article(!self.side));
-                let secret = match &self.sealed {
-                    Some(story) if story.has_secret => " with the same secret",
-                    _ => "",
-                };
-                let line = format!("waiting for {counterpart} of {key}{secret}");
-                if self.retrying.is_some() && Screen::is_there() {
-                    self.screen.status(line);
-                } else if told.is_none() {
-                    say(&line);
-                }
-                self.warn_without_secret();
-                if waiting.elsewhere.is_some() {
-                    say(&self.mismatch());
-                }
-            }
-            Tone::Json => {
-                emit(&Event::Waiting { side: self.side.as_str(), key: &self.key, elsewhere })
-            }
-        }
-    }
-
-    fn retrying(&mut self, error: &Error, delay: Duration) {
-        self.connecting = None;
-        let again = if delay.is_zero() {
-            "trying again".into()
-        } else {
-            format!("trying again in {}", duration_in_words(delay))
-        };
-        match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => {
-                let what = escape(&cause::in_short(error));
-                // One line, however often: it changes where somebody looks, and comes once where nobody does.
-                if Screen::is_there() {
-                    self.screen.status(format!("{what}; {again}"));
-                } else if self.retrying.as_ref() != Some(&what) {
-                    say(&format!("{what}; {again}"));
-                }
-                self.retrying = Some(what);
-            }
-            Tone::Json => emit(&Event::Retrying {
-                cause: cause::word(error),
-                error: &chain(error),
-                seconds: delay.as_secs_f64(),
-            }),
-        }
-    }
-
-    fn matched(&mut self, matched: &Matched) {
-        self.connecting = None;
-        self.length = matched.length;
-        let counterpart = dialect(matched.dialect);
-        match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => {
-                if self.retrying.take().is_none() {
-                    say(&format!("matched with {} ({counterpart})", with_article(!self.side)));
-                }
-                self.screen.clear();
-                self.warn_without_secret();
-                if self.sealed.is_none() {
-                    self.screen.bar(self.length);
-                }
-            }
-            Tone::Json => emit(&Event::Matched { counterpart, length: self.length }),
-        }
-    }
-
-    fn progress(&mut self, bytes: u64) {
-        self.screen.position(bytes);
-        self.tell_progress(bytes, None);
     }
 }
 

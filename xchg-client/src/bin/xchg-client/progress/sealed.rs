@@ -5,19 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::HumanBytes;
-use xchg_client::files::{Entry, Existing, Kept, Kind, Manifest, Note, Survey};
-use xchg_client::session::{self, Decision, Downloaded, Uploaded};
+use xchg_client::files::{Existing, Kept, Manifest, Note, Survey};
+use xchg_client::session::{Downloaded, Uploaded};
 use xchg_client::terminal::escape;
-use xchg_client::{Error, SealedObserver, Side};
+use xchg_client::{Error, Side};
 
 use super::contents::Contents;
 use super::event::{Event, emit};
-use super::screen::Screen;
-use super::{CONNECTING_NOTICE, Notice, Reporter, Tone, figures, say};
+use super::{Notice, Reporter, Tone, figures, say};
 use crate::{offer, questions};
-
-/// The most names in an event.
-const EVENT_NAMES: usize = 100;
 
 /// How long to wait for the first word of how much a downloader has: it says so about four times a second.
 const TELLING: Duration = Duration::from_secs(1);
@@ -25,32 +21,32 @@ const TELLING: Duration = Duration::from_secs(1);
 /// What a transfer has told so far.
 pub(super) struct Story {
     /// Whether the person is asked to accept.
-    asks: bool,
+    pub(super) asks: bool,
     pub(super) has_secret: bool,
     /// Whether the person knows what it means that there is none.
-    is_warned: bool,
+    pub(super) is_warned: bool,
     /// What was offered last, and whether it was accepted.
-    manifest: Option<Manifest>,
-    is_accepted: bool,
-    is_shown: bool,
+    pub(super) manifest: Option<Manifest>,
+    pub(super) is_accepted: bool,
+    pub(super) is_shown: bool,
     /// What to do with names that are taken, if the person has said so.
-    existing: Option<Existing>,
+    pub(super) existing: Option<Existing>,
     /// Whether what nobody is asked about may add to folders that exist.
-    merges: bool,
+    pub(super) merges: bool,
     /// Why it was declined, if more can be said about it.
-    refusal: Option<Error>,
+    pub(super) refusal: Option<Error>,
     /// Whether the person left the question rather than answer it.
-    is_left: bool,
+    pub(super) is_left: bool,
     /// What the last attempt left.
-    kept: Option<Kept>,
-    contents: Contents,
+    pub(super) kept: Option<Kept>,
+    pub(super) contents: Contents,
     /// Bytes of all content that are here, or have been sent, as far as the current entry.
-    position: u64,
+    pub(super) position: u64,
     /// Bytes that the downloader says it has.
-    confirmed: Option<u64>,
+    pub(super) confirmed: Option<u64>,
     /// A line that is said unless what is waited for comes soon.
-    waiting: Option<Notice>,
-    began: Instant,
+    pub(super) waiting: Option<Notice>,
+    pub(super) began: Instant,
 }
 
 impl Reporter {
@@ -106,7 +102,7 @@ impl Reporter {
     }
 
     /// What an unfinished download has left.
-    fn tell_kept(&mut self, kept: &Kept) {
+    pub(super) fn tell_kept(&mut self, kept: &Kept) {
         self.screen.clear();
         let Kept { files, bytes, partial, .. } = kept;
         match self.tone {
@@ -174,7 +170,7 @@ impl Reporter {
     }
 
     /// Bytes of all content that the downloader has, as far as that is known here.
-    fn position(&mut self) -> u64 {
+    pub(super) fn position(&mut self) -> u64 {
         let is_upload = self.side == Side::Upload;
         let story = self.story();
         match story.confirmed {
@@ -185,7 +181,7 @@ impl Reporter {
         }
     }
 
-    fn show_position(&mut self, goes_on: bool) {
+    pub(super) fn show_position(&mut self, goes_on: bool) {
         let position = self.position();
         let contents = &self.story().contents;
         let name = contents.name_at(position);
@@ -199,12 +195,12 @@ impl Reporter {
         }
     }
 
-    fn story(&mut self) -> &mut Story {
+    pub(super) fn story(&mut self) -> &mut Story {
         self.sealed.as_mut().expect("only sealed transfers tell this")
     }
 
     /// Shows what is offered, once, to the person who may decline it, or as far as the `tone` lets it.
-    fn show_offer(&mut self, manifest: &Manifest, survey: &Survey, asks: bool) {
+    pub(super) fn show_offer(&mut self, manifest: &Manifest, survey: &Survey, asks: bool) {
         // Who wants to hear of nothing else must still know what the question is about.
         let is_shown = self.tone == Tone::Human || (self.tone == Tone::Quiet && asks);
         if !is_shown || self.story().is_shown {
@@ -216,163 +212,20 @@ impl Reporter {
     }
 
     /// Whether the person is asked about what is offered.
-    fn asks(&mut self) -> bool {
+    pub(super) fn asks(&mut self) -> bool {
         self.story().asks && questions::can_ask()
     }
 
     /// What the person answered, if it was an answer.
-    fn answered<T>(&mut self, answer: Result<T, Error>) -> Option<T> {
+    pub(super) fn answered<T>(&mut self, answer: Result<T, Error>) -> Option<T> {
         answer.inspect_err(|error| self.story().is_left = matches!(error, Error::Cancelled)).ok()
     }
 
     /// Why an offer that nobody is asked about is not accepted, if it is not.
-    fn objection(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Error> {
+    pub(super) fn objection(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Error> {
         let first = *survey.added.first().filter(|_| !self.story().merges)?;
         let folder = manifest.parent(first)?;
         Some(Error::WouldMerge { folder: manifest.path(folder), names: survey.added.len() })
-    }
-}
-
-impl session::Observer for Reporter {
-    fn manifest(&mut self, manifest: &Manifest) {
-        let same = self.story().manifest.as_ref() == Some(manifest);
-        let story = self.story();
-        if !same {
-            (story.is_accepted, story.is_shown, story.existing) = (false, false, None);
-        }
-        story.manifest = Some(manifest.clone());
-        story.position = 0;
-        story.confirmed = None;
-        story.contents = Contents::of(manifest);
-        let is_known = !manifest.entries().iter().any(|entry| entry.kind == Kind::Stream);
-        self.length = is_known.then(|| manifest.bytes());
-        match self.tone {
-            Tone::Human if self.side == Side::Upload => {
-                let line = "waiting for the other side to accept";
-                self.screen.status(line.into());
-                let is_said = !Screen::is_there();
-                self.story().waiting =
-                    is_said.then(|| Notice::after(CONNECTING_NOTICE, line.into())).flatten();
-            }
-            Tone::Quiet | Tone::Human => {}
-            Tone::Json => {
-                let kind = offer::kind(manifest);
-                let entries = manifest.entries();
-                let files = entries.iter().filter(|entry| entry.kind.has_content()).count();
-                let names: Vec<String> =
-                    (0..entries.len().min(EVENT_NAMES)).map(|i| manifest.path(i)).collect();
-                let (entries, bytes) = (entries.len(), manifest.bytes());
-                emit(&Event::Manifest { kind, entries, files, bytes, names: &names });
-            }
-        }
-    }
-
-    fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Existing> {
-        if let Some(existing) = self.story().existing {
-            return Some(existing);
-        }
-        let asks = self.asks();
-        self.show_offer(manifest, survey, asks);
-        if !asks {
-            return Some(Existing::Refuse);
-        }
-        match self.answered(questions::existing(manifest, survey)) {
-            Some(Some(existing)) => {
-                // Whoever says how to take it takes it.
-                self.story().existing = Some(existing);
-                self.story().is_accepted = true;
-                Some(existing)
-            }
-            Some(None) | None => None,
-        }
-    }
-
-    fn decide(&mut self, manifest: &Manifest, survey: &Survey) -> Decision {
-        // What was accepted once needs no second answer after a break.
-        if self.story().is_accepted {
-            return Decision::Accept;
-        }
-        let asks = self.asks();
-        self.show_offer(manifest, survey, asks);
-        if !asks {
-            self.story().refusal = self.objection(manifest, survey);
-            return match self.story().refusal {
-                None => Decision::Accept,
-                Some(_) => Decision::Unable("a folder of that name is there already".into()),
-            };
-        }
-        self.story().is_accepted = self.answered(questions::accept(manifest, survey)) == Some(true);
-        match self.story().is_accepted {
-            true => Decision::Accept,
-            false => Decision::Decline("the person there said no".into()),
-        }
-    }
-
-    fn accepted(&mut self, bytes: u64) {
-        self.story().kept = None;
-        self.story().waiting = None;
-        if self.tone == Tone::Json {
-            emit(&Event::Decision { accepted: true, resumed: bytes });
-        }
-        // Nobody wants to know how long the person thought about it.
-        self.story().began = Instant::now();
-        if self.tone == Tone::Human {
-            self.screen.bar(self.length);
-            let known = bytes.min(self.story().contents.bytes);
-            self.screen.begin_at(known);
-        }
-    }
-
-    fn begin(&mut self, _: usize, _: &Entry, offset: u64) {
-        self.story().position += offset;
-        if self.side == Side::Download {
-            self.show_position(offset > 0);
-        }
-    }
-
-    fn moved(&mut self, bytes: u64) {
-        self.story().position += bytes;
-        if self.side == Side::Download {
-            self.show_position(false);
-        }
-        let (position, confirmed) = (self.story().position, self.story().confirmed);
-        self.tell_progress(position, confirmed);
-    }
-
-    fn confirmed(&mut self, bytes: u64) {
-        self.story().confirmed = Some(bytes);
-        self.show_position(false);
-        let position = self.story().position;
-        self.tell_progress(position, Some(bytes));
-    }
-
-    fn entry_done(&mut self, index: usize, _: &Entry) {
-        if self.tone == Tone::Json
-            && let Some(manifest) = &self.story().manifest
-        {
-            emit(&Event::EntryDone { index, path: &manifest.path(index) });
-        }
-    }
-
-    fn kept(&mut self, kept: &Kept, error: &session::Error) {
-        match error {
-            // Who wants to leave does not wait for the other to have heard of it.
-            session::Error::Cancelled => self.tell_kept(kept),
-            // Another attempt may follow.
-            _ => self.story().kept = Some(kept.clone()),
-        }
-    }
-
-    fn finishing(&mut self) {
-        if self.side == Side::Download {
-            self.screen.name("finishing".into());
-        }
-    }
-}
-
-impl SealedObserver for Reporter {
-    fn collected(&mut self, manifest: &Manifest) {
-        self.offering(&offer::headline(manifest));
     }
 }
 

@@ -3,12 +3,11 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use crate::files::{
-    Destination, Error, Existing, Kept, Kind, Manifest, Note, PlaceOptions, Placement, ResumePoint,
-    Start, Survey, at_exact_path, fit,
-};
+use super::names::fit;
+use super::place::{Placement, ResumePoint, Start, at_exact_path};
+use super::{Destination, Error, Existing, Kept, Kind, Manifest, Note, PlaceOptions, Survey};
 
-pub(super) struct Sink<'a> {
+pub(crate) struct Sink<'a> {
     manifest: Arc<Manifest>,
     /// What of it is worth a look, and what is there already.
     survey: Survey,
@@ -23,7 +22,7 @@ enum Target<'a> {
 
 impl<'a> Sink<'a> {
     /// Looks whether `manifest`, whose names have been checked, can go to `destination`.
-    pub(super) fn look(
+    pub(crate) fn look(
         destination: Destination<'a>,
         manifest: Manifest,
         options: PlaceOptions,
@@ -56,12 +55,12 @@ impl<'a> Sink<'a> {
         Ok(Self { manifest, survey, target })
     }
 
-    pub(super) fn survey(&self) -> &Survey {
+    pub(crate) fn survey(&self) -> &Survey {
         &self.survey
     }
 
     /// Does with names that are taken what `existing` says.
-    pub(super) fn settle(&mut self, existing: Existing) -> Result<(), Error> {
+    pub(crate) fn settle(&mut self, existing: Existing) -> Result<(), Error> {
         if let Target::Disk(placement) = &mut self.target {
             placement.settle(existing)?;
             let found = placement.found();
@@ -74,12 +73,12 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    pub(super) fn manifest(&self) -> &Manifest {
+    pub(crate) fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
     /// What is there already, and may be of use, in the order of the entries.
-    pub(super) fn candidates(&self) -> Vec<ResumePoint> {
+    pub(crate) fn candidates(&self) -> Vec<ResumePoint> {
         match &self.target {
             Target::Disk(placement) => placement.candidates(),
             Target::Writer(_) | Target::Memory(_) => Vec::new(),
@@ -87,7 +86,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Hashes a candidate; none if that cannot be done now.
-    pub(super) fn hash(
+    pub(crate) fn hash(
         &mut self,
         point: &ResumePoint,
         stop: &dyn Fn() -> bool,
@@ -99,7 +98,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Takes notice that the candidate for `entry` is not what the uploader has.
-    pub(super) fn differs(&mut self, entry: usize) {
+    pub(crate) fn differs(&mut self, entry: usize) {
         if let Target::Disk(placement) = &mut self.target {
             placement.differs(entry);
             self.survey.taken.clone_from(&placement.found().taken);
@@ -108,7 +107,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Whether names that are taken make it refuse the offer.
-    pub(super) fn refuses(&self) -> bool {
+    pub(crate) fn refuses(&self) -> bool {
         match &self.target {
             Target::Disk(placement) => placement.refuses() && !self.survey.taken.is_empty(),
             Target::Writer(_) | Target::Memory(_) => false,
@@ -116,7 +115,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Does with names that turned out to be taken what `existing` says.
-    pub(super) fn settle_late(&mut self, existing: Existing) -> Result<(), Error> {
+    pub(crate) fn settle_late(&mut self, existing: Existing) -> Result<(), Error> {
         match &mut self.target {
             Target::Disk(placement) => placement.settle_late(existing),
             Target::Writer(_) | Target::Memory(_) => Ok(()),
@@ -124,21 +123,21 @@ impl<'a> Sink<'a> {
     }
 
     /// Gets ready for content: makes directories.
-    pub(super) fn prepare(&mut self) -> Result<(), Error> {
+    pub(crate) fn prepare(&mut self) -> Result<(), Error> {
         match &mut self.target {
             Target::Disk(placement) => placement.make_directories(),
             Target::Writer(_) | Target::Memory(_) => Ok(()),
         }
     }
 
-    pub(super) fn begin(&mut self, index: usize, resume: bool) -> Result<Start, Error> {
+    pub(crate) fn begin(&mut self, index: usize, resume: bool) -> Result<Start, Error> {
         match &mut self.target {
             Target::Disk(placement) => placement.begin(index, resume),
             Target::Writer(_) | Target::Memory(_) => Ok(Start::At(Box::default())),
         }
     }
 
-    pub(super) fn write(&mut self, index: usize, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(&mut self, index: usize, bytes: &[u8]) -> Result<(), Error> {
         match &mut self.target {
             Target::Disk(placement) => placement.write(bytes),
             Target::Writer(writer) => writer
@@ -152,7 +151,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    pub(super) fn end(&mut self, index: usize) -> Result<(), Error> {
+    pub(crate) fn end(&mut self, index: usize) -> Result<(), Error> {
         match &mut self.target {
             Target::Disk(placement) => placement.end(index),
             Target::Writer(_) | Target::Memory(_) => Ok(()),
@@ -160,7 +159,7 @@ impl<'a> Sink<'a> {
     }
 
     /// What is left if the transfer goes no further.
-    pub(super) fn abandon(&mut self) -> Kept {
+    pub(crate) fn abandon(&mut self) -> Kept {
         match &mut self.target {
             Target::Disk(placement) => placement.abandon(),
             Target::Writer(_) | Target::Memory(_) => Kept::default(),
@@ -168,12 +167,12 @@ impl<'a> Sink<'a> {
     }
 
     /// Whether all that comes must come again if the transfer breaks.
-    pub(super) fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         matches!(self.target, Target::Writer(_)) || self.manifest.has_stream()
     }
 
     /// Brings everything to where it shall be. Returns what it was, and the text if it was one.
-    pub(super) fn finish(self) -> Result<(Manifest, Option<String>, Vec<Note>), Error> {
+    pub(crate) fn finish(self) -> Result<(Manifest, Option<String>, Vec<Note>), Error> {
         let (text, notes) = match self.target {
             Target::Disk(mut placement) => (None, placement.finish()?),
             Target::Writer(writer) => {
