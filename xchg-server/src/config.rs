@@ -5,7 +5,8 @@ use std::time::Duration;
 use xchg_core::Limits;
 use xchg_core::wire::Token;
 
-use crate::{Dialect, Error, Listen, WebOrigin};
+use crate::origin::Origin;
+use crate::{Dialect, Error, Listen, Network, WebOrigin};
 
 /// Everything that a [`Server`](crate::Server) can be told. Each field has a default that suits a small public server.
 #[derive(Debug, Clone)]
@@ -19,6 +20,11 @@ pub struct Config {
     ///
     /// Such pages run in the browsers of whoever sits at this machine, and could up- and download in their place.
     pub allow_origins: Vec<WebOrigin>,
+    /// Where proxies may come from that say for whom they come: by the PROXY protocol at a listener that is marked [so](Listen::proxy),
+    /// by `X-Forwarded-For`, `X-Real-IP` or `Forwarded` with http. What they name is then limited and logged in the place of their own
+    /// address, and is never taken for this machine. Unix sockets are always trusted: their permissions say who may connect. Default:
+    /// [this machine](Network::LOOPBACK), which has to be named if others are and it is meant, too.
+    pub trusted_proxies: Vec<Network>,
     /// Threads that move bytes. Default: one for two cores, for each keeps the kernel's network code busy beside it: on 2 cores, one worker
     /// moves as much in bulk as two and more small exchanges a second (`cargo bench -p xchg-server --bench relay`).
     pub workers: usize,
@@ -27,11 +33,12 @@ pub struct Config {
     /// it is busy. It thus takes up to twice as many descriptors, and 256. Default: 65,536.
     pub max_connections: usize,
     /// Connections of one source, which is an IPv4 address or the /64 of an IPv6 address; further
-    /// ones are told to come back. Default: 256, from which peers on this machine are exempt, for a
-    /// proxy may stand there. A number that is set is for everybody.
+    /// ones are told to come back. Default: 256, from which peers on this machine and
+    /// [trusted proxies](Self::trusted_proxies) are exempt, for others stand behind them. A number
+    /// that is set is for everybody.
     pub max_connections_per_source: Option<usize>,
     /// How many peers may wait. `waiting_per_origin` is 128 by default, from which peers on this
-    /// machine are exempt; a number that is set is for everybody.
+    /// machine and trusted proxies are exempt; a number that is set is for everybody.
     pub limits: Limits,
     /// Size of the sockets' receive buffers in bytes. Default: the kernel's choice, which grows with need.
     pub recv_buffer: Option<usize>,
@@ -76,6 +83,7 @@ impl Default for Config {
             listen: vec![Listen::default()],
             dialects: Dialect::ALL.to_vec(),
             allow_origins: Vec::new(),
+            trusted_proxies: Network::LOOPBACK.to_vec(),
             workers: std::thread::available_parallelism()
                 .map_or(1, |cores| cores.get().div_ceil(2)),
             max_connections: 65_536,
@@ -108,6 +116,11 @@ impl Config {
     pub(crate) fn dialects_at(&self, listener: u8) -> &[Dialect] {
         let own = self.listen[usize::from(listener)].dialects.as_ref();
         own.unwrap_or(&self.dialects)
+    }
+
+    /// Whether many peers may stand behind `origin`, so that no default limit of one source fits.
+    pub(crate) fn may_be_many(&self, origin: Origin) -> bool {
+        origin.is_local() || origin.is_in(&self.trusted_proxies)
     }
 
     /// Checks what types cannot.

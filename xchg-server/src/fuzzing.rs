@@ -3,7 +3,9 @@
 use crate::dialect::http::{
     Action, Body, BodyDecoder, Head, MAX_HEAD_BYTES, MultipartBody, Step, health, parse,
 };
+use crate::dialect::proxy::{self, Header};
 use crate::dialect::{Detected, Dialect, Heard, MAX_GREETING_LEN, detect};
+use crate::origin::Origin;
 
 /// Takes `data` for what a peer of any dialect but http begins with.
 pub fn greetings(data: &[u8]) {
@@ -20,6 +22,31 @@ pub fn greetings(data: &[u8]) {
         && dialect != Dialect::Http
     {
         heard_in_pieces(dialect, data);
+    }
+}
+
+/// Takes `data` for what a proxy says first, and what its peer says behind it.
+pub fn proxy_headers(data: &[u8]) {
+    let all = proxy::parse(data);
+    for cut in 0..data.len().min(proxy::MAX_LEN + 1) {
+        let part = proxy::parse(&data[..cut]);
+        assert!(part == all || part == Header::Partial, "{part:?} of {cut} bytes, {all:?} of all");
+    }
+    match all {
+        Header::Partial => assert!(data.len() < proxy::MAX_LEN),
+        Header::Whole { len, peer } => {
+            assert_eq!(proxy::parse(&data[..len]), all);
+            assert_eq!(
+                proxy::parse(&data[..len - 1]),
+                Header::Partial,
+                "it was whole before its end"
+            );
+            if let proxy::Peer::At(address) = peer {
+                assert!(!Origin::behind_proxy(Some(address)).is_local());
+            }
+            greetings(&data[len..]);
+        }
+        Header::Bad => {}
     }
 }
 
@@ -169,6 +196,11 @@ mod tests {
     #[test]
     fn greetings_of_the_seeds() {
         replay("greetings", greetings);
+    }
+
+    #[test]
+    fn proxy_headers_of_the_seeds() {
+        replay("proxy_headers", proxy_headers);
     }
 
     #[test]

@@ -51,6 +51,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod listen;
+mod network;
 mod origin;
 mod server;
 #[cfg(feature = "sim")]
@@ -65,6 +66,7 @@ pub use dialect::Dialect;
 pub use engine::shared::Stats;
 pub use error::Error;
 pub use listen::{Listen, ListenAddress};
+pub use network::Network;
 pub use server::{Ending, Server, ServerHandle};
 pub use web_origin::WebOrigin;
 pub use xchg_core::wire::Token;

@@ -20,6 +20,9 @@ pub struct Listen {
     /// Whether everybody is served though the address is this machine's alone, as behind a proxy. Default: no, and then only web pages are
     /// served that come from this machine, or from [`Config::allow_origins`](crate::Config::allow_origins).
     pub public: bool,
+    /// Whether a proxy comes there, and says by the PROXY protocol, version 1 or 2, whom each connection is for. Nobody else is served
+    /// there, nor proxies that are not among [`Config::trusted_proxies`](crate::Config::trusted_proxies). Default: no.
+    pub proxy: bool,
 }
 
 /// An address to listen on, or one that is listened on.
@@ -34,11 +37,11 @@ pub enum ListenAddress {
 
 impl Listen {
     /// Whether browsers on this machine are to be kept from bringing other sites' pages here: only they reach a loopback address
-    /// for somebody else. They do not reach unix sockets at all.
+    /// for somebody else. They do not reach unix sockets at all, nor do they say what a proxy says first.
     pub(crate) fn is_private(&self) -> bool {
         match self.address {
             ListenAddress::Tcp(address) => {
-                address.ip().to_canonical().is_loopback() && !self.public
+                address.ip().to_canonical().is_loopback() && !self.public && !self.proxy
             }
             ListenAddress::Unix(_) => false,
         }
@@ -53,15 +56,20 @@ impl Listen {
                 Ok(())
             }
             None if option == "public" && self.public => twice(),
+            None if option == "proxy" && self.proxy => twice(),
             None if option == "public" => {
                 self.public = true;
+                Ok(())
+            }
+            None if option == "proxy" => {
+                self.proxy = true;
                 Ok(())
             }
             _ if option.parse::<ListenAddress>().is_ok() => Err(format!(
                 "`{option}` is another address: repeat --listen, or put `;` between the two"
             )),
             _ => Err(format!(
-                "`{option}` is no option of a listener; there are `dialects=NAME+NAME` and `public`"
+                "`{option}` is no option of a listener; there are `dialects=NAME+NAME`, `public` and `proxy`"
             )),
         }
     }
@@ -75,7 +83,7 @@ impl Default for ListenAddress {
 
 impl From<ListenAddress> for Listen {
     fn from(address: ListenAddress) -> Listen {
-        Listen { address, dialects: None, public: false }
+        Listen { address, ..Listen::default() }
     }
 }
 
@@ -104,7 +112,8 @@ impl fmt::Display for Listen {
             let names: Vec<&str> = dialects.iter().map(|dialect| dialect.as_str()).collect();
             write!(f, ",dialects={}", names.join("+"))?;
         }
-        f.write_str(if self.public { ",public" } else { "" })
+        f.write_str(if self.public { ",public" } else { "" })?;
+        f.write_str(if self.proxy { ",proxy" } else { "" })
     }
 }
 
@@ -206,6 +215,13 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_may_be_for_proxies() {
+        let listen = parse("127.0.0.1:80,proxy,dialects=native").unwrap();
+        assert!(listen.proxy && !listen.public && !listen.is_private());
+        assert!(!parse("127.0.0.1:80").unwrap().proxy);
+    }
+
+    #[test]
     fn a_mistake_is_named_with_what_there_is() {
         for (text, parts) in [
             ("", &["ADDR:PORT"][..]),
@@ -221,6 +237,8 @@ mod tests {
             ("127.0.0.1:1,127.0.0.1:2", &["another address", "--listen", "`;`"]),
             ("127.0.0.1:1,unix:/x", &["another address"]),
             ("127.0.0.1:1,public,public", &["`public`"]),
+            ("127.0.0.1:1,proxy,public,proxy", &["`proxy`"]),
+            ("127.0.0.1:1,proxy=v2", &["`proxy=v2`", "`proxy`"]),
             ("127.0.0.1:1,dialects=http,dialects=http", &["`dialects=http`"]),
             ("[fe80::1%nowhere7]:1", &["`nowhere7`", "interface"]),
             ("[fe80::1%a name too long for any interface]:1", &["interface"]),
@@ -272,7 +290,7 @@ mod tests {
             path in "[a-z/;:+= ]{1,20}",
             is_unix in any::<bool>(),
             dialects in proptest::option::of(proptest::sample::subsequence(Dialect::ALL.to_vec(), 1..=4)),
-            public in any::<bool>(),
+            [public, proxy] in any::<[bool; 2]>(),
         ) {
             let address = match (address, is_unix) {
                 (_, true) => ListenAddress::Unix(path.into()),
@@ -282,7 +300,7 @@ mod tests {
                 ),
                 (address, _) => ListenAddress::Tcp(address),
             };
-            let listen = Listen { address, dialects, public };
+            let listen = Listen { address, dialects, public, proxy };
             prop_assert_eq!(parse(&listen.to_string()), Ok(listen));
         }
     }

@@ -3,12 +3,22 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The address that a connection came from, or the unix sockets of this machine.
+use crate::Network;
+
+/// The address of the peer, whether it connected itself or a proxy did for it; or the unix sockets of this machine.
 ///
 /// Sixteen bytes without alignment, since every connection has one: an IPv4 address is the IPv6
 /// address that stands for it, and unix sockets are the unspecified one, from which nothing comes.
+/// The loopback addresses that proxies name are under [`ELSEWHERE`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin(Ipv6Addr);
+
+/// The first 96 bits of what is no peer on this machine, though it may have a loopback address: it came through a proxy. No host has such
+/// an address (RFC 4291 section 2.4 reserves `::/8`).
+const ELSEWHERE: u128 = 0xfffe;
+
+/// Such a peer that has no address.
+const UNNAMED: Origin = Origin(Ipv6Addr::from_bits(ELSEWHERE << 32));
 
 impl Origin {
     /// The unix sockets of this machine.
@@ -22,14 +32,49 @@ impl Origin {
         }
     }
 
-    /// The address; `None` for unix sockets.
+    /// Somebody for whom a proxy came that says an `address`, or none. Never on this machine: loopback is the proxy's.
+    pub(crate) fn behind_proxy(address: Option<IpAddr>) -> Origin {
+        address.map_or(UNNAMED, |address| Origin::of(address).elsewhere())
+    }
+
+    /// The same, and not on this machine: somebody else stands behind this peer, or may.
+    pub(crate) fn elsewhere(self) -> Origin {
+        let behind = |address: Ipv4Addr| {
+            Origin(Ipv6Addr::from_bits(ELSEWHERE << 32 | u128::from(address.to_bits())))
+        };
+        match self.address() {
+            None => UNNAMED,
+            Some(IpAddr::V4(address)) if address.is_loopback() => behind(address),
+            Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) => behind(Ipv4Addr::LOCALHOST),
+            Some(_) => self,
+        }
+    }
+
+    fn is_elsewhere(self) -> bool {
+        self.0.to_bits() >> 32 == ELSEWHERE
+    }
+
+    /// The address; `None` for unix sockets, and for whom a proxy does not name.
     pub(crate) fn address(self) -> Option<IpAddr> {
-        (self != Origin::UNIX).then(|| self.0.to_canonical())
+        let [.., high, low] = self.0.segments();
+        match self {
+            Origin::UNIX | UNNAMED => None,
+            _ if self.is_elsewhere() => {
+                Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into())
+            }
+            _ => Some(self.0.to_canonical()),
+        }
     }
 
     /// Whether the peer is on this machine.
     pub(crate) fn is_local(self) -> bool {
-        self.address().is_none_or(|address| address.is_loopback())
+        !self.is_elsewhere() && self.address().is_none_or(|address| address.is_loopback())
+    }
+
+    /// Whether the peer itself connected from one of these networks, or by a unix socket: only who may is let through to that.
+    pub(crate) fn is_in(self, networks: &[Network]) -> bool {
+        !self.is_elsewhere()
+            && self.address().is_none_or(|address| networks.iter().any(|one| one.contains(address)))
     }
 
     /// Whom the peer is counted with: an IPv4 address, or the /64 that an IPv6 host has to itself.
@@ -38,8 +83,13 @@ impl Origin {
     /// 0:0:ffff:0, is one that no IPv6 host has (RFC 4291 section 2.5.5.2).
     pub(crate) fn source(self) -> xchg_core::Origin {
         const IPV4: u64 = 0xffff_0000_0000;
+        const ELSEWHERE: u64 = 0xfffe_0000_0000;
         xchg_core::Origin(match self.address() {
-            None => 0,
+            None if self == Origin::UNIX => 0,
+            None => ELSEWHERE,
+            Some(IpAddr::V4(address)) if self.is_elsewhere() => {
+                ELSEWHERE | u64::from(address.to_bits())
+            }
             Some(IpAddr::V4(address)) => IPV4 | u64::from(address.to_bits()),
             Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) => {
                 IPV4 | u64::from(Ipv4Addr::LOCALHOST.to_bits())
@@ -56,7 +106,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address() {
             Some(address) => address.fmt(f),
-            None => f.write_str("unix"),
+            None if *self == Origin::UNIX => f.write_str("unix"),
+            None => f.write_str("proxy"),
         }
     }
 }
@@ -109,6 +160,45 @@ mod tests {
             assert_eq!(origin(one).source() == origin(other).source(), is_same, "{one} {other}");
         }
         assert_ne!(Origin::UNIX.source(), origin("127.0.0.1").source());
+    }
+
+    #[test]
+    fn whoever_comes_through_a_proxy_is_not_on_this_machine() {
+        let behind = |address: &str| Origin::behind_proxy(Some(address.parse().unwrap()));
+        let everywhere = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+        for (address, shown) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("127.1.2.3", "127.1.2.3"),
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+            ("::1", "127.0.0.1"),
+            ("::", "proxy"),
+            ("::fffe:7f00:1", "127.0.0.1"),
+            ("0.0.0.0", "0.0.0.0"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+        ] {
+            let behind = behind(address);
+            assert!(!behind.is_local(), "{address}");
+            assert_eq!(behind.to_string(), shown, "{address}");
+            assert_eq!(behind.elsewhere(), behind, "{address}");
+            assert_ne!(behind.source(), Origin::UNIX.source(), "{address}");
+            assert_ne!(behind.source(), origin("127.0.0.1").source(), "{address}");
+            assert!(!shown.starts_with("127") || !behind.is_in(&everywhere), "{address}");
+        }
+        assert_eq!(behind("192.0.2.1"), origin("192.0.2.1"));
+        assert_eq!(Origin::UNIX.elsewhere(), Origin::behind_proxy(None));
+        assert_ne!(Origin::behind_proxy(None).source(), behind("127.0.0.1").source());
+    }
+
+    #[test]
+    fn networks_hold_who_connects_from_there_and_unix_sockets() {
+        assert!(Origin::UNIX.is_in(&[]));
+        assert!(!Origin::behind_proxy(None).is_in(&Network::LOOPBACK));
+        for (address, is_in) in
+            [("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("192.0.2.1", false)]
+        {
+            assert_eq!(origin(address).is_in(&Network::LOOPBACK), is_in, "{address}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xchg_core::wire::MAGIC;
 
-use super::{Dialect, classic, http, transit};
+use super::{Dialect, classic, http, proxy, transit};
 
 /// The longest greeting of any dialect but http, in bytes: a native head and body.
 pub(crate) const MAX_GREETING_LEN: usize = 8 + xchg_core::wire::MAX_BODY_LEN;
@@ -20,6 +20,8 @@ pub(crate) enum Detected {
     InSilence(Dialect),
     /// Nothing that is spoken here.
     Unknown,
+    /// What a proxy says first, where nobody expects one.
+    Proxy,
 }
 
 /// How long a peer says nothing to have said all. What a proxy or a browser sends of a request's first line leaves in one piece, or within
@@ -37,13 +39,22 @@ pub(crate) fn detect(bytes: &[u8], earlier: usize, spoken: &[Dialect]) -> Detect
         let http = Detected::Dialect(Dialect::Http);
         return if is_spoken(&Dialect::Http) { http } else { Detected::Unknown };
     }
+    let proxy = proxy::begins(bytes);
+    if proxy == Agreement::Full && line == Agreement::None {
+        return Detected::Proxy;
+    }
     let others = [Dialect::Native, Dialect::Transit, Dialect::Classic].into_iter();
     let best = others.filter(is_spoken).max_by_key(|&other| agreement(other, bytes));
     match best.map(|other| (other, agreement(other, bytes))) {
+        // `PROXY TCP` is an upload's greeting, too.
+        Some((Dialect::Classic, Agreement::Full)) if proxy != Agreement::None => {
+            Detected::InSilence(Dialect::Classic)
+        }
         Some((Dialect::Classic, Agreement::Full)) => classic(bytes, earlier, line),
         Some((other, Agreement::Full)) if line == Agreement::None => Detected::Dialect(other),
         Some((_, Agreement::Full | Agreement::SoFar)) => Detected::Partial,
         _ if line == Agreement::SoFar && is_spoken(&Dialect::Http) => Detected::Partial,
+        _ if proxy == Agreement::SoFar => Detected::Partial,
         _ => Detected::Unknown,
     }
 }
@@ -118,7 +129,7 @@ pub(crate) fn what_we_speak(spoken: &[Dialect]) -> Vec<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::Detected::{Dialect as Speaks, InSilence, Partial, Unknown};
+    use super::Detected::{Dialect as Speaks, InSilence, Partial, Proxy, Unknown};
     use super::Dialect::{Classic, Http, Native, Transit};
     use super::*;
     use crate::dialect::http::MAX_HEAD_BYTES;
@@ -179,6 +190,18 @@ mod tests {
             (b"Pa\0\0\0\0\0\0\0", Speaks(Classic)),
             (b"PATCH /", Speaks(Http)),
             (b"PRI * HTTP/2.0", Speaks(Http)),
+            (b"PROXY TCP", InSilence(Classic)),
+            (b"PROXY TCP4", InSilence(Classic)),
+            (b"PROXY TCP4 ", InSilence(Classic)),
+            (b"PROXY TCP4 192.0.2.7 ", Proxy),
+            (b"PROXY TCP6 2001:db8::7", Proxy),
+            (b"PROXY TCP4 HTTP/1.1", Speaks(Http)),
+            (b"PROXY TCP5 x y\r\n", Speaks(Classic)),
+            (b"PROXY UNK", InSilence(Classic)),
+            (b"PROXY UNKNOWN\r\n", Proxy),
+            (b"\r\n\r\n\0\r\nQUIT", Partial),
+            (b"\r\n\r\n\0\r\nQUIT\n", Proxy),
+            (b"\r\n\r\n\0\r\nQUIX", Unknown),
             (b"POST", Partial),
             (b"GET", Partial),
             (b"GET *", Speaks(Http)),

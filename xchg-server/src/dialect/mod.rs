@@ -6,6 +6,7 @@ mod classic;
 mod detect;
 pub(crate) mod http;
 mod native;
+pub(crate) mod proxy;
 mod transit;
 
 use std::time::Duration;

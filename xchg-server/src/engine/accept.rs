@@ -7,8 +7,10 @@ use xchg_core::wire::RefusalCode;
 use super::Engine;
 use crate::engine::admission::Standing;
 use crate::engine::connection::Connection;
-use crate::engine::net::{Accepted, Id, Net};
+use crate::engine::net::{Accepted, Id, Net, Stream};
+use crate::engine::throttle::Kind;
 use crate::engine::timers::Tick;
+use crate::origin::Origin;
 
 /// Connections accepted at a time, so that running exchanges are not kept waiting by a flood.
 const BATCH: usize = 64;
@@ -99,32 +101,75 @@ impl<N: Net> Engine<N> {
     fn welcome(&mut self, accepted: Accepted<N::Stream>) {
         let (shared, origin) = (self.shared.clone(), accepted.origin);
         shared.counters.accepted();
+        let is_for_proxies = shared.config.listen[usize::from(accepted.listener)].proxy;
+        if is_for_proxies && !origin.is_in(&shared.config.trusted_proxies) {
+            return self.turn_away_untrusted(accepted);
+        }
         if !shared.admission.has_room()
             && let Some(id) = self.oldest_in_reserve()
         {
             self.evict(id);
         }
-        let standing = shared.admission.enter(origin);
-        if standing == Standing::Excess
-            && shared.admission.is_flooded(origin)
-            && let Some(id) = self.oldest_unheard(|it| it.origin.source() == origin.source())
-        {
-            self.evict(id);
-        }
+        let standing = match is_for_proxies {
+            true => shared.admission.enter_unnamed(origin),
+            false => Some(shared.admission.enter(origin)),
+        };
+        let Some(standing) = standing else {
+            shared.counters.refused();
+            self.warn_of_proxy(
+                origin,
+                "too many of a proxy's connections do not say for whom they are",
+            );
+            return accepted.stream.reset();
+        };
         let mut connection = Connection::new(accepted, standing);
         connection.deadline = self.timers.now().after(shared.config.greeting_timeout);
         let slot = self.insert(connection);
-        let id = Id { slot, serial: self.connections[slot as usize].serial };
-        if standing != Standing::Within {
+        let id = self.id(slot);
+        self.note_standing(id);
+        self.guard(id, |engine| engine.greet(slot));
+        self.end_flood(id);
+    }
+
+    /// Notes a connection that is over a limit, of which it is now known whose it is; the oldest of that source makes room for it.
+    pub(super) fn note_standing(&mut self, id: Id) {
+        let Some(connection) = self.connection(id) else { return };
+        let (standing, origin) = (connection.standing, connection.origin);
+        if standing == Standing::Excess
+            && self.shared.admission.is_flooded(origin)
+            && let Some(oldest) = self.oldest_unheard(|it| it.origin.source() == origin.source())
+        {
+            self.evict(oldest);
+        }
+        if matches!(standing, Standing::Excess | Standing::Reserve) {
             self.remember(id);
         }
-        self.guard(id, |engine| engine.greet(slot));
-        if standing == Standing::Excess
-            && shared.admission.is_flooded(origin)
-            && self.connection(id).is_some()
-        {
-            // Those of this source that are heard are all with other workers.
+    }
+
+    /// Closes a connection that is over the limit of its source and still not served, if room was not to be had: those of this source
+    /// that are heard are all with other workers.
+    pub(super) fn end_flood(&mut self, id: Id) {
+        let Some(connection) = self.connection(id) else { return };
+        let (standing, origin) = (connection.standing, connection.origin);
+        if standing == Standing::Excess && self.shared.admission.is_flooded(origin) {
             self.evict(id);
+        }
+    }
+
+    /// Closes a connection that came where only trusted proxies may. It is told nothing: it speaks for others, or to somebody else.
+    fn turn_away_untrusted(&mut self, accepted: Accepted<N::Stream>) {
+        self.shared.counters.refused();
+        self.shared.counters.untrusted_proxy();
+        let text =
+            "only proxies may come to this listener, and this address is none of --trusted-proxies";
+        self.warn_of_proxy(accepted.origin, text);
+        accepted.stream.reset();
+    }
+
+    /// Tells the operator of what a proxy, or who may be one, does wrong.
+    pub(super) fn warn_of_proxy(&mut self, peer: Origin, text: &str) {
+        if self.may_log(Kind::Proxy) {
+            tracing::warn!(%peer, text, "proxy refused");
         }
     }
 

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::Config;
 use crate::origin::Origin;
+use crate::{Config, Network};
 
 /// Connections of one source, unless the configuration has another number.
 const PER_SOURCE: usize = 256;
@@ -17,6 +17,10 @@ const PER_SOURCE: usize = 256;
 /// Connections of one source over its limit that are held for the time that it takes to tell them
 /// so. Further ones take the place of the oldest of these.
 const EXCESS: usize = 16;
+
+/// Connections of one proxy that have not said yet for whom they are. A proxy says so with the connection's first bytes; so these are those
+/// that a stranger makes it open within a moment, or a proxy that is set up wrongly.
+const UNNAMED: usize = 1024;
 
 /// Connections over the limit of the whole server that are heard at a time.
 pub(crate) const RESERVE: usize = 256;
@@ -30,6 +34,8 @@ pub(crate) enum Standing {
     Reserve,
     /// Its source has more than it may: it is heard, and told so.
     Excess,
+    /// A proxy is to say whose it is.
+    Unnamed,
 }
 
 /// The open connections.
@@ -40,10 +46,13 @@ pub(crate) struct Admission {
     /// on hearing others; as far as there are descriptors for that.
     most_at_all: usize,
     per_source: usize,
-    counts_local: bool,
+    /// Who is exempt from the limit of one source, if it is the default: others stand behind them.
+    exempt: Option<Vec<Network>>,
     open: AtomicUsize,
     reserve: AtomicUsize,
     sources: Mutex<HashMap<xchg_core::Origin, usize>>,
+    /// Connections that are [`Standing::Unnamed`], by the proxy.
+    unnamed: Mutex<HashMap<xchg_core::Origin, usize>>,
 }
 
 // Relaxed throughout: the counters guard no other memory.
@@ -55,10 +64,14 @@ impl Admission {
             most,
             most_at_all: most.saturating_mul(2).saturating_add(reserve(most)).min(descriptors),
             per_source: config.max_connections_per_source.unwrap_or(PER_SOURCE),
-            counts_local: config.max_connections_per_source.is_some(),
+            exempt: match config.max_connections_per_source {
+                Some(_) => None,
+                None => Some(config.trusted_proxies.clone()),
+            },
             open: AtomicUsize::new(0),
             reserve: AtomicUsize::new(0),
             sources: Mutex::default(),
+            unnamed: Mutex::default(),
         }
     }
 
@@ -81,6 +94,11 @@ impl Admission {
     /// Counts a newcomer, and says how it stands.
     pub(crate) fn enter(&self, origin: Origin) -> Standing {
         let open = self.open.fetch_add(1, Ordering::Relaxed);
+        self.judge(origin, open)
+    }
+
+    /// Counts one of `origin`, beside which so many are `open`.
+    fn judge(&self, origin: Origin, open: usize) -> Standing {
         match self.count(origin) {
             count if count > self.per_source => Standing::Excess,
             _ if open >= self.most => {
@@ -88,6 +106,36 @@ impl Admission {
                 Standing::Reserve
             }
             _ => Standing::Within,
+        }
+    }
+
+    /// Counts a newcomer of whom `proxy` is to say who it is; `None` if that has too many of them.
+    pub(crate) fn enter_unnamed(&self, proxy: Origin) -> Option<Standing> {
+        let mut unnamed = self.unnamed.lock();
+        let count = unnamed.entry(proxy.source()).or_insert(0);
+        if *count >= UNNAMED {
+            return None;
+        }
+        *count += 1;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Some(Standing::Unnamed)
+    }
+
+    /// Counts a connection of `proxy` for the `peer` that it is now known to be for.
+    pub(crate) fn name(&self, proxy: Origin, peer: Origin) -> Standing {
+        forget(&self.unnamed, proxy);
+        // It counts among those that are open already.
+        self.judge(peer, self.open().saturating_sub(1))
+    }
+
+    /// Counts a connection for another peer, as whose it was counted until now.
+    pub(crate) fn rename(&self, from: Origin, to: Origin, standing: &mut Standing) {
+        self.uncount(from);
+        if self.count(to) > self.per_source {
+            self.serve(standing);
+            *standing = Standing::Excess;
+        } else if *standing == Standing::Excess {
+            *standing = Standing::Within;
         }
     }
 
@@ -107,16 +155,17 @@ impl Admission {
 
     /// Counts a connection that is gone no more.
     pub(crate) fn leave(&self, origin: Origin, mut standing: Standing) {
-        self.serve(&mut standing);
         self.open.fetch_sub(1, Ordering::Relaxed);
+        if standing == Standing::Unnamed {
+            return forget(&self.unnamed, origin);
+        }
+        self.serve(&mut standing);
+        self.uncount(origin);
+    }
+
+    fn uncount(&self, origin: Origin) {
         if self.counts(origin) {
-            let mut sources = self.sources.lock();
-            if let Some(count) = sources.get_mut(&origin.source()) {
-                *count -= 1;
-                if *count == 0 {
-                    sources.remove(&origin.source());
-                }
-            }
+            forget(&self.sources, origin);
         }
     }
 
@@ -132,7 +181,18 @@ impl Admission {
     }
 
     fn counts(&self, origin: Origin) -> bool {
-        self.counts_local || !origin.is_local()
+        self.exempt.as_ref().is_none_or(|proxies| !origin.is_local() && !origin.is_in(proxies))
+    }
+}
+
+/// Counts one of `origin` less.
+fn forget(counts: &Mutex<HashMap<xchg_core::Origin, usize>>, origin: Origin) {
+    let mut counts = counts.lock();
+    if let Some(count) = counts.get_mut(&origin.source()) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&origin.source());
+        }
     }
 }
 
@@ -142,13 +202,13 @@ fn reserve(most: usize) -> usize {
 }
 
 /// Peers of one source that may wait, unless the configuration has another number. Peers on this
-/// machine are exempt from this default, for a proxy may stand there; a number that is set is for
-/// everybody.
+/// machine and trusted proxies are exempt from this default, for others stand behind them; a number
+/// that is set is for everybody.
 pub(crate) const WAITING_PER_SOURCE: usize = 128;
 
 /// Whom a peer that waits is counted with.
 pub(crate) fn waits_for(origin: Origin, config: &Config) -> Option<xchg_core::Origin> {
-    let counts = config.limits.waiting_per_origin.is_some() || !origin.is_local();
+    let counts = config.limits.waiting_per_origin.is_some() || !config.may_be_many(origin);
     counts.then(|| origin.source())
 }
 
@@ -191,6 +251,46 @@ mod tests {
             assert_eq!(set.enter(local), Standing::Within);
             assert_eq!(set.enter(local), Standing::Excess);
         }
+    }
+
+    #[test]
+    fn a_proxys_connections_count_for_whom_they_are() {
+        let admission = admission(10_000, None);
+        let (proxy, peer) = (origin("127.0.0.1"), origin("192.0.2.1"));
+        let enter = || {
+            assert_eq!(admission.enter_unnamed(proxy), Some(Standing::Unnamed));
+            admission.name(proxy, peer)
+        };
+        let stands: Vec<_> = (0..300).map(|_| enter()).collect();
+        assert!(stands[..256].iter().all(|&standing| standing == Standing::Within));
+        assert!(stands[256..].iter().all(|&standing| standing == Standing::Excess));
+        assert_eq!(admission.name(proxy, origin("192.0.2.2")), Standing::Within);
+        // Those that it says nothing of are bounded, for each proxy.
+        let unnamed = (0..2_000).map_while(|_| admission.enter_unnamed(proxy)).count();
+        assert_eq!(unnamed, UNNAMED);
+        assert!(admission.enter_unnamed(origin("192.0.2.9")).is_some());
+        (0..unnamed).for_each(|_| admission.leave(proxy, Standing::Unnamed));
+        assert!(admission.enter_unnamed(proxy).is_some());
+        stands.into_iter().for_each(|standing| admission.leave(peer, standing));
+        assert_eq!(enter(), Standing::Within);
+    }
+
+    #[test]
+    fn a_connection_is_counted_for_each_of_its_requests() {
+        let admission = admission(1_000, Some(1));
+        let (proxy, peer) = (origin("192.0.2.9"), origin("192.0.2.1"));
+        let [mut first, mut second] = [(); 2].map(|()| {
+            let mut standing = admission.enter(proxy);
+            admission.rename(proxy, peer, &mut standing);
+            standing
+        });
+        assert_eq!((first, second), (Standing::Within, Standing::Excess));
+        admission.rename(peer, proxy, &mut first);
+        admission.rename(peer, origin("192.0.2.2"), &mut second);
+        assert_eq!((first, second), (Standing::Within, Standing::Within));
+        admission.leave(proxy, first);
+        admission.leave(origin("192.0.2.2"), second);
+        assert!(admission.sources.lock().is_empty() && admission.open() == 0);
     }
 
     #[test]

@@ -8,13 +8,15 @@ use xchg_core::{Brokered, Offer, Place, Realm, Role, Side};
 
 use super::{Engine, Join};
 use crate::config::Terminate;
+use crate::dialect::proxy::{self, Header};
 use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
 use crate::engine::admission::{self, Standing};
 use crate::engine::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
-use crate::engine::net::Net;
+use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
 use crate::engine::throttle::Kind;
 use crate::engine::timers::Tick;
+use crate::origin::Origin;
 
 impl<N: Net> Engine<N> {
     /// Hears what a peer has to say so far, and does it once it is whole.
@@ -84,6 +86,9 @@ impl<N: Net> Engine<N> {
         if let Some(dialect) = connection.dialect {
             return self.hear_in(dialect, slot, bytes);
         }
+        if connection.standing == Standing::Unnamed {
+            return self.hear_proxy(slot, bytes);
+        }
         let spoken = self.shared.config.dialects_at(connection.listener);
         match dialect::detect(bytes, earlier, spoken) {
             Detected::Partial => connection.state = State::Greeting(bytes.to_vec()),
@@ -94,12 +99,57 @@ impl<N: Net> Engine<N> {
                 connection.state = State::Undecided(Box::new(undecided));
                 connection.deadline = self.timers.now().after(dialect::SILENCE);
             }
+            Detected::Proxy => {
+                let text = "what a proxy says first (the PROXY protocol) came to a listener that does not expect it: \
+                            mark that `proxy`, as in --listen ADDR:PORT,proxy";
+                self.refuse_proxy(slot, text);
+            }
             Detected::Unknown => {
                 let words = dialect::what_we_speak(spoken);
                 self.note_refusal(slot, RefusalCode::Malformed, None, "unknown first bytes");
                 self.leave(slot, words);
             }
         }
+    }
+
+    /// Hears from a proxy for whom a connection is, and then whoever that is.
+    fn hear_proxy(&mut self, slot: u32, bytes: &[u8]) {
+        let connection = &mut self.connections[slot as usize];
+        let (len, peer) = match proxy::parse(bytes) {
+            Header::Partial => {
+                connection.state = State::Greeting(bytes.to_vec());
+                return;
+            }
+            Header::Whole { len, peer } => (len, peer),
+            Header::Bad => {
+                let text = "no header of the PROXY protocol came first, which this listener expects: \
+                            have the proxy send one (send-proxy-v2, proxy_protocol on), or take `proxy` from --listen";
+                return self.refuse_proxy(slot, text);
+            }
+        };
+        let origin = match peer {
+            proxy::Peer::At(address) => Origin::behind_proxy(Some(address)),
+            proxy::Peer::Unsaid => connection.origin.elsewhere(),
+        };
+        connection.standing = self.shared.admission.name(connection.origin, origin);
+        connection.origin = origin;
+        let id = Id { slot, serial: connection.serial };
+        self.note_standing(id);
+        match &bytes[len..] {
+            [] => self.connections[slot as usize].state = State::Greeting(Vec::new()),
+            rest => self.hear(slot, rest, 0),
+        }
+        self.end_flood(id);
+    }
+
+    /// Resets a connection of a proxy that does not say what it must, or says what it must not. It is told nothing, for it would pass
+    /// that on.
+    fn refuse_proxy(&mut self, slot: u32, text: &str) {
+        self.shared.counters.refused();
+        self.shared.counters.proxy_header_failed();
+        let connection = self.remove(slot);
+        self.warn_of_proxy(connection.origin, text);
+        connection.reset();
     }
 
     fn hear_in(&mut self, dialect: Dialect, slot: u32, bytes: &[u8]) {

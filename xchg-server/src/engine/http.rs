@@ -12,6 +12,7 @@ use crate::engine::admission::Standing;
 use crate::engine::connection::{Brought, Connection, Reply, State};
 use crate::engine::endpoint::Framing;
 use crate::engine::net::{Id, Net, Stream};
+use crate::origin::Origin;
 
 /// Requests on one connection, after which it is closed: one peer then keeps a worker from others no longer than they take. Each further
 /// hundred costs the peer a new connection.
@@ -31,6 +32,8 @@ impl<N: Net> Engine<N> {
                 }
             };
             connection.requests += 1;
+            let proxy = self.count_for_whom(slot, &request);
+            let connection = &mut self.connections[slot as usize];
             let config = &self.shared.config;
             if config.listen[usize::from(connection.listener)].is_private()
                 && let Err(words) = request.screen(&config.allow_origins)
@@ -43,11 +46,15 @@ impl<N: Net> Engine<N> {
             let request = if is_last { request.last() } else { request };
             let rest = &bytes[len..];
             let (words, keep_alive) = match request.action() {
-                Action::Upload(upload) => return self.offer_http(slot, upload.into(), rest),
+                Action::Upload(upload) => {
+                    let peer = Peer::from(upload).passed_on_by(proxy);
+                    return self.offer_http(slot, peer, rest);
+                }
                 Action::Download(download) => {
                     // Behind the last request of a connection nothing counts.
                     let rest = if download.reply_to.keep_alive { rest } else { &[] };
-                    return self.offer_http(slot, Peer::Download(download), rest);
+                    let peer = Peer::Download(download).passed_on_by(proxy);
+                    return self.offer_http(slot, peer, rest);
                 }
                 Action::Reply { bytes: words, keep_alive } => {
                     if let Some(why) = http::refusal(&words) {
@@ -62,6 +69,7 @@ impl<N: Net> Engine<N> {
             if !keep_alive {
                 return self.leave(slot, words);
             }
+            self.count_for_proxy(slot, proxy);
             let reply = Reply { words, sent: 0, rest: Vec::new() };
             if !self.reply(slot, reply, rest) {
                 return;
@@ -69,6 +77,25 @@ impl<N: Net> Engine<N> {
             bytes = rest;
         }
         self.connections[slot as usize].state = State::Greeting(bytes.to_vec());
+    }
+
+    /// Counts a connection for whom its request is, if a trusted proxy passes that on and says so. Gives the proxy then.
+    fn count_for_whom(&mut self, slot: u32, request: &http::Request) -> Option<Origin> {
+        let trusted = &self.shared.config.trusted_proxies;
+        let connection = &mut self.connections[slot as usize];
+        let proxy = connection.origin;
+        let peer = proxy.is_in(trusted).then(|| request.forwarded_for(trusted)).flatten()?;
+        connection.origin = Origin::behind_proxy(peer);
+        self.shared.admission.rename(proxy, connection.origin, &mut connection.standing);
+        Some(proxy)
+    }
+
+    /// Counts a connection for its proxy again, whose next request may be for somebody else.
+    fn count_for_proxy(&mut self, slot: u32, proxy: Option<Origin>) {
+        let Some(proxy) = proxy else { return };
+        let connection = &mut self.connections[slot as usize];
+        self.shared.admission.rename(connection.origin, proxy, &mut connection.standing);
+        connection.origin = proxy;
     }
 
     /// Sends a reply behind which another request may come, of which `rest` is there already. Gives whether it is all sent.
@@ -144,6 +171,7 @@ impl<N: Net> Engine<N> {
         framing: &Framing,
         mut unsaid: Vec<u8>,
     ) {
+        self.count_for_proxy(slot, peer.proxy());
         let lost_uploader = matches!(outcome, Outcome::Lost(Side::Upload));
         if peer.side() == Side::Download && lost_uploader && framing.is_untouched() {
             return self.leave(slot, peer.refused(Refusal::UploaderLost));

@@ -113,6 +113,8 @@ pub(crate) struct Counters {
     accepted: AtomicU64,
     accept_failures: AtomicU64,
     refused: AtomicU64,
+    untrusted_proxies: AtomicU64,
+    proxy_header_failures: AtomicU64,
     cut: AtomicUsize,
     panics: AtomicU64,
 }
@@ -130,6 +132,16 @@ impl Counters {
 
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes somebody who came where only trusted proxies may.
+    pub(crate) fn untrusted_proxy(&self) {
+        self.untrusted_proxies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes a header of the PROXY protocol that was due and did not come, or came where none is.
+    pub(crate) fn proxy_header_failed(&self) {
+        self.proxy_header_failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that the handling of a connection has panicked.
@@ -164,6 +176,10 @@ pub struct Stats {
     pub accept_failures: u64,
     /// Peers that were told no, or closed for what they said.
     pub refused: u64,
+    /// Those of them that came to a listener for proxies from elsewhere than [`Config::trusted_proxies`].
+    pub untrusted_proxies: u64,
+    /// Those of them without a header of the PROXY protocol at a listener for proxies, or with one elsewhere.
+    pub proxy_header_failures: u64,
 }
 
 impl<S> Shared<S> {
@@ -234,6 +250,8 @@ impl<S> Shared<S> {
             accepted: counters.accepted.load(Ordering::Relaxed),
             accept_failures: counters.accept_failures.load(Ordering::Relaxed),
             refused: counters.refused.load(Ordering::Relaxed),
+            untrusted_proxies: counters.untrusted_proxies.load(Ordering::Relaxed),
+            proxy_header_failures: counters.proxy_header_failures.load(Ordering::Relaxed),
         }
     }
 

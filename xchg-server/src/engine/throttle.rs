@@ -18,11 +18,12 @@ pub(crate) enum Kind {
     Forbidden,
     Unwatched,
     Panicked,
+    Proxy,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] =
-        [Kind::Ended, Kind::Refused, Kind::Forbidden, Kind::Unwatched, Kind::Panicked];
+    const ALL: [Kind; 6] =
+        [Kind::Ended, Kind::Refused, Kind::Forbidden, Kind::Unwatched, Kind::Panicked, Kind::Proxy];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -31,6 +32,7 @@ impl Kind {
             Kind::Forbidden => "forbidden",
             Kind::Unwatched => "unwatched",
             Kind::Panicked => "panicked",
+            Kind::Proxy => "proxy",
         }
     }
 }

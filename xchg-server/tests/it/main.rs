@@ -27,6 +27,7 @@ mod manual;
 mod many;
 mod mixed;
 mod native;
+mod origins;
 mod outside_browser;
 mod outside_foreign;
 mod outside_http;

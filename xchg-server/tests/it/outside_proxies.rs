@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::common::{InProcess, Peer, config, eventually, loopback, payload, tcp};
 use tempfile::TempDir;
-use xchg_core::Side;
+use xchg_core::wire::{Command as Ask, Greeting, RefusalCode};
+use xchg_core::{Limits, Side};
 use xchg_server::Config;
 
 const DOCS: &str = include_str!("../../../docs/proxies.md");
@@ -160,9 +161,14 @@ fn output(child: Child) -> Vec<u8> {
 pub(crate) fn server(heading: &str) -> InProcess {
     let (_, rest) = section(heading).split_once("--listen '").unwrap();
     let (listen, _) = rest.split_once('\'').unwrap();
-    let listen = vec![loopback(), listen.replace("XCHG", "0").parse().unwrap()];
+    server_at(&listen.replace("XCHG", "0"), config())
+}
+
+/// The same with another listener for the proxy, and other settings.
+fn server_at(listen: &str, config: Config) -> InProcess {
+    let listen = vec![loopback(), listen.parse().unwrap()];
     let processing_interval = Duration::from_millis(300);
-    InProcess::start(Config { listen, processing_interval, ..config() })
+    InProcess::start(Config { listen, processing_interval, ..config })
 }
 
 /// The site is everybody's, under whatever name the proxy has, also for other sites' pages.
@@ -246,6 +252,28 @@ fn check_classic(proxy: &Proxy) {
     let download = Peer::classic(proxy.address, b'G', "classic");
     Peer::classic(proxy.address, b'P', "classic").send_with_end(b"nine bytes first");
     assert_eq!(download.whole(), b"nine bytes first");
+}
+
+/// Peers are who they are behind a proxy that tells: each has a place of its own, and none is on this machine.
+fn check_origins(listen: &str, start: impl Fn(&InProcess) -> Proxy) {
+    let limits = Limits { waiting_per_origin: Some(1), ..Limits::default() };
+    let server = server_at(listen, Config { limits, ..config() });
+    let proxy = start(&server);
+    let waits = |source: [u8; 4], key: &str| {
+        let mut peer = Peer::connect_from((source, 0).into(), proxy.address);
+        peer.send(format!("GET /{key} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        peer
+    };
+    let _first = waits([127, 0, 0, 2], "first");
+    server.await_waiting(1);
+    let mut over = waits([127, 0, 0, 2], "over");
+    assert!(over.read(12).ends_with(b" 429"));
+    let _second = waits([127, 0, 0, 3], "second");
+    server.await_waiting(2);
+    if listen.contains(",proxy") {
+        let terminate = Greeting::new(Ask::Terminate).encode();
+        assert_eq!(Peer::saying(proxy.address, &terminate).refused(), RefusalCode::Forbidden);
+    }
 }
 
 /// Has something wait for three times as long as impatient proxies let anything be silent.
@@ -366,6 +394,8 @@ fn check_http(
     check_lost(&server, &proxy, framings);
     check_refused(&server, &proxy);
     check_long_waits(&server, &proxy, PAYLOAD_BYTES);
+    let start = |server: &InProcess| Proxy::start(server, heading, &configure, &command);
+    check_origins("127.0.0.1:0,dialects=http,public", start);
 }
 
 #[test]
@@ -399,8 +429,15 @@ fn tcp_passes_nginx() {
     check_name(&proxy);
     check(&server, &proxy, &WAYS);
     check_classic(&proxy);
+    let start = |server: &InProcess| Proxy::start(server, heading, nginx("stream"), run_nginx);
+    check_origins("127.0.0.1:0,proxy", start);
     let impatient = |sample: &str, folder: &Path| nginx("stream")(&impatient(sample), folder);
     check_progress(&server, &Proxy::start(&server, heading, impatient, run_nginx));
+    let silent = |sample: &str, folder: &Path| {
+        nginx("stream")(&sample.replace("proxy_protocol on;", ""), folder)
+    };
+    let server = server_at("127.0.0.1:0,public", config());
+    check(&server, &Proxy::start(&server, heading, silent, run_nginx), &WAYS[..1]);
 }
 
 #[test]
@@ -424,6 +461,24 @@ fn tcp_passes_haproxy() {
     check_classic(&proxy);
     let impatient = |sample: &str, _: &Path| impatient(sample);
     check_progress(&server, &Proxy::start(&server, heading, impatient, run_haproxy));
+    for (option, listen) in [
+        ("send-proxy-v2", "127.0.0.1:0,proxy"),
+        ("send-proxy", "127.0.0.1:0,proxy"),
+        (
+            "send-proxy-v2 send-proxy-v2-ssl proxy-v2-options unique-id,crc32c check inter 50",
+            "127.0.0.1:0,proxy",
+        ),
+        ("", "127.0.0.1:0,public"),
+    ] {
+        let configure = |sample: &str, _: &Path| sample.replace("send-proxy-v2", option);
+        let start = |server: &InProcess| Proxy::start(server, heading, configure, run_haproxy);
+        let server = server_at(listen, config());
+        check(&server, &start(&server), &WAYS[..1]);
+        if listen.ends_with("proxy") {
+            check_origins(listen, start);
+        }
+        assert_eq!(server.stats().proxy_header_failures, 0, "{option}");
+    }
 }
 
 #[test]

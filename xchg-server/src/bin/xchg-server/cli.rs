@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use clap_complete::Shell;
 use xchg_core::wire::Token;
-use xchg_server::{Config, Dialect, Listen, Terminate, WebOrigin};
+use xchg_server::{Config, Dialect, Listen, Network, Terminate, WebOrigin};
 
 use crate::log::{Format, Level};
 use crate::mistakes::{self, Mistakes};
@@ -64,7 +64,8 @@ pub(crate) struct Settings {
     ///
     /// Options follow behind commas. `dialects=http+native` says what peers may speak there. `public` serves everybody at an address of
     /// this machine's alone, as behind a proxy; without it, web pages of other sites are kept out there. For instance:
-    /// 127.0.0.1:4981,dialects=http,public
+    /// 127.0.0.1:4981,dialects=http,public. With `proxy`, only proxies come there, and say first whom each connection is for, by the PROXY
+    /// protocol (see --trusted-proxies)
     #[arg(long, value_name = "ADDR:PORT[,OPTION]...", env = "XCHG_LISTEN", value_delimiter = ';')]
     listen: Option<Vec<Listen>>,
 
@@ -75,6 +76,13 @@ pub(crate) struct Settings {
     /// Sites whose web pages may use addresses of this machine's alone, such as https://example.org, or * for all [default: none]
     #[arg(long, value_name = "ORIGIN", env = "XCHG_ALLOW_ORIGIN", value_delimiter = ',')]
     allow_origin: Option<Vec<WebOrigin>>,
+
+    /// Where proxies may come from that say whom they come for: networks such as 10.0.0.0/8, with `,` between several [default: this machine]
+    ///
+    /// That goes for listeners that are marked `proxy`, and for X-Forwarded-For, X-Real-IP and Forwarded with HTTP. Name 127.0.0.0/8, too,
+    /// if there is one on this machine beside others. Unix sockets are always trusted
+    #[arg(long, value_name = "CIDR", env = "XCHG_TRUSTED_PROXIES", value_delimiter = ',')]
+    trusted_proxies: Option<Vec<Network>>,
 
     /// Threads that move bytes [default: one for two cores]
     #[arg(long, value_name = "N", env = "XCHG_WORKERS", value_parser = number("4"))]
@@ -179,6 +187,7 @@ impl Settings {
         set(&mut config.listen, &self.listen);
         set(&mut config.dialects, &self.dialects);
         set(&mut config.allow_origins, &self.allow_origin);
+        set(&mut config.trusted_proxies, &self.trusted_proxies);
         set(&mut config.workers, &self.workers);
         set(&mut config.limits.waiting, &self.max_waiting);
         set(&mut config.limits.waiting_per_key, &self.max_waiting_per_key);

@@ -112,14 +112,21 @@ pub(super) fn lists(
 /// A backslash in a quoted value escapes the character behind it for the purpose of finding the
 /// value's end, and is kept: nobody here needs the value of such a parameter, only its extent.
 pub(super) fn parameters(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    Items { rest: value }.skip(1).filter_map(|item| {
-        let equals = item.iter().position(|&byte| byte == b'=')?;
-        let (name, value) = (trim(&item[..equals]), trim(&item[equals + 1..]));
-        match value {
-            [b'"', quoted @ .., b'"'] => Some((name, quoted)),
-            _ => Some((name, value)),
-        }
-    })
+    Items { rest: value }.skip(1).filter_map(pair)
+}
+
+/// The pairs of a value that has nothing in front of them, such as `for=192.0.2.7;proto=https`; as [`parameters`] are.
+pub(super) fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    Items { rest: value }.filter_map(pair)
+}
+
+fn pair(item: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = item.iter().position(|&byte| byte == b'=')?;
+    let (name, value) = (trim(&item[..equals]), trim(&item[equals + 1..]));
+    match value {
+        [b'"', quoted @ .., b'"'] => Some((name, quoted)),
+        _ => Some((name, value)),
+    }
 }
 
 /// A value cut at the semicolons that are outside quotes.

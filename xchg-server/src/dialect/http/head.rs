@@ -9,6 +9,7 @@ use httparse::Header;
 
 use super::body::MAX_LENGTH;
 use super::fields::{self, FieldValue};
+use super::forwarded::Forwarded;
 use super::media::Description;
 use super::respond::{Refused, ReplyTo, Status, Version};
 use super::{target, unasked};
@@ -50,6 +51,8 @@ pub(crate) struct Request {
     pub(super) description: Description,
     pub(super) expects_continue: bool,
     pub(super) has_content_range: bool,
+    /// For whom it was passed on, as far as proxies say.
+    pub(super) forwarded: Forwarded,
     /// `X-Forwarded-Proto: https`: a proxy in front of this server speaks TLS.
     pub(super) is_forwarded_https: bool,
     pub(super) is_service_worker: bool,
@@ -205,6 +208,7 @@ fn read(
         },
         expects_continue: expects_continue(version, headers)?,
         has_content_range: fields::all(headers, "content-range").next().is_some(),
+        forwarded: Forwarded::of(headers),
         is_forwarded_https: fields::lists(headers, "x-forwarded-proto", "https"),
         is_service_worker: fields::lists(headers, "service-worker", "script"),
         is_ahead: unasked::is_ahead(headers),

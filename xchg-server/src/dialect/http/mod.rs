@@ -28,6 +28,7 @@ mod encode;
 mod failed_uploads;
 mod fields;
 mod foreign;
+mod forwarded;
 mod head;
 mod line;
 mod media;
@@ -56,12 +57,17 @@ pub(crate) use target::encode_path;
 
 pub(crate) use respond::{ResponseHead, Status};
 
+use std::net::IpAddr;
+
 use xchg_core::Key;
 
 use fields::FieldValue;
 use head::{BodyLength, Method};
 use multipart::Boundary;
 use respond::Refused;
+
+use crate::Network;
+use crate::origin::Origin;
 
 /// What a request asks the engine to do.
 #[derive(Debug)]
@@ -96,6 +102,8 @@ pub(crate) struct Upload {
     pub(crate) length: Option<u64>,
     /// What its client names it by, however often it sends it, hashed.
     pub(crate) idempotency_key: Option<u64>,
+    /// The proxy that passed it on, if that said for whom.
+    pub(crate) proxy: Option<Box<Origin>>,
     /// What the request's own header says of the payload; nothing for a form.
     pub(crate) description: Option<Box<Description>>,
     /// Where the payload is; taken by whoever reads it.
@@ -120,6 +128,8 @@ pub(crate) struct Download {
     pub(crate) reply_to: ReplyTo,
     /// How many receivers it believes there to be, at most [`target::MAX_RECEIVERS`].
     pub(crate) receivers: u16,
+    /// The proxy that passed it on, if that said for whom.
+    pub(crate) proxy: Option<Box<Origin>>,
 }
 
 impl Request {
@@ -128,6 +138,13 @@ impl Request {
     pub(crate) fn last(mut self) -> Self {
         self.reply_to = self.reply_to.closing();
         self
+    }
+
+    /// Who is behind the `trusted` proxies that passed it on. `None` if nobody says that there is one, `Some(None)` if that is hidden or
+    /// doubtful.
+    #[must_use]
+    pub(crate) fn forwarded_for(&self, trusted: &[Network]) -> Option<Option<IpAddr>> {
+        self.forwarded.peer(trusted)
     }
 
     /// What the engine should do with this request.
@@ -185,6 +202,7 @@ impl Request {
             receivers,
             length: length.filter(|_| form.is_none()),
             idempotency_key: self.idempotency_key,
+            proxy: None,
             description: (form.is_none() && !self.description.is_empty())
                 .then(|| Box::new(self.description)),
             body: Some(match form {
@@ -220,7 +238,7 @@ impl Request {
         let receivers = target::receivers(&self.query, "Invalid query parameter \"n\"")?;
         // A body that nobody reads would be taken for the next request.
         let reply_to = if self.body.is_none() { self.reply_to } else { self.reply_to.closing() };
-        Ok(Action::Download(Download { key: key(&self.key)?, reply_to, receivers }))
+        Ok(Action::Download(Download { key: key(&self.key)?, reply_to, receivers, proxy: None }))
     }
 }
 

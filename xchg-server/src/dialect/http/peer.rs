@@ -9,6 +9,7 @@ use super::answer::{Failure, Notice, UploadAnswer};
 use super::body::BodyError;
 use super::respond::{PROCESSING, Refusal};
 use super::{Body, Download, Upload};
+use crate::origin::Origin;
 
 /// What an http peer asked for, and how far its answer has come.
 #[derive(Debug)]
@@ -64,6 +65,24 @@ impl Peer {
             Peer::Upload { upload, .. } => upload.receivers,
             Peer::Download(download) => download.receivers,
         }
+    }
+
+    /// The proxy that passed its request on, if that said for whom.
+    pub(crate) fn proxy(&self) -> Option<Origin> {
+        let proxy = match self {
+            Peer::Upload { upload, .. } => &upload.proxy,
+            Peer::Download(download) => &download.proxy,
+        };
+        proxy.as_deref().copied()
+    }
+
+    /// Notes the proxy that passed its request on, and said for whom.
+    pub(crate) fn passed_on_by(mut self, proxy: Option<Origin>) -> Peer {
+        *match &mut self {
+            Peer::Upload { upload, .. } => &mut upload.proxy,
+            Peer::Download(download) => &mut download.proxy,
+        } = proxy.map(Box::new);
+        self
     }
 
     /// What an upload is named by, however often it is sent, if its client names it: its key, and a
