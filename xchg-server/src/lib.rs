@@ -39,6 +39,7 @@
 //!   [`ServerHandle::exchanges`] those that run; an [`ExchangeHandle`] shows its progress and can cancel it.
 //! - [`ServerHandle::drain`] and [`ServerHandle::cut`] are the two ways to shut down. Peers may ask for the first too, as
 //!   far as [`Config::terminate`] lets them.
+//! - [`Server::bind_with`] takes listening sockets that are open already.
 //! - Logs go to whoever subscribes to `tracing`. Nothing is printed, and no signal is handled.
 //!
 //! A peer's first bytes decide which dialect it speaks; PROTOCOL.md specifies the native one. How the server works inside
@@ -68,6 +69,7 @@ pub use error::Error;
 pub use listen::{Listen, ListenAddress};
 pub use network::Network;
 pub use server::{Ending, Server, ServerHandle};
+pub use system::open_socket::OpenSocket;
 pub use web_origin::WebOrigin;
 pub use xchg_core::wire::Token;
 pub use xchg_core::{

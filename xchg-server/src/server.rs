@@ -17,6 +17,7 @@ use crate::engine::net::Net;
 use crate::engine::shared::{Inbox, Message, Shared, Stats};
 use crate::system::descriptors::Descriptors;
 use crate::system::listener::{self, Listener};
+use crate::system::open_socket::OpenSocket;
 use crate::system::{self, System, WAKER};
 use crate::{Config, Error, ListenAddress};
 
@@ -37,17 +38,36 @@ impl Server {
     /// # Errors
     /// [`Error::Config`] if a setting has no sense, [`Error::Listen`] if an address cannot be had.
     pub fn bind(config: Config) -> Result<Server, Error> {
+        Server::bind_with(config, Vec::new())
+    }
+
+    /// As [`bind`](Self::bind), but takes `open` sockets for those addresses of [`Config::listen`] that they are bound to. Several may
+    /// be of one address.
+    ///
+    /// The options of `config` are set on them. If somebody else holds one too, as a service manager does, then peers that come once
+    /// this server [drains](ServerHandle::drain) wait there for the next one.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind); [`Error::Config`] also if `config` names no such address as one of them has.
+    pub fn bind_with(config: Config, mut open: Vec<OpenSocket>) -> Result<Server, Error> {
         config.check()?;
         listener::check_congestion(&config)?;
         let mut addresses = Vec::new();
         let mut listeners: Vec<Vec<Listener>> = (0..config.workers).map(|_| Vec::new()).collect();
         for index in 0..config.listen.len() {
-            let (address, opened) = listener::open(&config, index)?;
+            let (address, opened) = listener::open(&config, index, &mut open)?;
             addresses.push(address);
             for (offset, listener) in opened.into_iter().enumerate() {
                 // A single socket of several addresses goes to another worker each.
                 listeners[(index + offset) % config.workers].push(listener);
             }
+        }
+        if let Some(left) = open.first() {
+            let why = format!(
+                "a socket of {} was passed, and no entry is for it: add that address, or name none",
+                left.address()
+            );
+            return Err(Error::Config { setting: "listen", why });
         }
         Ok(Server { config, addresses, listeners })
     }
@@ -67,7 +87,7 @@ impl Server {
     }
 
     /// Starts the workers, under a supervisor that does `work`.
-    fn start_under(self, work: fn(Crew, &Receiver<()>)) -> Result<ServerHandle, Error> {
+    fn start_under(self, work: fn(Crew, &Receiver<()>, &Course)) -> Result<ServerHandle, Error> {
         let failed = |doing| move |source| Error::System { doing, source };
         let polls = (0..self.config.workers)
             .map(|_| Poll::new())
@@ -99,13 +119,13 @@ impl Server {
         for (worker, poll) in workers {
             crew.add(worker, poll).map_err(failed("starting a thread"))?;
         }
-        let ended = Arc::new(Ended::default());
-        let told = ended.clone();
+        let course = Arc::new(Course::default());
+        let told = course.clone();
         thread::Builder::new()
             .name("xchg-supervisor".to_owned())
-            .spawn(move || supervise(crew, &told, |crew| work(crew, &drains)))
+            .spawn(move || supervise(crew, &told, |crew| work(crew, &drains, &told)))
             .map_err(failed("starting a thread"))?;
-        Ok(ServerHandle { shared, ended, addresses: self.addresses.into() })
+        Ok(ServerHandle { shared, course, addresses: self.addresses.into() })
     }
 }
 
@@ -158,7 +178,7 @@ fn outlive(shared: &Shared<SystemStream>, worker: usize) {
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
     shared: Arc<Shared<SystemStream>>,
-    ended: Arc<Ended>,
+    course: Arc<Course>,
     addresses: Arc<[ListenAddress]>,
 }
 
@@ -193,13 +213,31 @@ impl ServerHandle {
     /// Blocks until the server has ended. It does so only after a [drain](Self::drain), or after a
     /// panic of its own.
     pub fn join(&self) -> Ending {
-        let mut ending = self.ended.ending.lock();
+        let mut stage = self.course.stage.lock();
         loop {
-            match *ending {
-                Some(ending) => return ending,
-                None => self.ended.changed.wait(&mut ending),
+            match *stage {
+                Stage::Ended(ending) => return ending,
+                _ => self.course.changed.wait(&mut stage),
             }
         }
+    }
+
+    /// As [`join`](Self::join), but blocks for so long at most. `None` means that the server has not ended.
+    pub fn join_timeout(&self, timeout: Duration) -> Option<Ending> {
+        let mut stage = self.course.stage.lock();
+        let runs = |stage: &mut Stage| !matches!(stage, Stage::Ended(_));
+        self.course.changed.wait_while_for(&mut stage, runs, timeout);
+        match *stage {
+            Stage::Ended(ending) => Some(ending),
+            _ => None,
+        }
+    }
+
+    /// Blocks until a drain has begun, whoever asked for it, or for so long. Gives whether one has.
+    pub fn wait_for_drain(&self, timeout: Duration) -> bool {
+        let mut stage = self.course.stage.lock();
+        let serves = |stage: &mut Stage| matches!(stage, Stage::Serves);
+        !self.course.changed.wait_while_for(&mut stage, serves, timeout).timed_out()
     }
 
     /// How its exchanges stand.
@@ -223,10 +261,26 @@ impl ServerHandle {
     }
 }
 
+/// How far a server has come, and who waits for that.
 #[derive(Debug, Default)]
-struct Ended {
-    ending: Mutex<Option<Ending>>,
+struct Course {
+    stage: Mutex<Stage>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Serves,
+    Drains,
+    Ended(Ending),
+}
+
+impl Course {
+    fn comes_to(&self, stage: Stage) {
+        *self.stage.lock() = stage;
+        self.changed.notify_all();
+    }
 }
 
 /// How long the workers have to end exchanges that are cut.
@@ -234,22 +288,22 @@ const CUTTING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Has `work` see the drain through, and says how the server ended, whatever comes of that: nobody
 /// shall wait for it for ever.
-fn supervise(crew: Crew, ended: &Ended, work: impl FnOnce(Crew)) {
+fn supervise(crew: Crew, course: &Course, work: impl FnOnce(Crew)) {
     let shared = crew.shared.clone();
     // Unwind safe: the crew is gone with the panic, and stopped.
     if catch_unwind(AssertUnwindSafe(|| work(crew))).is_err() {
         shared.note_panic();
     }
     let ending = Ending { cut: shared.counters.cut(), has_panicked: shared.has_panicked() };
-    *ended.ending.lock() = Some(ending);
-    ended.changed.notify_all();
+    course.comes_to(Stage::Ended(ending));
 }
 
 /// Waits for the word to drain, and for the last exchange; ends those that take too long, and the
 /// workers.
-fn see_through(crew: Crew, drains: &Receiver<()>) {
+fn see_through(crew: Crew, drains: &Receiver<()>, course: &Course) {
     // An error would be that no sender is left; the shared state, which is held here, has one.
     drains.recv().ok();
+    course.comes_to(Stage::Drains);
     let started = Instant::now();
     let shared = crew.shared.clone();
     shared.broadcast(|| Message::CloseDoors);
@@ -293,7 +347,7 @@ mod tests {
 
     #[test]
     fn the_end_is_told_also_when_the_supervisor_panics() {
-        let started = server().start_under(|_, _| panic!("on purpose")).unwrap();
+        let started = server().start_under(|_, _, _| panic!("on purpose")).unwrap();
         assert_eq!(started.join(), Ending { cut: 0, has_panicked: true });
         // The supervisor itself lets go of it only after that.
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -15,6 +15,7 @@ use xchg_core::relay::Socket as Stream;
 
 use crate::engine::net::Accepted;
 use crate::origin::Origin;
+use crate::system::open_socket::OpenSocket;
 use crate::{Config, Error, ListenAddress};
 
 /// How long a silent connection stays unprobed, how often it is then probed, and how often in vain: a dead peer that has nothing
@@ -42,21 +43,32 @@ pub(crate) struct Listener {
     tunes_local: bool,
 }
 
-/// Opens the listener of that number, once for each worker where the kernel can spread connections over several sockets. Gives the address
-/// with the port that the system chose.
-pub(crate) fn open(config: &Config, index: usize) -> Result<(ListenAddress, Vec<Listener>), Error> {
+/// Opens the listener of that number, once for each worker where the kernel can spread connections over several sockets; or serves it from
+/// those of its address that are `open` already, and takes them from there. Gives the address with the port that the system chose.
+pub(crate) fn open(
+    config: &Config,
+    index: usize,
+    open: &mut Vec<OpenSocket>,
+) -> Result<(ListenAddress, Vec<Listener>), Error> {
     let listen = &config.listen[index].address;
-    let (address, sockets) = open_sockets(listen, config).map_err(|source| Error::Listen {
+    let passed: Vec<OpenSocket> = open.extract_if(.., |one| one.address == *listen).collect();
+    let is_passed = !passed.is_empty();
+    let opened = match is_passed {
+        true => take_over(passed, config).map(|sockets| (listen.clone(), sockets)),
+        false => open_sockets(listen, config),
+    };
+    let (address, sockets) = opened.map_err(|source| Error::Listen {
         listen: listen.clone(),
         advice: advice(listen, &source),
         source,
     })?;
     let index = u8::try_from(index).expect("the configuration allows few listeners");
-    let unlink = match &address {
-        ListenAddress::Unix(path) => Some(path.clone()),
-        ListenAddress::Tcp(_) => None,
+    let (is_tcp, unlink) = match &address {
+        // Whoever has passed it has made its file, and still holds it.
+        ListenAddress::Unix(path) => (false, (!is_passed).then(|| path.clone())),
+        ListenAddress::Tcp(_) => (true, None),
     };
-    let tunes_local = unlink.is_none() && config.recv_buffer.is_none();
+    let tunes_local = is_tcp && config.recv_buffer.is_none();
     let listener = |socket| Listener { socket, index, unlink: unlink.clone(), tunes_local };
     Ok((address, sockets.into_iter().map(listener).collect()))
 }
@@ -172,6 +184,34 @@ fn listen_tcp(
     shared: bool,
 ) -> io::Result<(SocketAddr, Socket)> {
     let socket = bind_tcp(address, shared)?;
+    set_tcp_options(&socket, config)?;
+    set_buffers(&socket, config)?;
+    socket.listen(config.backlog)?;
+    Ok((local_address(&socket)?, socket))
+}
+
+/// Readies sockets that are open already, so that every worker has one: where they are fewer, several have the same, and whoever comes
+/// first takes the connection.
+fn take_over(open: Vec<OpenSocket>, config: &Config) -> io::Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    for OpenSocket { socket, address } in open {
+        socket.set_cloexec(true)?;
+        socket.set_nonblocking(true)?;
+        if let ListenAddress::Tcp(_) = address {
+            set_tcp_options(&socket, config)?;
+        }
+        set_buffers(&socket, config)?;
+        socket.listen(config.backlog)?;
+        sockets.push(socket);
+    }
+    let passed = sockets.len();
+    for worker in passed..config.workers {
+        sockets.push(sockets[worker % passed].try_clone()?);
+    }
+    Ok(sockets)
+}
+
+fn set_tcp_options(socket: &Socket, config: &Config) -> io::Result<()> {
     let (idle, interval, retries) = KEEPALIVE;
     let keepalive =
         TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(retries);
@@ -184,9 +224,9 @@ fn listen_tcp(
             socket.set_tcp_congestion(name.as_bytes())?;
         }
     }
-    set_buffers(&socket, config)?;
-    socket.listen(config.backlog)?;
-    Ok((local_address(&socket)?, socket))
+    #[cfg(not(target_os = "linux"))]
+    let _ = config;
+    Ok(())
 }
 
 fn open_unix(path: &Path, config: &Config) -> io::Result<Socket> {

@@ -3,6 +3,7 @@
 pub(crate) mod descriptors;
 mod driver;
 pub(crate) mod listener;
+pub(crate) mod open_socket;
 mod system_calls;
 
 use std::io::{self, IoSlice};
@@ -68,7 +69,10 @@ impl Net for System {
     }
 
     fn close_listeners(&mut self) {
-        self.listeners.clear();
+        for listener in self.listeners.drain(..) {
+            // The poll would go on telling of a socket that others hold too.
+            self.registry.deregister(&mut mio::unix::SourceFd(&listener.as_raw_fd())).ok();
+        }
     }
 
     fn watch(&mut self, stream: &Socket<OwnedFd>, id: Id) -> io::Result<()> {

@@ -37,6 +37,7 @@ mod outside_shapes;
 mod outside_strace;
 mod outside_transit;
 mod refusals;
+mod service;
 mod shapes;
 mod signals;
 mod strangers;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use clap_complete::Shell;
 use xchg_core::wire::Token;
-use xchg_server::{Config, Dialect, Listen, Network, Terminate, WebOrigin};
+use xchg_server::{Config, Dialect, Listen, Network, OpenSocket, Terminate, WebOrigin};
 
 use crate::log::{Format, Level};
 use crate::mistakes::{self, Mistakes};
@@ -158,23 +158,39 @@ pub(crate) struct Settings {
 }
 
 impl Cli {
-    /// The configuration that flags, environment and file make together.
+    /// The configuration that flags, environment and file make together. Where none of them says where to listen, it is at `passed`, if
+    /// that is not empty.
     ///
     /// # Errors
     /// All that is wrong with them.
-    pub(crate) fn read() -> Result<(Cli, Config), Mistakes> {
+    pub(crate) fn read(passed: &[OpenSocket]) -> Result<(Cli, Config), Mistakes> {
         let mut mistakes = Mistakes::default();
         let cli = mistakes::flags();
         mistakes::check_environment(std::env::vars_os(), &mut mistakes);
         let path = cli.config.clone().or_else(|| std::env::var_os("XCHG_CONFIG").map(Into::into));
         let file = path.map(|path| mistakes::read_file(&path, &mut mistakes)).unwrap_or_default();
         let mut config = Config::default();
+        if !passed.is_empty() {
+            config.listen = listens(passed);
+        }
         file.apply(&mut config);
         cli.settings.apply(&mut config);
         config.problems().iter().for_each(|problem| mistakes.add(problem));
         mistakes.none()?;
         Ok((cli, config))
     }
+}
+
+/// The addresses of `sockets`, each once.
+fn listens(sockets: &[OpenSocket]) -> Vec<Listen> {
+    let mut listens: Vec<Listen> = Vec::new();
+    for socket in sockets {
+        let listen = socket.address().clone().into();
+        if !listens.contains(&listen) {
+            listens.push(listen);
+        }
+    }
+    listens
 }
 
 impl Settings {

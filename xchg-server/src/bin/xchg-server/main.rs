@@ -4,6 +4,7 @@ mod cli;
 mod log;
 mod manual;
 mod mistakes;
+mod service;
 mod signals;
 mod vital;
 
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
 /// Runs the server to its end. Exit status 1 means that exchanges were cut, [`vital::PANICKED`]
 /// that a thread panicked.
 fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let (cli, config) = Cli::read()?;
+    let passed = service::sockets()?;
+    let (cli, config) = Cli::read(&passed)?;
     if let Some(shell) = cli.completions {
         manual::completions(shell)?;
         return Ok(ExitCode::SUCCESS);
@@ -47,7 +49,8 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     raise_descriptor_limit();
     // Before the address is told: whoever reads it may send a signal at once.
     let signals = signals::take()?;
-    let server = Server::bind(config)?;
+    let manager = service::Manager::find()?;
+    let server = Server::bind_with(config, passed)?;
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     let handle = server.start()?;
     signals::obey(signals, handle.clone())?;
@@ -59,7 +62,10 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     // Not here: a pipe that nobody reads, or a file system that is away, would keep the server from
     // ending.
     vital::spawn("xchg-announce", move || announce(&addresses, cli.port_file.as_deref()))?;
-    let ending = handle.join();
+    let ending = match manager {
+        Some(manager) => manager.follow(&handle),
+        None => handle.join(),
+    };
     if ending.has_panicked {
         complain(&*Box::<dyn std::error::Error>::from(
             "a thread panicked, which is a mistake in the server; the log says where",
@@ -111,6 +117,10 @@ fn announce(addresses: &[String], port_file: Option<&Path>) {
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
+    // A service manager's filter may forbid to raise it.
+    if limit.current == limit.maximum {
+        return;
+    }
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "cannot raise the descriptor limit");

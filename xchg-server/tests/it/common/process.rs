@@ -54,14 +54,14 @@ impl Process {
     /// The binary, without this process's environment.
     pub(crate) fn command() -> Command {
         let mut command = Command::new(BINARY);
-        command.env_clear();
+        command.env_clear().stdin(Stdio::null());
         command
     }
 
     /// The binary under `sh`, after `setup`.
     pub(crate) fn shell(setup: &str) -> Command {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!(r#"{setup}; exec "$0" "$@""#), BINARY]);
+        command.args(["-c", &format!(r#"{setup}; exec "$0" "$@""#), BINARY]).stdin(Stdio::null());
         command
     }
 
@@ -75,8 +75,7 @@ impl Process {
         let folder = tempfile::tempdir().unwrap();
         let file = std::fs::File::create(folder.path().join("stderr")).unwrap();
         let stderr = stderr.unwrap_or_else(|| file.into());
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let (sender, stdout) = crossbeam_channel::unbounded();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         std::thread::spawn(move || {
