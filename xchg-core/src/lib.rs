@@ -75,14 +75,18 @@ mod error;
 mod exchange;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod hasher;
 mod key;
 mod limits;
 mod quota;
+mod shard;
 mod side;
 
-pub use broker::{Broker, Brokered, Counts, Drained, Pair, Place};
+pub use broker::{Broker, Brokered, Pair, Place};
 pub use error::Error;
-pub use exchange::{Ended, Event, Events, Exchange, ExchangeHandle, ExchangeId, NoEvent, Outcome};
+pub use exchange::{
+    Counts, Drained, Ended, Event, Events, Exchange, ExchangeHandle, ExchangeId, NoEvent, Outcome,
+};
 pub use key::{Key, Realm};
 pub use limits::Limits;
 pub use quota::Origin;

@@ -1,11 +1,11 @@
-//! Counts of who waits, shared by the shards of a broker.
+//! Counts of who waits, for all matchers of a broker together.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::{Limits, Refusal};
+use crate::{Limits, Refusal, shard};
 
 /// Whom a peer is counted with in [`Limits::waiting_per_origin`]: an opaque number, such as a hash of its address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -16,13 +16,14 @@ pub struct Origin(pub u64);
 pub(crate) struct Quota {
     limits: Limits,
     waiting: AtomicUsize,
-    /// Empty while there is no limit per origin: nobody needs the counts then.
-    per_origin: Mutex<HashMap<Origin, usize>>,
+    /// Spread over shards by origin, for they are locked under the lock of a matcher. Empty while
+    /// there is no limit per origin: nobody needs the counts then.
+    per_origin: [Mutex<HashMap<Origin, usize>>; shard::COUNT],
 }
 
 impl Quota {
     pub(crate) fn new(limits: Limits) -> Quota {
-        Quota { limits, waiting: AtomicUsize::new(0), per_origin: Mutex::default() }
+        Quota { limits, waiting: AtomicUsize::new(0), per_origin: Default::default() }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -36,7 +37,7 @@ impl Quota {
     /// How many origins are counted.
     #[cfg(test)]
     pub(crate) fn origins(&self) -> usize {
-        self.per_origin.lock().len()
+        self.per_origin.iter().map(|counts| counts.lock().len()).sum()
     }
 
     /// Counts one more who waits, unless a limit forbids it.
@@ -44,7 +45,7 @@ impl Quota {
         let Some((origin, most)) = origin.zip(self.limits.waiting_per_origin) else {
             return self.take_place();
         };
-        let mut per_origin = self.per_origin.lock();
+        let mut per_origin = self.of(origin).lock();
         let count = per_origin.get(&origin).copied().unwrap_or(0);
         if count >= most {
             return Err(Refusal::OriginFull);
@@ -67,7 +68,7 @@ impl Quota {
     pub(crate) fn give_back(&self, origin: Option<Origin>) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         if let (Some(origin), Some(_)) = (origin, self.limits.waiting_per_origin) {
-            let mut per_origin = self.per_origin.lock();
+            let mut per_origin = self.of(origin).lock();
             if let Some(count) = per_origin.get_mut(&origin) {
                 *count -= 1;
                 if *count == 0 {
@@ -75,5 +76,12 @@ impl Quota {
                 }
             }
         }
+    }
+
+    /// The counts among which that of `origin` is.
+    fn of(&self, origin: Origin) -> &Mutex<HashMap<Origin, usize>> {
+        // Knuth's multiplicative hash: addresses differ in few bits.
+        let hash = origin.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        &self.per_origin[shard::of(hash)]
     }
 }

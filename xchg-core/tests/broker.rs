@@ -246,6 +246,21 @@ fn who_waits_is_given_back_at_its_deadline() {
 }
 
 #[test]
+fn one_seed_is_one_order() {
+    let order = |seed| {
+        let (broker, start) = (Broker::with_seed(Limits::default(), seed), now());
+        for id in 0..100 {
+            let name = u8::try_from(id).unwrap();
+            let deadline = Some(start);
+            waits(broker.offer(Offer { deadline, ..offer_of(id, name, Side::Upload) }, start));
+        }
+        broker.expire(start).into_iter().map(|conn| conn.id).collect::<Vec<_>>()
+    };
+    assert_eq!(order(7), order(7));
+    assert_ne!(order(7), order(8));
+}
+
+#[test]
 fn an_exclusive_offer_is_refused_while_another_waits_or_is_exchanging() {
     let broker = Broker::new(Limits::default());
     let exclusive =

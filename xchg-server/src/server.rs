@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use mio::Poll;
 use parking_lot::{Condvar, Mutex};
-use xchg_core::{Counts, Drained, Events, ExchangeHandle};
+use xchg_core::{Broker, Counts, Drained, Events, ExchangeHandle};
 
 use crate::engine::Engine;
 use crate::engine::net::Net;
@@ -103,7 +103,7 @@ impl Server {
             .map_err(failed("making a waker"))?;
         let listeners = self.listeners.iter().map(Vec::len).sum();
         let descriptors = Descriptors::here(self.config.workers, listeners);
-        let (shared, drains) = Shared::new(self.config, descriptors, inboxes);
+        let (shared, drains) = Shared::new(self.config, descriptors, inboxes, Broker::new);
         let shared = Arc::new(shared);
         let workers = polls
             .into_iter()

@@ -1,6 +1,7 @@
-//! One pair's life, from pairing to outcome.
+//! One pair's life, from pairing to end.
 
 mod events;
+mod registry;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-pub(crate) use self::events::Subscribers;
 pub use self::events::{Event, Events, NoEvent};
+use self::registry::Registered;
+pub(crate) use self::registry::Registry;
+pub use self::registry::{Counts, Drained};
 use crate::{Key, Realm, Side, Sides};
 
 /// Names an exchange among all that its broker has made.
@@ -68,7 +71,7 @@ pub struct Ended {
 }
 
 /// What the owner of an exchange and the holders of its handles share.
-pub(crate) struct Shared {
+struct Shared {
     id: ExchangeId,
     realm: Realm,
     key: Key,
@@ -76,8 +79,6 @@ pub(crate) struct Shared {
     /// Bytes taken from each side.
     moved: Sides<AtomicU64>,
     cancelled: AtomicBool,
-    /// Whether it still stands in the way of who is exclusive; changed under the broker's lock.
-    pub(crate) holds_key: AtomicBool,
     on_cancel: Mutex<Option<Box<dyn Fn() + Send>>>,
     end: Mutex<Option<Ended>>,
     /// Notified when `end` is set.
@@ -85,7 +86,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(id: ExchangeId, realm: Realm, key: Key, started: Instant) -> Shared {
+    fn new(id: ExchangeId, realm: Realm, key: Key, started: Instant) -> Shared {
         Shared {
             id,
             realm,
@@ -93,23 +94,10 @@ impl Shared {
             started,
             moved: Sides::default(),
             cancelled: AtomicBool::new(false),
-            holds_key: AtomicBool::new(true),
             on_cancel: Mutex::new(None),
             end: Mutex::new(None),
             has_ended: Condvar::new(),
         }
-    }
-
-    pub(crate) fn key(&self) -> &Key {
-        &self.key
-    }
-
-    pub(crate) fn realm(&self) -> Realm {
-        self.realm
-    }
-
-    pub(crate) fn id(&self) -> ExchangeId {
-        self.id
     }
 
     /// Payload bytes moved so far.
@@ -121,13 +109,13 @@ impl Shared {
         }
     }
 
-    fn finish(self: &Arc<Self>, outcome: Outcome, broker: &dyn Finished) -> Ended {
+    fn finish(self: &Arc<Self>, outcome: Outcome, registered: Registered) -> Ended {
         let ended = Ended { outcome, bytes: self.bytes() };
-        let mut slot = self.end.lock();
-        *slot = Some(ended);
+        let mut end = self.end.lock();
+        *end = Some(ended);
         // Still under the lock: whoever learns of the end finds it in the broker's counts.
-        broker.finished(self, ended);
-        drop(slot);
+        registered.finish(self, ended);
+        drop(end);
         // A hook may hold what the exchange ran on; nobody needs it any more.
         *self.on_cancel.lock() = None;
         self.has_ended.notify_all();
@@ -135,9 +123,15 @@ impl Shared {
     }
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Exchange({})", self.id)
+    }
+}
+
 /// Follows an exchange from anywhere: clone it, keep it, drop it. It keeps nothing open.
 #[derive(Clone)]
-pub struct ExchangeHandle(pub(crate) Arc<Shared>);
+pub struct ExchangeHandle(Arc<Shared>);
 
 impl ExchangeHandle {
     /// Its name.
@@ -206,23 +200,11 @@ impl fmt::Debug for ExchangeHandle {
 #[must_use = "dropping it cancels the exchange"]
 pub struct Exchange {
     shared: Arc<Shared>,
-    /// Tells the broker; taken when told.
-    on_finish: Option<Arc<dyn Finished>>,
-}
-
-/// Who is told that an exchange has ended.
-pub(crate) trait Finished: Send + Sync {
-    fn finished(&self, exchange: &Arc<Shared>, ended: Ended);
-
-    /// It no longer stands in the way of who is exclusive.
-    fn freed(&self, exchange: &Shared);
+    /// Taken when it ends.
+    registered: Option<Registered>,
 }
 
 impl Exchange {
-    pub(crate) fn new(shared: Arc<Shared>, on_finish: Arc<dyn Finished>) -> Exchange {
-        Exchange { shared, on_finish: Some(on_finish) }
-    }
-
     /// A handle to follow it by.
     pub fn handle(&self) -> ExchangeHandle {
         ExchangeHandle(self.shared.clone())
@@ -235,7 +217,7 @@ impl Exchange {
 
     /// The realm that its peers named.
     pub fn realm(&self) -> Realm {
-        self.shared.realm()
+        self.shared.realm
     }
 
     /// Says that `bytes` more have moved from `side` to its counterpart.
@@ -271,8 +253,8 @@ impl Exchange {
     /// Says that the uploader's bytes have all been passed on, though the downloader may still be reading: from now on the exchange no
     /// longer stands in the way of [exclusive](crate::Offer::exclusive) offers.
     pub fn free_key(&self) {
-        if let Some(broker) = &self.on_finish {
-            broker.freed(&self.shared);
+        if let Some(registered) = &self.registered {
+            registered.free_key();
         }
     }
 
@@ -283,8 +265,8 @@ impl Exchange {
 
     /// `None` if it has ended before.
     fn end(&mut self, outcome: Outcome) -> Option<Ended> {
-        let broker = self.on_finish.take()?;
-        Some(self.shared.finish(outcome, &*broker))
+        let registered = self.registered.take()?;
+        Some(self.shared.finish(outcome, registered))
     }
 }
 

@@ -237,11 +237,14 @@ impl Bench {
             Op::Withdraw(_) => {}
             Op::Expire(seconds) => self.expire(*seconds),
             Op::Close => {
-                let mut released: Vec<_> = self.matcher.close().into_iter().collect();
-                released.sort();
-                let mut expected: Vec<_> = self.model.waiting().map(|(id, _)| Conn(*id)).collect();
-                expected.sort();
-                assert_eq!(released, expected, "released");
+                let released = self.matcher.close();
+                let ids: Vec<_> = released.iter().map(|conn| conn.0).collect();
+                assert_eq!(ids.len(), self.model.waiting().count(), "released");
+                for queue in self.model.queues.values() {
+                    let queue: Vec<_> = queue.iter().map(|(id, _)| *id).collect();
+                    let at = ids.iter().position(|&id| id == queue[0]).unwrap();
+                    assert_eq!(ids[at..at + queue.len()], queue, "in order of arrival");
+                }
                 self.come_out(released);
                 self.model = Model { closed: true, ..Model::default() };
             }
@@ -274,7 +277,8 @@ impl Bench {
                 assert_eq!(self.matcher.waiter(ticket), is_one.then_some(waiter), "{arrival:?}");
                 Expected::Waiting { gathered }
             }
-            Offered::Paired { upload, download, others, spares } => {
+            Offered::Paired { key, upload, download, others, spares } => {
+                assert_eq!(key.as_bytes(), [arrival.key]);
                 let (up, down) = (upload.0, download.0);
                 let ids = |conns: &[Conn]| conns.iter().map(|conn| conn.0).collect();
                 let (others_ids, spares_ids) = (ids(&others), ids(&spares));
@@ -329,28 +333,10 @@ impl Bench {
 
 /// Checks what the matcher's insides promise one another.
 fn assert_sound<Conn>(matcher: &Rendezvous<Conn>, keys: usize) {
-    assert_eq!(matcher.index.len(), keys, "a key is indexed while somebody waits under it");
+    matcher.rings.assert_sound(keys);
     assert_eq!(matcher.quota.waiting(), matcher.waiting());
-    let with_deadline = matcher.waiters.iter().filter(|(_, waiter)| waiter.has_deadline).count();
-    assert_eq!(matcher.with_deadline, with_deadline);
-    let mut in_rings = 0;
-    for &first in &matcher.index {
-        let head = &matcher.waiters[first as usize];
-        let (mut at, mut len) = (first, 0);
-        loop {
-            let waiter = &matcher.waiters[at as usize];
-            assert!(waiter.realm == head.realm && waiter.key == head.key);
-            assert_eq!(matcher.waiters[waiter.next as usize].prev, at);
-            len += 1;
-            at = waiter.next;
-            if at == first {
-                break;
-            }
-        }
-        assert_eq!(head.ring_len, len);
-        in_rings += len as usize;
-    }
-    assert_eq!(in_rings, matcher.waiting(), "whoever waits is in one ring");
+    let with_deadline = matcher.rings.waiters().filter(|waiter| waiter.has_deadline).count();
+    assert_eq!(matcher.deadlines.sizes().0, with_deadline);
     if matcher.waiting() == 0 {
         assert_eq!(matcher.quota.origins(), 0, "origins are forgotten with their last waiter");
     }
@@ -407,10 +393,12 @@ fn a_burst_leaves_no_memory_behind() {
             assert_eq!(matcher.withdraw(ticket), Some(Conn(n)));
         }
         assert_sound(&matcher, 0);
-        assert!(matcher.waiters.capacity() <= BURST / 4, "{} entries", matcher.waiters.capacity());
-        assert!(matcher.index.capacity() <= BURST / 4, "{} keys", matcher.index.capacity());
-        assert!(matcher.deadlines.len() <= 1024, "{} deadlines", matcher.deadlines.len());
-        assert!(matcher.deadlines.capacity() <= BURST / 4);
+        let (entries, keys) = matcher.rings.capacities();
+        assert!(entries <= BURST / 4, "{entries} entries");
+        assert!(keys <= BURST / 4, "{keys} keys");
+        let (_, deadlines, room) = matcher.deadlines.sizes();
+        assert!(deadlines <= 1024, "{deadlines} deadlines");
+        assert!(room <= BURST / 4, "room for {room} deadlines");
     }
 }
 

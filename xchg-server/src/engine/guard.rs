@@ -88,7 +88,7 @@ mod tests {
 
     use mio::Poll;
     use xchg_core::relay::Socket;
-    use xchg_core::{Brokered, Exchange, ExchangeHandle, Key, Offer, Outcome, Realm, Side};
+    use xchg_core::{Broker, Brokered, Exchange, ExchangeHandle, Key, Offer, Outcome, Realm, Side};
 
     use crate::Config;
     use crate::engine::connection::{Address, Connection};
@@ -103,7 +103,8 @@ mod tests {
 
     fn engine() -> Engine {
         let inbox = Inbox::new(Box::new(|| Ok(())));
-        let (shared, _) = Shared::new(Config::default(), Descriptors::here(1, 0), vec![inbox]);
+        let (shared, _) =
+            Shared::new(Config::default(), Descriptors::here(1, 0), vec![inbox], Broker::new);
         let system = System::new(&Poll::new().unwrap(), Vec::new()).unwrap();
         Engine::new(0, system, Arc::new(shared), Instant::now())
     }

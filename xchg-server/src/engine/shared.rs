@@ -183,16 +183,18 @@ pub struct Stats {
 }
 
 impl<S> Shared<S> {
-    /// The state of a server whose workers have `inboxes`, and where the word to drain comes out.
+    /// The state of a server whose workers have `inboxes`, and whose broker `broker` makes, and where
+    /// the word to drain comes out.
     pub(crate) fn new(
         mut config: Config,
         descriptors: Descriptors,
         inboxes: Vec<Inbox<S>>,
+        broker: impl FnOnce(Limits) -> Broker<Address>,
     ) -> (Shared<S>, Receiver<()>) {
         descriptors.bound(&mut config);
         let (drain, drains) = crossbeam_channel::bounded(1);
         let shared = Shared {
-            broker: Broker::new(Limits {
+            broker: broker(Limits {
                 waiting_per_origin: Some(
                     config.limits.waiting_per_origin.unwrap_or(WAITING_PER_SOURCE),
                 ),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use xchg_core::{Events, Limits, Side};
+use xchg_core::{Broker, Events, Limits, Side};
 
 use super::link::{Link, SECOND, Shape, SimStream, Time};
 use super::oracle;
@@ -110,7 +110,8 @@ impl World {
             })
             .collect();
         let descriptors = Descriptors { connections: 4096, pipes: 0 };
-        let (shared, _) = Shared::new(config, descriptors, inboxes);
+        let (shared, _) =
+            Shared::new(config, descriptors, inboxes, |limits| Broker::with_seed(limits, seed));
         let (shared, start) = (Arc::new(shared), Instant::now());
         let events = shared.broker.subscribe(1_000);
         let seats = wakes
