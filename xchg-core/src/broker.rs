@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::exchange::{Counts, Drained, Events, Exchange, ExchangeHandle, Registry};
+use crate::exchange::{Counts, Drained, Events, Exchange, ExchangeHandle, ExchangeId, Registry};
 use crate::hasher::KeyHasher;
 use crate::quota::Quota;
 use crate::rendezvous::{Offer, Offered, Refusal, Rendezvous, Ticket};
@@ -178,6 +178,16 @@ impl<Conn> Broker<Conn> {
     /// How many wait, run and have ended, at about this moment.
     pub fn counts(&self) -> Counts {
         self.inner.registry.counts(self.inner.quota.waiting())
+    }
+
+    /// How many peers wait in `realm` now.
+    pub fn waiting_in(&self, realm: Realm) -> u64 {
+        self.inner.shards.iter().map(|shard| shard.lock().waiting_in(realm) as u64).sum()
+    }
+
+    /// The exchange of that name, if it runs.
+    pub fn exchange(&self, id: ExchangeId) -> Option<ExchangeHandle> {
+        self.inner.registry.exchange(id)
     }
 
     /// The exchanges that run, oldest first.

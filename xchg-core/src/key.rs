@@ -76,6 +76,9 @@ pub enum Realm {
 }
 
 impl Realm {
+    /// All that there are.
+    pub const ALL: [Realm; 3] = [Realm::Plain, Realm::Sealed, Realm::Transit];
+
     /// The realm's name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -368,6 +368,37 @@ fn handles_show_how_far_an_exchange_is() {
 }
 
 #[test]
+fn an_exchange_is_found_by_its_name_while_it_runs_and_shows_its_tag() {
+    let broker = Broker::new(Limits::default());
+    let pair = pair_in(&broker, 1);
+    let id = pair.exchange.id();
+    assert_eq!(broker.exchange(id).unwrap().tag(), 0);
+    pair.exchange.set_tag(7);
+    let handle = broker.exchange(id).unwrap();
+    assert_eq!((handle.id(), handle.tag()), (id, 7));
+    pair.exchange.finish(Outcome::Completed);
+    assert!(broker.exchange(id).is_none());
+    assert_eq!(handle.tag(), 7);
+}
+
+#[test]
+fn who_waits_is_counted_in_their_realm() {
+    let broker = Broker::new(Limits::default());
+    let waiting = || Realm::ALL.map(|realm| broker.waiting_in(realm));
+    for name in 0..20 {
+        waits(broker.offer(offer_of(0, name, Side::Upload), now()));
+    }
+    let sealed = Offer { realm: Realm::Sealed, ..offer_of(1, 0, Side::Download) };
+    let place = waits(broker.offer(sealed, now()));
+    assert_eq!(waiting(), [20, 1, 0]);
+    assert!(broker.withdraw(place).is_some());
+    drop(paired(broker.offer(offer_of(2, 3, Side::Download), now())));
+    assert_eq!(waiting(), [19, 0, 0]);
+    drop(broker.drain());
+    assert_eq!(waiting(), [0, 0, 0]);
+}
+
+#[test]
 fn between_equals_the_bytes_of_both_ways_count() {
     let broker = Broker::new(Limits::default());
     for (realm, bytes) in [(Realm::Sealed, 10), (Realm::Transit, 11)] {

@@ -5,7 +5,7 @@ mod registry;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
@@ -79,6 +79,7 @@ struct Shared {
     /// Bytes taken from each side.
     moved: Sides<AtomicU64>,
     cancelled: AtomicBool,
+    tag: AtomicU32,
     on_cancel: Mutex<Option<Box<dyn Fn() + Send>>>,
     end: Mutex<Option<Ended>>,
     /// Notified when `end` is set.
@@ -94,6 +95,7 @@ impl Shared {
             started,
             moved: Sides::default(),
             cancelled: AtomicBool::new(false),
+            tag: AtomicU32::new(0),
             on_cancel: Mutex::new(None),
             end: Mutex::new(None),
             has_ended: Condvar::new(),
@@ -159,6 +161,16 @@ impl ExchangeHandle {
         self.0.moved[side].load(Ordering::Relaxed)
     }
 
+    /// The number that whoever runs the exchange [has put on it](Exchange::set_tag); 0 before.
+    pub fn tag(&self) -> u32 {
+        self.0.tag.load(Ordering::Relaxed)
+    }
+
+    /// Payload bytes moved so far, as [`Ended::bytes`] will have them.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
     /// Asks whoever runs the exchange to end it; [`wait`](Self::wait) says what came of it.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::Release);
@@ -218,6 +230,12 @@ impl Exchange {
     /// The realm that its peers named.
     pub fn realm(&self) -> Realm {
         self.shared.realm
+    }
+
+    /// Puts a number on the exchange that its handles show: what a caller wants to know of all that
+    /// run, such as what the peers speak.
+    pub fn set_tag(&self, tag: u32) {
+        self.shared.tag.store(tag, Ordering::Relaxed);
     }
 
     /// Says that `bytes` more have moved from `side` to its counterpart.

@@ -133,6 +133,15 @@ impl Registry {
         handles
     }
 
+    /// The exchange of that name, which may be anywhere.
+    pub(crate) fn exchange(&self, id: ExchangeId) -> Option<ExchangeHandle> {
+        self.shards.iter().find_map(|shard| {
+            let running = shard.lock();
+            let mut all = running.exchanges.iter().map(|(_, entry)| &entry.exchange);
+            all.find(|exchange| exchange.id == id).cloned().map(ExchangeHandle)
+        })
+    }
+
     /// What there is to count, while so many peers wait.
     pub(crate) fn counts(&self, waiting: usize) -> Counts {
         Counts {

@@ -36,6 +36,14 @@ impl Resources {
         let _ = most;
     }
 
+    /// How many pipes there are, with those in use. None where there is no zero copy.
+    pub fn pipes(&self) -> usize {
+        #[cfg(target_os = "linux")]
+        return self.pipes.open_now();
+        #[cfg(not(target_os = "linux"))]
+        0
+    }
+
     /// One sink's share of a block, empty, with room for about `capacity` bytes.
     ///
     /// # Errors

@@ -74,6 +74,11 @@ impl<Conn> Rendezvous<Conn> {
         self.rings.len()
     }
 
+    /// How many wait in `realm`.
+    pub fn waiting_in(&self, realm: Realm) -> usize {
+        self.rings.len_of(realm)
+    }
+
     /// Pairs `offer` with the first counterpart that waits, or lets it wait.
     pub fn offer(&mut self, offer: Offer<Conn>) -> Offered<Conn> {
         let hash = self.rings.hash(offer.realm, &offer.key);

@@ -30,6 +30,8 @@ pub(super) struct Rings<Conn> {
     /// The first of each ring.
     firsts: HashTable<u32>,
     hasher: KeyHasher,
+    /// How many there are of each realm.
+    of_realm: [usize; Realm::ALL.len()],
     /// The most entries since memory was last returned.
     peak: usize,
     serial: u32,
@@ -47,12 +49,18 @@ struct Entry<Conn> {
 
 impl<Conn> Rings<Conn> {
     pub(super) fn new(hasher: KeyHasher) -> Rings<Conn> {
-        Rings { entries: Slab::new(), firsts: HashTable::new(), hasher, peak: 0, serial: 0 }
+        let (entries, firsts) = (Slab::new(), HashTable::new());
+        Rings { entries, firsts, hasher, of_realm: Default::default(), peak: 0, serial: 0 }
     }
 
     /// How many there are in all rings.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How many there are of one realm.
+    pub(super) fn len_of(&self, realm: Realm) -> usize {
+        self.of_realm[realm as usize]
     }
 
     pub(super) fn hash(&self, realm: Realm, key: &Key) -> u64 {
@@ -100,6 +108,7 @@ impl<Conn> Rings<Conn> {
         let vacant = self.entries.vacant_entry();
         let index = u32::try_from(vacant.key())
             .expect("sockets and memory run out long before 2^32 waiters");
+        self.of_realm[waiter.realm as usize] += 1;
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
         vacant.insert(Entry { waiter, serial, prev: index, next: index, ring_len: 1 });
@@ -144,6 +153,7 @@ impl<Conn> Rings<Conn> {
             self.at(new).ring_len = ring_len;
         }
         let entry = self.entries.remove(index as usize);
+        self.of_realm[entry.waiter.realm as usize] -= 1;
         self.return_memory();
         entry.waiter
     }
@@ -162,6 +172,7 @@ impl<Conn> Rings<Conn> {
             }
         }
         self.peak = 0;
+        self.of_realm = Default::default();
         all
     }
 

@@ -324,6 +324,10 @@ impl Bench {
     fn check(&mut self) {
         let waiting = self.model.waiting().count();
         assert_eq!(self.matcher.waiting(), waiting);
+        for realm in Realm::ALL {
+            let expected = self.model.waiting().filter(|(_, it)| it.realm == realm).count();
+            assert_eq!(self.matcher.waiting_in(realm), expected, "{realm:?}");
+        }
         assert_eq!(self.out.len() + waiting, self.offered, "every connection is in or out");
         let next = self.model.deadlines().map(|(deadline, _)| deadline).min();
         assert_eq!(self.matcher.next_deadline(), next.map(|seconds| self.at(seconds)));
