@@ -6,7 +6,7 @@ use xchg_core::Limits;
 use xchg_core::wire::Token;
 
 use crate::origin::Origin;
-use crate::{Dialect, Error, Listen, Network, WebOrigin};
+use crate::{Dialect, Error, Listen, ListenAddress, Network, WebOrigin};
 
 /// Everything that a [`Server`](crate::Server) can be told. Each field has a default that suits a small public server.
 #[derive(Debug, Clone)]
@@ -16,6 +16,10 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// What peers may speak where [`Listen::dialects`] says nothing else. Default: all.
     pub dialects: Vec<Dialect>,
+    /// Where to serve those who run the server: metrics, health, the exchanges that run, the drain. A TCP address that others reach
+    /// needs a [`token`](Self::token), and where there is one, every TCP address asks for it; a unix socket is for the user that the server
+    /// runs as. Default: nowhere.
+    pub admin: Vec<ListenAddress>,
     /// Sites whose web pages may use listeners that are this machine's alone, beside the server's own. Default: none.
     ///
     /// Such pages run in the browsers of whoever sits at this machine, and could up- and download in their place.
@@ -69,10 +73,12 @@ pub struct Config {
     pub drain_timeout: Option<Duration>,
     /// Who may terminate the server over the network. Default: peers on this machine.
     pub terminate: Terminate,
-    /// The access token that lets its bearer terminate the server and ask for its status.
+    /// The access token that lets its bearer terminate the server, ask for its status, and use [`admin`](Self::admin) addresses.
     pub token: Option<Token>,
     /// Whether logs show keys in full. Default: no, for whoever knows a key can take the exchange.
     pub log_keys: bool,
+    /// How many log lines have been lost, for metrics: whoever subscribes to `tracing` may know. Default: none are.
+    pub lost_log_lines: Option<fn() -> u64>,
     /// Size in bytes of the kernel pipes that bulk flows go through (Linux). Default: 1 MiB; 0 copies instead.
     pub pipe_size: usize,
 }
@@ -82,6 +88,7 @@ impl Default for Config {
         Config {
             listen: vec![Listen::default()],
             dialects: Dialect::ALL.to_vec(),
+            admin: Vec::new(),
             allow_origins: Vec::new(),
             trusted_proxies: Network::LOOPBACK.to_vec(),
             workers: std::thread::available_parallelism()
@@ -103,6 +110,7 @@ impl Default for Config {
             terminate: Terminate::Loopback,
             token: None,
             log_keys: false,
+            lost_log_lines: None,
             pipe_size: 1 << 20,
         }
     }
@@ -121,6 +129,13 @@ impl Config {
     /// Whether many peers may stand behind `origin`, so that no default limit of one source fits.
     pub(crate) fn may_be_many(&self, origin: Origin) -> bool {
         origin.is_local() || origin.is_in(&self.trusted_proxies)
+    }
+
+    /// Whether that is the access token. Compares without telling by its duration how much agrees.
+    pub(crate) fn is_token(&self, given: &[u8]) -> bool {
+        let Some(ours) = self.token.as_ref().map(Token::as_bytes) else { return false };
+        let differing = ours.iter().zip(given).fold(0, |bits, (ours, given)| bits | (ours ^ given));
+        ours.len() == given.len() && differing == 0
     }
 
     /// Checks what types cannot.
@@ -147,6 +162,20 @@ impl Config {
         let mut own = self.listen.iter().filter_map(|listen| listen.dialects.as_deref());
         if self.dialects.is_empty() || own.any(<[_]>::is_empty) {
             wrong("dialects", "nobody could be served: name at least one");
+        }
+        if self.admin.len() > MAX_LISTENERS {
+            wrong("admin", "too many addresses");
+        }
+        for address in self.admin.iter().filter(|_| self.token.is_none()) {
+            if let ListenAddress::Tcp(tcp) = address
+                && !tcp.ip().to_canonical().is_loopback()
+            {
+                let why = format!(
+                    "others reach {address}, and nobody would be asked for a token: set XCHG_TOKEN or `token` in the \
+                     config file, or use 127.0.0.1:PORT or unix:PATH"
+                );
+                wrong("admin", &why);
+            }
         }
         if !(1..=1024).contains(&self.workers) {
             wrong("workers", "use 1 to 1024");

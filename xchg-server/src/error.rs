@@ -22,7 +22,7 @@ pub enum Error {
         /// The address.
         listen: ListenAddress,
         /// What to do.
-        advice: &'static str,
+        advice: String,
         /// Why.
         source: io::Error,
     },

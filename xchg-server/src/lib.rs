@@ -45,6 +45,7 @@
 //! A peer's first bytes decide which dialect it speaks; PROTOCOL.md specifies the native one. How the server works inside
 //! is in ARCHITECTURE.md.
 
+mod admin;
 mod config;
 mod dialect;
 mod engine;
@@ -52,6 +53,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod listen;
+mod metrics;
 mod network;
 mod origin;
 mod server;
@@ -67,6 +69,7 @@ pub use dialect::Dialect;
 pub use engine::shared::Stats;
 pub use error::Error;
 pub use listen::{Listen, ListenAddress};
+pub use metrics::MetricsFormat;
 pub use network::Network;
 pub use server::{Ending, Server, ServerHandle};
 pub use system::open_socket::OpenSocket;

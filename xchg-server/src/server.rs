@@ -7,19 +7,22 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use mio::Poll;
 use parking_lot::{Condvar, Mutex};
 use xchg_core::{Broker, Counts, Drained, Events, ExchangeHandle};
 
+use crate::admin;
 use crate::engine::Engine;
 use crate::engine::net::Net;
+use crate::engine::pulse::{LOOK, Watch};
 use crate::engine::shared::{Inbox, Message, Shared, Stats};
+use crate::metrics::Metrics;
 use crate::system::descriptors::Descriptors;
 use crate::system::listener::{self, Listener};
 use crate::system::open_socket::OpenSocket;
-use crate::system::{self, System, WAKER};
-use crate::{Config, Error, ListenAddress};
+use crate::system::{self, System, WAKER, process};
+use crate::{Config, Error, ListenAddress, MetricsFormat};
 
 type SystemStream = <System as Net>::Stream;
 
@@ -30,6 +33,8 @@ pub struct Server {
     addresses: Vec<ListenAddress>,
     /// For each worker.
     listeners: Vec<Vec<Listener>>,
+    admin_addresses: Vec<ListenAddress>,
+    admin: Vec<Listener>,
 }
 
 impl Server {
@@ -69,12 +74,20 @@ impl Server {
             );
             return Err(Error::Config { setting: "listen", why });
         }
-        Ok(Server { config, addresses, listeners })
+        let admin = (0..config.admin.len()).map(|index| listener::open_admin(&config, index));
+        let admin = admin.collect::<Result<Vec<_>, _>>()?;
+        let (admin_addresses, admin) = admin.into_iter().unzip();
+        Ok(Server { config, addresses, listeners, admin_addresses, admin })
     }
 
     /// The bound addresses, with the ports that the system chose.
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
+    }
+
+    /// The bound [`admin`](Config::admin) addresses, with the ports that the system chose.
+    pub fn admin_addresses(&self) -> &[ListenAddress] {
+        &self.admin_addresses
     }
 
     /// Starts the workers.
@@ -89,6 +102,7 @@ impl Server {
     /// Starts the workers, under a supervisor that does `work`.
     fn start_under(self, work: fn(Crew, &Receiver<()>, &Course)) -> Result<ServerHandle, Error> {
         let failed = |doing| move |source| Error::System { doing, source };
+        process::note_start();
         let polls = (0..self.config.workers)
             .map(|_| Poll::new())
             .collect::<Result<Vec<_>, _>>()
@@ -101,7 +115,10 @@ impl Server {
             })
             .collect::<io::Result<_>>()
             .map_err(failed("making a waker"))?;
-        let listeners = self.listeners.iter().map(Vec::len).sum();
+        let mut listeners: usize = self.listeners.iter().map(Vec::len).sum();
+        if !self.admin.is_empty() {
+            listeners += self.admin.len() + admin::DESCRIPTORS;
+        }
         let descriptors = Descriptors::here(self.config.workers, listeners);
         let (shared, drains) = Shared::new(self.config, descriptors, inboxes, Broker::new);
         let shared = Arc::new(shared);
@@ -119,13 +136,21 @@ impl Server {
         for (worker, poll) in workers {
             crew.add(worker, poll).map_err(failed("starting a thread"))?;
         }
+        let admin = match self.admin.is_empty() {
+            true => None,
+            false => Some(
+                admin::Service::start(shared.clone(), self.admin)
+                    .map_err(failed("starting the admin listener"))?,
+            ),
+        };
         let course = Arc::new(Course::default());
         let told = course.clone();
         thread::Builder::new()
             .name("xchg-supervisor".to_owned())
-            .spawn(move || supervise(crew, &told, |crew| work(crew, &drains, &told)))
+            .spawn(move || supervise(crew, admin, &told, |crew| work(crew, &drains, &told)))
             .map_err(failed("starting a thread"))?;
-        Ok(ServerHandle { shared, course, addresses: self.addresses.into() })
+        let (addresses, admin_addresses) = (self.addresses.into(), self.admin_addresses.into());
+        Ok(ServerHandle { shared, course, addresses, admin_addresses })
     }
 }
 
@@ -180,6 +205,7 @@ pub struct ServerHandle {
     shared: Arc<Shared<SystemStream>>,
     course: Arc<Course>,
     addresses: Arc<[ListenAddress]>,
+    admin_addresses: Arc<[ListenAddress]>,
 }
 
 /// How a server ended.
@@ -197,6 +223,11 @@ impl ServerHandle {
     /// The bound addresses, with the ports that the system chose.
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
+    }
+
+    /// The bound [`admin`](Config::admin) addresses, with the ports that the system chose.
+    pub fn admin_addresses(&self) -> &[ListenAddress] {
+        &self.admin_addresses
     }
 
     /// Closes the listeners, tells all who wait why they are let go, and has the server end with its last exchange.
@@ -250,6 +281,18 @@ impl ServerHandle {
         self.shared.stats()
     }
 
+    /// All that it has counted, as a page that Prometheus reads: what the [`admin`](Config::admin) listener
+    /// serves as `/metrics`.
+    pub fn metrics(&self, format: MetricsFormat) -> String {
+        Metrics::new(self.shared.clone()).text(format)
+    }
+
+    /// What keeps it from serving as it should, in words: a thread has panicked, or a worker has not
+    /// turned for 5 seconds. `None` if it is well.
+    pub fn illness(&self) -> Option<String> {
+        self.shared.illness()
+    }
+
     /// The exchanges that run, oldest first.
     pub fn exchanges(&self) -> Vec<ExchangeHandle> {
         self.shared.broker.exchanges()
@@ -288,12 +331,14 @@ const CUTTING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Has `work` see the drain through, and says how the server ended, whatever comes of that: nobody
 /// shall wait for it for ever.
-fn supervise(crew: Crew, course: &Course, work: impl FnOnce(Crew)) {
+fn supervise(crew: Crew, admin: Option<admin::Service>, course: &Course, work: impl FnOnce(Crew)) {
     let shared = crew.shared.clone();
     // Unwind safe: the crew is gone with the panic, and stopped.
     if catch_unwind(AssertUnwindSafe(|| work(crew))).is_err() {
         shared.note_panic();
     }
+    // Whoever follows the drain there has seen all of it.
+    drop(admin);
     let ending = Ending { cut: shared.counters.cut(), has_panicked: shared.has_panicked() };
     course.comes_to(Stage::Ended(ending));
 }
@@ -301,19 +346,24 @@ fn supervise(crew: Crew, course: &Course, work: impl FnOnce(Crew)) {
 /// Waits for the word to drain, and for the last exchange; ends those that take too long, and the
 /// workers.
 fn see_through(crew: Crew, drains: &Receiver<()>, course: &Course) {
-    // An error would be that no sender is left; the shared state, which is held here, has one.
-    drains.recv().ok();
-    course.comes_to(Stage::Drains);
-    let started = Instant::now();
     let shared = crew.shared.clone();
+    let mut watch = Watch::default();
+    // Its other error would be that no sender is left; the shared state, which is held here, has one.
+    while drains.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        watch.look(&shared.pulses);
+    }
+    let started = Instant::now();
     shared.broadcast(|| Message::CloseDoors);
     let (released, drained) = shared.broker.drain();
+    // Whoever is told of it finds it so.
+    course.comes_to(Stage::Drains);
     for address in &released {
         shared.inboxes[usize::from(address.worker)].send(Message::Release(address.slot));
     }
     let exchanging = shared.broker.counts().exchanging;
     tracing::info!(waiting = released.len(), exchanging, "draining");
-    if wait_for(&drained, || shared.drain_timeout().map(|timeout| started + timeout)) > 0 {
+    let deadline = || shared.drain_timeout().map(|timeout| started + timeout);
+    if wait_for(&drained, deadline, || watch.look(&shared.pulses)) > 0 {
         shared.cut();
         drained.wait_until(Some(Instant::now() + CUTTING_TIMEOUT));
     }
@@ -322,17 +372,23 @@ fn see_through(crew: Crew, drains: &Receiver<()>, course: &Course) {
     tracing::info!(cut = shared.counters.cut(), seconds, "drained");
 }
 
-/// Waits for the last exchange, and says once a second how many still run. Gives how many do at the deadline.
-fn wait_for(drained: &Drained, deadline: impl Fn() -> Option<Instant>) -> usize {
+/// Waits for the last exchange, and says once a second how many still run; does `look` then. Gives how
+/// many do at the deadline.
+fn wait_for(
+    drained: &Drained,
+    deadline: impl Fn() -> Option<Instant>,
+    mut look: impl FnMut(),
+) -> usize {
     loop {
         let deadline = deadline();
-        let tick = Instant::now() + Duration::from_secs(1);
+        let tick = Instant::now() + LOOK;
         let exchanging =
             drained.wait_until(Some(deadline.map_or(tick, |deadline| deadline.min(tick))));
         if exchanging == 0 || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return exchanging;
         }
         tracing::info!(exchanging, "draining");
+        look();
     }
 }
 

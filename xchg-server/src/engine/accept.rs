@@ -115,7 +115,7 @@ impl<N: Net> Engine<N> {
             false => Some(shared.admission.enter(origin)),
         };
         let Some(standing) = standing else {
-            shared.counters.refused();
+            shared.counters.refused(RefusalCode::Busy);
             self.warn_of_proxy(
                 origin,
                 "too many of a proxy's connections do not say for whom they are",
@@ -158,7 +158,7 @@ impl<N: Net> Engine<N> {
 
     /// Closes a connection that came where only trusted proxies may. It is told nothing: it speaks for others, or to somebody else.
     fn turn_away_untrusted(&mut self, accepted: Accepted<N::Stream>) {
-        self.shared.counters.refused();
+        self.shared.counters.refused(RefusalCode::Forbidden);
         self.shared.counters.untrusted_proxy();
         let text =
             "only proxies may come to this listener, and this address is none of --trusted-proxies";

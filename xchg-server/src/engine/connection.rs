@@ -279,6 +279,11 @@ impl Leaving {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
+    /// Whether the word is said, and the end behind it.
+    pub(crate) fn has_said_all(&self) -> bool {
+        self.has_half_closed
+    }
+
     /// Whether no more is read, so that only the poll tells of the peer's end.
     pub(crate) fn is_out_of_patience(&self) -> bool {
         /// What a peer may send after it was refused: a socket buffer's worth.
@@ -305,11 +310,16 @@ impl Luggage {
     }
 }
 
-/// Where a connection is: how the broker names it.
+/// Where a connection is: how the broker names it, and what is to be known of it once it is paired.
+///
+/// The larger it is, the more a waiting peer costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) worker: u16,
+    pub(crate) dialect: Dialect,
     pub(crate) slot: u32,
+    /// When it came, in milliseconds since the server's start: the lower 32 bits, of 49 days.
+    pub(crate) came: u32,
 }
 
 #[cfg(test)]

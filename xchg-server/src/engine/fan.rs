@@ -239,7 +239,9 @@ impl<N: Net> Engine<N> {
         if fan.exchange.is_cancelled() {
             return self.abandon_fan(index);
         }
+        let before = fan.exchange.bytes();
         let turned = fan.turn(&mut self.connections, &mut self.resources, &self.shared.config);
+        self.moved += fan.exchange.bytes() - before;
         self.round_left = self.round_left.saturating_sub(turned.moved);
         if turned.moved > 0 {
             fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
@@ -314,8 +316,7 @@ impl<N: Net> Engine<N> {
     fn end_fan(&mut self, index: u32, outcome: Outcome) {
         let fan = self.fans.remove(index as usize);
         let upload = Party::of(&self.connections[fan.upload as usize]);
-        self.log_end(&fan.exchange, outcome, Some(upload), &fan.downloads);
-        fan.exchange.finish(outcome);
+        self.conclude(fan.exchange, outcome, Some(upload), &fan.downloads);
         // Who is told finds it ended.
         for receiver in fan.receivers {
             self.part_receiver(receiver, outcome);

@@ -94,8 +94,7 @@ impl<N: Net> Engine<N> {
             let upload = gathering.upload.as_ref().map(|it| Party::of(&it.connection));
             let downloads: Vec<_> =
                 gathering.downloads.iter().map(|it| Party::of(&it.connection)).collect();
-            self.log_end(&gathering.exchange, outcome, upload, &downloads);
-            gathering.exchange.finish(outcome);
+            self.conclude(gathering.exchange, outcome, upload, &downloads);
             for arrived in gathering.upload.into_iter().chain(gathering.downloads) {
                 self.turn_back(arrived);
             }

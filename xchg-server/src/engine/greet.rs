@@ -1,10 +1,11 @@
 //! From the first bytes to a place in the queue, a pairing, or a refusal.
 
 use std::io;
+use std::time::Duration;
 
 use xchg_core::relay::Duplex;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
-use xchg_core::{Brokered, Offer, Place, Realm, Role, Side};
+use xchg_core::{Brokered, Offer, Pair, Place, Realm, Role, Side, Sides};
 
 use super::{Engine, Join};
 use crate::config::Terminate;
@@ -14,6 +15,7 @@ use crate::engine::admission::{self, Standing};
 use crate::engine::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
 use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
+use crate::engine::tally;
 use crate::engine::throttle::Kind;
 use crate::engine::timers::Tick;
 use crate::origin::Origin;
@@ -145,7 +147,7 @@ impl<N: Net> Engine<N> {
     /// Resets a connection of a proxy that does not say what it must, or says what it must not. It is told nothing, for it would pass
     /// that on.
     fn refuse_proxy(&mut self, slot: u32, text: &str) {
-        self.shared.counters.refused();
+        self.shared.counters.refused(RefusalCode::Malformed);
         self.shared.counters.proxy_header_failed();
         let connection = self.remove(slot);
         self.warn_of_proxy(connection.origin, text);
@@ -185,6 +187,8 @@ impl<N: Net> Engine<N> {
             Role::Label(_) => None,
         };
         let key = arrival.key.clone();
+        let now = self.timers.instant();
+        let me = Address { worker: self.index, dialect, slot, came: self.shared.millis(now) };
         let offer = Offer {
             realm: arrival.realm,
             key: arrival.key,
@@ -195,12 +199,12 @@ impl<N: Net> Engine<N> {
             may_wait: connection.standing == Standing::Within,
             exclusive: dialect == Dialect::Http,
             receivers: arrival.receivers,
-            conn: Address { worker: self.index, slot },
+            conn: me,
         };
         // In the other direction it need not be said: anybody can hash a key.
         let twin = arrival.twin.filter(|_| arrival.realm == Realm::Sealed);
         let brought = Luggage::pack(early, arrival.length, twin);
-        match self.shared.broker.offer(offer, self.timers.instant()) {
+        match self.shared.broker.offer(offer, now) {
             Brokered::Waiting { place, gathered } => {
                 let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
                 let expires = wait.map_or(Tick::NEVER, |wait| self.timers.now().after(wait));
@@ -222,7 +226,7 @@ impl<N: Net> Engine<N> {
                     self.shared.inboxes[usize::from(spare.worker)].send(Message::Spare(spare.slot));
                 }
                 self.shared.admission.serve(&mut self.connections[slot as usize].standing);
-                let me = Address { worker: self.index, slot };
+                self.note_pair(&pair);
                 if !pair.others.is_empty() {
                     return self.gather(me, brought, pair);
                 }
@@ -234,6 +238,19 @@ impl<N: Net> Engine<N> {
             }
             Brokered::Refused { why, .. } => self.turn_away(slot, why, &key),
         }
+    }
+
+    /// Notes for whoever watches what the two speak, and how long the first has waited.
+    fn note_pair(&self, pair: &Pair<Address>) {
+        let (upload, download) = (pair.upload, pair.download);
+        let spoken = Sides { upload: upload.dialect, download: download.dialect };
+        pair.exchange.set_tag(tally::tag(spoken));
+        let now = self.shared.millis(self.timers.instant());
+        let all = [upload, download].into_iter().chain(pair.others.iter().copied());
+        // The first may have come a moment ago to a worker whose clock is ahead of this one's.
+        let waited = all.map(|one| now.wrapping_sub(one.came).cast_signed().max(0)).max();
+        let waited = waited.map_or(0, i32::unsigned_abs);
+        self.shared.tally.paired(Duration::from_millis(waited.into()));
     }
 
     /// The other realm, if a possible counterpart of one who waits, and can be told, has come
@@ -354,19 +371,10 @@ impl<N: Net> Engine<N> {
     }
 
     fn bears_token(&self, token: Option<&Token>) -> bool {
-        match (&self.shared.config.token, token) {
-            (Some(ours), Some(theirs)) => is_same(ours.as_bytes(), theirs.as_bytes()),
-            _ => false,
-        }
+        token.is_some_and(|token| self.shared.config.is_token(token.as_bytes()))
     }
 
     fn report(&self) -> StatusReport {
         self.shared.report()
     }
-}
-
-/// Compares without telling by its duration how much agrees.
-fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
-    let differing = ours.iter().zip(theirs).fold(0, |bits, (ours, theirs)| bits | (ours ^ theirs));
-    ours.len() == theirs.len() && differing == 0
 }

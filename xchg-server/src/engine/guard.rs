@@ -91,6 +91,7 @@ mod tests {
     use xchg_core::{Broker, Brokered, Exchange, ExchangeHandle, Key, Offer, Outcome, Realm, Side};
 
     use crate::Config;
+    use crate::dialect::Dialect;
     use crate::engine::connection::{Address, Connection};
     use crate::engine::net::Accepted;
     use crate::engine::shared::{Inbox, Message, Shared};
@@ -130,7 +131,7 @@ mod tests {
     /// An exchange of nobody.
     fn exchange(engine: &Engine) -> (Exchange, ExchangeHandle) {
         let offer = |side| {
-            let conn = Address { worker: 0, slot: 99 };
+            let conn = Address { worker: 0, dialect: Dialect::Native, slot: 99, came: 0 };
             Offer::new(Realm::Plain, Key::parse(b"theirs").unwrap(), side, conn)
         };
         let broker = &engine.shared.broker;

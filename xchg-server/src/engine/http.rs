@@ -38,7 +38,7 @@ impl<N: Net> Engine<N> {
             if config.listen[usize::from(connection.listener)].is_private()
                 && let Err(words) = request.screen(&config.allow_origins)
             {
-                self.shared.counters.refused();
+                self.shared.counters.refused(RefusalCode::Forbidden);
                 return self.leave(slot, words);
             }
             let is_last =

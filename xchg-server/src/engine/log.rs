@@ -1,8 +1,10 @@
 //! What the log says of peers: whom it is about, and no more of a kind than is of use.
 
+use std::time::Duration;
+
 use tracing::Level;
 use xchg_core::wire::RefusalCode;
-use xchg_core::{Exchange, Key, Outcome};
+use xchg_core::{Exchange, ExchangeHandle, Key, Outcome};
 
 use super::Engine;
 use crate::dialect::Dialect;
@@ -33,7 +35,7 @@ impl<N: Net> Engine<N> {
         key: Option<&Key>,
         text: &str,
     ) {
-        self.shared.counters.refused();
+        self.shared.counters.refused(code);
         if !self.may_log(Kind::Refused) {
             return;
         }
@@ -55,26 +57,40 @@ impl<N: Net> Engine<N> {
         );
     }
 
-    /// Logs how an exchange has ended.
-    pub(super) fn log_end(
+    /// Ends an exchange; before, so that whoever learns of it finds that, its end is counted and
+    /// logged.
+    pub(super) fn conclude(
         &mut self,
-        exchange: &Exchange,
+        exchange: Exchange,
         outcome: Outcome,
+        upload: Option<Party>,
+        downloads: &[Party],
+    ) {
+        let handle = exchange.handle();
+        let took = self.timers.instant().duration_since(handle.started());
+        self.shared.tally.ended(&handle, outcome, took);
+        self.log_end(&handle, (outcome, took), upload, downloads);
+        exchange.finish(outcome);
+    }
+
+    fn log_end(
+        &mut self,
+        handle: &ExchangeHandle,
+        (outcome, took): (Outcome, Duration),
         upload: Option<Party>,
         downloads: &[Party],
     ) {
         if !self.may_log(Kind::Ended) {
             return;
         }
-        let handle = exchange.handle();
         let addresses: Vec<_> = downloads.iter().map(|party| party.origin.to_string()).collect();
         let dialect = |party: Option<&Party>| party.and_then(|party| party.dialect);
         tracing::info!(
             exchange = %handle.id(),
             key = self.shared.shown(handle.key()),
             outcome = outcome.as_str(),
-            bytes = exchange.bytes(),
-            seconds = self.timers.instant().duration_since(handle.started()).as_secs_f64(),
+            bytes = handle.bytes(),
+            seconds = took.as_secs_f64(),
             uploader = upload.map(|party| tracing::field::display(party.origin)),
             upload_dialect = dialect(upload.as_ref()).map(Dialect::as_str),
             downloader = addresses.join(","),

@@ -19,8 +19,10 @@ mod http;
 mod log;
 mod messages;
 pub(crate) mod net;
+pub(crate) mod pulse;
 mod relay;
 pub(crate) mod shared;
+pub(crate) mod tally;
 pub(crate) mod throttle;
 mod timers;
 
@@ -83,6 +85,8 @@ pub(crate) struct Engine<N: Net> {
     timers: Timers<Id>,
     resources: Resources,
     shared: Arc<Shared<N::Stream>>,
+    /// Payload bytes moved.
+    moved: u64,
     serial: u32,
     /// Set when the server stops: the worker then ends with its last connection, or at this time.
     stops: Option<Tick>,
@@ -109,6 +113,7 @@ impl<N: Net> Engine<N> {
             timers: Timers::new(now),
             resources,
             shared,
+            moved: 0,
             serial: 0,
             stops: None,
             untold: None,
@@ -157,6 +162,12 @@ impl<N: Net> Engine<N> {
         self.sweep_timers();
         self.hear_kept();
         self.tell_left_out();
+    }
+
+    /// Notes that a turn is over, which took so long with all that was told before it.
+    pub(crate) fn turned(&self, took: Duration) {
+        let pulse = &self.shared.pulses[usize::from(self.index)];
+        pulse.turned(took, self.moved, self.resources.pipes() as u64);
     }
 
     /// Whether it has been stopped, and nobody is left whom it would wait for.

@@ -166,6 +166,7 @@ impl<N: Net> Engine<N> {
         let mut peers = peers(&mut self.connections, running.slots);
         // Before anything is read: what is left of a reset connection ends like a whole one.
         let mut lost = running.failed(&peers);
+        let before = running.exchange.bytes();
         let mut goes_on = false;
         for side in Side::BOTH {
             if lost.is_some() {
@@ -193,6 +194,7 @@ impl<N: Net> Engine<N> {
                 running.on_sent(&mut peers);
             }
         }
+        self.moved += running.exchange.bytes() - before;
         if let Some((side, error)) = lost {
             let (exchange, peer) = (running.exchange.id(), peers[side].origin);
             tracing::debug!(%exchange, %peer, side = side.as_str(), %error, "lost");
@@ -279,8 +281,7 @@ impl<N: Net> Engine<N> {
             }
             peer.map(|peer| (side, peer))
         });
-        self.log_end(&running.exchange, outcome, Some(upload), &[download]);
-        running.exchange.finish(outcome);
+        self.conclude(running.exchange, outcome, Some(upload), &[download]);
         // Who is told finds it ended.
         for (side, peer) in http.into_iter().flatten() {
             let unsaid = running.pumps[!side].unwritten();

@@ -1,18 +1,22 @@
 //! What the workers and the handle share.
 
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use xchg_core::wire::StatusReport;
+use xchg_core::wire::{RefusalCode, StatusReport};
 use xchg_core::{Broker, ExchangeId, Key, Limits, Place};
 
 use crate::Config;
+use crate::admin::Answers;
 use crate::dialect::http::FailedUploads;
 use crate::engine::admission::{Admission, WAITING_PER_SOURCE};
 use crate::engine::connection::Address;
 use crate::engine::net::Id;
+use crate::engine::pulse::Pulse;
+use crate::engine::tally::Tally;
 use crate::engine::throttle::Throttles;
 use crate::engine::{Arrived, Gathering, Join};
 use crate::system::descriptors::Descriptors;
@@ -25,9 +29,16 @@ pub(crate) struct Shared<S> {
     pub(crate) inboxes: Vec<Inbox<S>>,
     pub(crate) admission: Admission,
     pub(crate) counters: Counters,
+    pub(crate) tally: Tally,
+    /// How requests at the admin listener were answered.
+    pub(crate) admin: Answers,
+    /// Of each worker.
+    pub(crate) pulses: Box<[Pulse]>,
     pub(crate) failed_uploads: FailedUploads,
     pub(crate) throttles: Throttles,
     pub(crate) started: Instant,
+    /// When the word to drain was given, and how many payload bytes had been moved by then.
+    pub(crate) drain_began: OnceLock<(Instant, u64)>,
     pub(crate) drain: Sender<()>,
     /// Whether exchanges are cut: also those that start while the message is on its way.
     pub(crate) cuts: AtomicBool,
@@ -107,12 +118,23 @@ impl<S> Inbox<S> {
     }
 }
 
+/// Why peers are refused, as the counts have it.
+pub(crate) const REFUSALS: [RefusalCode; 7] = [
+    RefusalCode::Malformed,
+    RefusalCode::Version,
+    RefusalCode::Busy,
+    RefusalCode::TimedOut,
+    RefusalCode::Draining,
+    RefusalCode::Forbidden,
+    RefusalCode::Unsupported,
+];
+
 /// Counts since the start, of what the broker does not see.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     accepted: AtomicU64,
     accept_failures: AtomicU64,
-    refused: AtomicU64,
+    refused: [AtomicU64; REFUSALS.len()],
     untrusted_proxies: AtomicU64,
     proxy_header_failures: AtomicU64,
     cut: AtomicUsize,
@@ -130,8 +152,16 @@ impl Counters {
         self.accept_failures.fetch_add(1, Ordering::Relaxed).is_multiple_of(1000)
     }
 
-    pub(crate) fn refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn refused(&self, code: RefusalCode) {
+        if let Some(index) = REFUSALS.iter().position(|&known| known == code) {
+            self.refused[index].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many were refused for each of the [reasons](REFUSALS).
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (RefusalCode, u64)> {
+        let counts = self.refused.iter().map(|count| count.load(Ordering::Relaxed));
+        REFUSALS.into_iter().zip(counts)
     }
 
     /// Notes somebody who came where only trusted proxies may.
@@ -150,7 +180,6 @@ impl Counters {
     }
 
     /// How often it has.
-    #[cfg(feature = "sim")]
     pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
     }
@@ -203,11 +232,15 @@ impl<S> Shared<S> {
             admission: Admission::new(&config, descriptors.connections),
             config,
             descriptors,
+            pulses: inboxes.iter().map(|_| Pulse::default()).collect(),
             inboxes,
             counters: Counters::default(),
+            tally: Tally::new(),
+            admin: Answers::default(),
             failed_uploads: FailedUploads::default(),
             throttles: Throttles::default(),
             started: Instant::now(),
+            drain_began: OnceLock::new(),
             drain,
             cuts: AtomicBool::new(false),
             stops: AtomicBool::new(false),
@@ -216,10 +249,31 @@ impl<S> Shared<S> {
         (shared, drains)
     }
 
+    /// The lower bits of the milliseconds from the server's start to `now`.
+    #[expect(clippy::cast_possible_truncation, reason = "what is wanted")]
+    pub(crate) fn millis(&self, now: Instant) -> u32 {
+        now.saturating_duration_since(self.started).as_millis() as u32
+    }
+
     /// Begins the drain; further calls change nothing.
     pub(crate) fn drain(&self) {
+        self.drain_began.get_or_init(|| (Instant::now(), self.moved()));
         // Refused only when one is asked for already, or is over.
         self.drain.try_send(()).ok();
+    }
+
+    /// What is wrong with the server, in words.
+    pub(crate) fn illness(&self) -> Option<String> {
+        if self.has_panicked() {
+            return Some("a thread has panicked, and the server drains; the log says where".into());
+        }
+        let worker = self.pulses.iter().position(Pulse::is_stuck)?;
+        Some(format!("worker {worker} has not turned for 5 seconds"))
+    }
+
+    /// Payload bytes that the workers have moved.
+    pub(crate) fn moved(&self) -> u64 {
+        self.pulses.iter().map(Pulse::moved).sum()
     }
 
     /// Ends all exchanges, and those to come.
@@ -251,7 +305,7 @@ impl<S> Shared<S> {
             connections: self.admission.open() as u64,
             accepted: counters.accepted.load(Ordering::Relaxed),
             accept_failures: counters.accept_failures.load(Ordering::Relaxed),
-            refused: counters.refused.load(Ordering::Relaxed),
+            refused: counters.refusals().map(|(_, count)| count).sum(),
             untrusted_proxies: counters.untrusted_proxies.load(Ordering::Relaxed),
             proxy_header_failures: counters.proxy_header_failures.load(Ordering::Relaxed),
         }

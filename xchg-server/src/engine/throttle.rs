@@ -1,5 +1,6 @@
 //! Lines that peers can cause go into the log at a bounded rate, and those left out are counted.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -39,7 +40,11 @@ impl Kind {
 
 /// The kinds of lines, which all threads of a server write.
 #[derive(Debug, Default)]
-pub(crate) struct Throttles([Mutex<Throttle>; Kind::ALL.len()]);
+pub(crate) struct Throttles {
+    kinds: [Mutex<Throttle>; Kind::ALL.len()],
+    /// Lines left out since the start.
+    left_out: AtomicU64,
+}
 
 impl Throttles {
     /// Whether one more line of this kind may be written. Tells before it how many of its kind were
@@ -48,15 +53,24 @@ impl Throttles {
         if tracing::enabled!(Level::DEBUG) {
             return true;
         }
-        let (is_admitted, left_out) = self.0[kind as usize].lock().admit(now);
+        let (is_admitted, left_out) = self.kinds[kind as usize].lock().admit(now);
         tell(kind, left_out);
+        if !is_admitted {
+            // Relaxed: the counter guards no other memory.
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
         is_admitted
+    }
+
+    /// How many lines were left out since the start.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// Tells how many lines were left out in windows that are over `now`.
     pub(crate) fn tell(&self, now: Instant) {
         for kind in Kind::ALL {
-            let left_out = self.0[kind as usize].lock().left_out(now);
+            let left_out = self.kinds[kind as usize].lock().left_out(now);
             tell(kind, left_out);
         }
     }

@@ -48,7 +48,8 @@ pub(crate) fn drive(mut engine: Engine<System>, mut poll: Poll) {
                 std::thread::sleep(POLL_REST);
             }
         }
-        engine.advance(Instant::now());
+        let woken = Instant::now();
+        engine.advance(woken);
         for event in &events {
             match event.token() {
                 WAKER => {}
@@ -59,6 +60,7 @@ pub(crate) fn drive(mut engine: Engine<System>, mut poll: Poll) {
             }
         }
         engine.turn();
+        engine.turned(woken.elapsed());
         if engine.is_over() {
             return engine.finish();
         }

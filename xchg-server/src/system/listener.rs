@@ -3,10 +3,11 @@
 //! Linux copies a listener's `TCP_NODELAY`, keepalive, `TCP_USER_TIMEOUT`, buffer sizes and congestion control to what it accepts
 //! (`tcp(7)`, `socket(7)`), so that setting them once here saves system calls on every connection.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub(crate) fn open(
     };
     let (address, sockets) = opened.map_err(|source| Error::Listen {
         listen: listen.clone(),
-        advice: advice(listen, &source),
+        advice: advice(listen, "--listen", &source),
         source,
     })?;
     let index = u8::try_from(index).expect("the configuration allows few listeners");
@@ -71,6 +72,37 @@ pub(crate) fn open(
     let tunes_local = is_tcp && config.recv_buffer.is_none();
     let listener = |socket| Listener { socket, index, unlink: unlink.clone(), tunes_local };
     Ok((address, sockets.into_iter().map(listener).collect()))
+}
+
+/// Opens the admin address of that number. A unix socket there is for the user alone whose process this is.
+pub(crate) fn open_admin(
+    config: &Config,
+    index: usize,
+) -> Result<(ListenAddress, Listener), Error> {
+    /// Connections that the kernel holds until they are accepted: those who ask are few.
+    const BACKLOG: i32 = 64;
+    let listen = &config.admin[index];
+    let open = || match listen {
+        ListenAddress::Tcp(address) => {
+            let socket = bind_tcp(*address, false)?;
+            socket.listen(BACKLOG)?;
+            Ok((ListenAddress::Tcp(local_address(&socket)?), None, socket))
+        }
+        ListenAddress::Unix(path) => {
+            let socket = bind_unix(path)?;
+            // Before it listens: until then nobody can connect.
+            std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+            socket.listen(BACKLOG)?;
+            Ok((listen.clone(), Some(path.clone()), socket))
+        }
+    };
+    let (address, unlink, socket) = open().map_err(|source| Error::Listen {
+        listen: listen.clone(),
+        advice: advice(listen, "--admin", &source),
+        source,
+    })?;
+    let index = u8::try_from(index).expect("the configuration allows few listeners");
+    Ok((address, Listener { socket, index, unlink, tunes_local: false }))
 }
 
 /// Sees whether the kernel lets this process choose the congestion control that `config` names.
@@ -127,24 +159,27 @@ fn open_sockets(
     Ok((ListenAddress::Tcp(address), sockets))
 }
 
-fn advice(listen: &ListenAddress, error: &io::Error) -> &'static str {
+/// What to do about an address that the `option` names and cannot be had.
+fn advice(listen: &ListenAddress, option: &str, error: &io::Error) -> String {
     let is_unscoped = matches!(listen, ListenAddress::Tcp(SocketAddr::V6(address))
         if address.ip().is_unicast_link_local() && address.scope_id() == 0);
     match error.kind() {
-        _ if is_unscoped => "an address of one link needs its interface, as in [fe80::1%eth0]:4980",
-        io::ErrorKind::AddrInUse => {
-            "is another server running there? stop it, or choose another address with --listen"
+        _ if is_unscoped => {
+            "an address of one link needs its interface, as in [fe80::1%eth0]:4980".to_owned()
         }
+        io::ErrorKind::AddrInUse => format!(
+            "is another server running there? stop it, or choose another address with {option}"
+        ),
         io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; choose one of its own with --listen"
+            format!("this machine has no such address; choose one of its own with {option}")
         }
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 and others' folders need rights; choose another with --listen"
-        }
+        io::ErrorKind::PermissionDenied => format!(
+            "ports below 1024 and others' folders need rights; choose another with {option}"
+        ),
         io::ErrorKind::NotFound => {
-            "its folder does not exist; create it, or choose another path with --listen"
+            format!("its folder does not exist; create it, or choose another path with {option}")
         }
-        _ => "choose another address with --listen",
+        _ => format!("choose another address with {option}"),
     }
 }
 
@@ -230,6 +265,13 @@ fn set_tcp_options(socket: &Socket, config: &Config) -> io::Result<()> {
 }
 
 fn open_unix(path: &Path, config: &Config) -> io::Result<Socket> {
+    let socket = bind_unix(path)?;
+    set_buffers(&socket, config)?;
+    socket.listen(config.backlog)?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path) -> io::Result<Socket> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -246,8 +288,6 @@ fn open_unix(path: &Path, config: &Config) -> io::Result<Socket> {
         std::fs::remove_file(path)?;
         socket.bind(&address)?;
     }
-    set_buffers(&socket, config)?;
-    socket.listen(config.backlog)?;
     Ok(socket)
 }
 

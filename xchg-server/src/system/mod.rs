@@ -4,6 +4,7 @@ pub(crate) mod descriptors;
 mod driver;
 pub(crate) mod listener;
 pub(crate) mod open_socket;
+pub(crate) mod process;
 mod system_calls;
 
 use std::io::{self, IoSlice};

@@ -6,6 +6,7 @@ mod common;
 mod web;
 
 mod access_log;
+mod admin;
 mod arrived;
 mod big;
 mod classic;

@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use clap_complete::Shell;
 use xchg_core::wire::Token;
-use xchg_server::{Config, Dialect, Listen, Network, OpenSocket, Terminate, WebOrigin};
+use xchg_server::{
+    Config, Dialect, Listen, ListenAddress, Network, OpenSocket, Terminate, WebOrigin,
+};
 
-use crate::log::{Format, Level};
+use crate::log::{self, Format, Level};
 use crate::mistakes::{self, Mistakes};
 
 /// File exchange server: pairs an upload and a download of the same key and pipes the bytes between them, storing nothing.
@@ -72,6 +74,13 @@ pub(crate) struct Settings {
     /// What peers may speak where --listen does not say it [default: all]
     #[arg(long, value_enum, value_name = "DIALECTS", env = "XCHG_DIALECTS", value_delimiter = ',')]
     dialects: Option<Vec<Dialect>>,
+
+    /// Where to serve metrics, health, the exchanges that run and the drain: ADDR:PORT or unix:PATH, repeated or with `;` between several [default: nowhere]
+    ///
+    /// An address that others reach needs --token, and where there is one, every ADDR:PORT asks for it. A unix socket is for the user that the
+    /// server runs as.
+    #[arg(long, value_name = "ADDR:PORT", env = "XCHG_ADMIN", value_delimiter = ';')]
+    admin: Option<Vec<ListenAddress>>,
 
     /// Sites whose web pages may use addresses of this machine's alone, such as https://example.org, or * for all [default: none]
     #[arg(long, value_name = "ORIGIN", env = "XCHG_ALLOW_ORIGIN", value_delimiter = ',')]
@@ -140,7 +149,7 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, value_name = "WHO", env = "XCHG_TERMINATE")]
     terminate: Option<Terminate>,
 
-    /// The access token that lets its bearer terminate the server and see its status; better set by environment or file
+    /// The access token that lets its bearer terminate the server, see its status and use --admin; better set by environment or file
     #[arg(long, value_name = "TOKEN", env = "XCHG_TOKEN", hide_env_values = true)]
     token: Option<AccessToken>,
 
@@ -169,7 +178,7 @@ impl Cli {
         mistakes::check_environment(std::env::vars_os(), &mut mistakes);
         let path = cli.config.clone().or_else(|| std::env::var_os("XCHG_CONFIG").map(Into::into));
         let file = path.map(|path| mistakes::read_file(&path, &mut mistakes)).unwrap_or_default();
-        let mut config = Config::default();
+        let mut config = Config { lost_log_lines: Some(log::lost), ..Config::default() };
         if !passed.is_empty() {
             config.listen = listens(passed);
         }
@@ -202,6 +211,7 @@ impl Settings {
         }
         set(&mut config.listen, &self.listen);
         set(&mut config.dialects, &self.dialects);
+        set(&mut config.admin, &self.admin);
         set(&mut config.allow_origins, &self.allow_origin);
         set(&mut config.trusted_proxies, &self.trusted_proxies);
         set(&mut config.workers, &self.workers);

@@ -89,6 +89,11 @@ pub(crate) fn say(line: &str) {
     }
 }
 
+/// How many lines have been lost: there was no room for them on the way, or they could not be written.
+pub(crate) fn lost() -> u64 {
+    QUEUE.lost_in_all()
+}
+
 /// Waits a moment for what is still to be written, at the program's end.
 pub(crate) fn flush() {
     if WRITER.get().is_some() {

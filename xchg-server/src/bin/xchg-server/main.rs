@@ -9,10 +9,11 @@ mod signals;
 mod vital;
 
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
-use xchg_server::{Config, Error, Server};
+use xchg_server::{Config, Error, Listen, Server};
 
 use cli::Cli;
 use mistakes::Mistakes;
@@ -54,8 +55,10 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     let handle = server.start()?;
     signals::obey(signals, handle.clone())?;
+    let admin: Vec<_> = handle.admin_addresses().iter().map(ToString::to_string).collect();
     tracing::info!(
         addresses = addresses.join(" "),
+        admin = (!admin.is_empty()).then(|| admin.join(" ")),
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
@@ -87,10 +90,16 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
 fn check_addresses(config: &Config) -> Result<(), Mistakes> {
     let mut mistakes = Mistakes::default();
     let mut bound = Vec::new();
-    for listen in &config.listen {
-        match Server::bind(Config { listen: vec![listen.clone()], ..config.clone() }) {
+    let listens = config.listen.iter().map(|listen| (vec![listen.clone()], Vec::new()));
+    // A server listens somewhere; here where nobody can be.
+    let anywhere = || Listen::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let admins = config.admin.iter().map(|address| (vec![anywhere()], vec![address.clone()]));
+    for (listen, admin) in listens.chain(admins) {
+        match Server::bind(Config { listen, admin, ..config.clone() }) {
             Ok(server) => bound.push(server),
-            Err(Error::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+            Err(Error::Listen { listen, source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
                 log::say(&format!(
                     "xchg-server: {listen} is in use; by a server that runs already?"
                 ));

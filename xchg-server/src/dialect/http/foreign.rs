@@ -10,36 +10,60 @@ use super::head::Request;
 use super::respond::{ResponseHead, Status};
 use crate::WebOrigin;
 
+/// What gives a request away that somebody else's page may have made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    /// It knows the server by a name that is not this machine's.
+    Name,
+    /// Its browser names another site.
+    Site,
+}
+
 impl Request {
     /// Prepares a request for a listener that is not for web pages of sites but this server's own and `allowed`.
     ///
     /// # Errors
     /// One of those may have made it; the words refuse it.
     pub(crate) fn screen(&mut self, allowed: &[WebOrigin]) -> Result<(), Vec<u8>> {
+        let text = match self.foreign(allowed) {
+            None => {
+                let origin = self.origin.as_deref();
+                if !allowed.iter().any(|one| one.is_any() || origin.is_some_and(|it| one.is(it))) {
+                    // What asks so and names no site that is let in is told of none.
+                    self.asks_private_network = false;
+                }
+                return Ok(());
+            }
+            Some(Foreign::Name) => {
+                "This server is for the machine that it runs on, and not known there by the name in the address. \
+                 Use localhost. Behind a proxy, add `,public` to its address in --listen."
+            }
+            Some(Foreign::Site) => {
+                "A page of another site asks, and this server is for the machine that it runs on. Type the address \
+                 yourself; or let that site in by --allow-origin, as in --allow-origin https://example.org."
+            }
+        };
+        Err(self.forbidden(text))
+    }
+
+    /// What shows that a page may have made the request which is neither the server's own nor of a site
+    /// in `allowed`.
+    pub(crate) fn foreign(&self, allowed: &[WebOrigin]) -> Option<Foreign> {
         if allowed.iter().any(WebOrigin::is_any) {
-            return Ok(());
+            return None;
         }
         let is_named_in =
             |one: &WebOrigin| self.host.eq_ignore_ascii_case(one.authority().as_bytes());
         if !is_local(&self.host) && !allowed.iter().any(is_named_in) {
-            return Err(self.forbidden(
-                "This server is for the machine that it runs on, and not known there by the name in the address. \
-                 Use localhost. Behind a proxy, add `,public` to its address in --listen.",
-            ));
+            return Some(Foreign::Name);
         }
         let origin = self.origin.as_deref();
         if origin.is_some_and(|origin| allowed.iter().any(|one| one.is(origin))) {
-            return Ok(());
+            return None;
         }
-        if self.is_cross_site || origin.is_some_and(|origin| !is_of(origin, &self.host)) {
-            return Err(self.forbidden(
-                "A page of another site asks, and this server is for the machine that it runs on. Type the address \
-                 yourself; or let that site in by --allow-origin, as in --allow-origin https://example.org.",
-            ));
-        }
-        // What asks so and names no site that is let in is told of none.
-        self.asks_private_network = false;
-        Ok(())
+        let is_foreign =
+            self.is_cross_site || origin.is_some_and(|origin| !is_of(origin, &self.host));
+        is_foreign.then_some(Foreign::Site)
     }
 
     /// Unlike other texts it is not for the page that asked.

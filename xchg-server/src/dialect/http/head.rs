@@ -67,6 +67,9 @@ pub(crate) struct Request {
     pub(super) origin: Option<Box<[u8]>>,
     /// Whether the browser says that another origin's page makes it, or led to it.
     pub(super) is_cross_site: bool,
+    /// The credentials that come with it, after their scheme's name.
+    pub(super) authorization: Option<Box<[u8]>>,
+    pub(super) accepts_openmetrics: bool,
     /// What the client names this one request by, however often it sends it
     /// (draft-ietf-httpapi-idempotency-key-header): a hash of it, for names are compared and never
     /// shown.
@@ -223,9 +226,38 @@ fn read(
         is_cross_site: ["cross-site", "same-site"]
             .into_iter()
             .any(|site| fields::lists(headers, "sec-fetch-site", site)),
+        authorization: fields::one(headers, "authorization")?.map(Into::into),
+        accepts_openmetrics: fields::all(headers, "accept")
+            .any(|types| memchr::memmem::find(types, b"application/openmetrics-text").is_some()),
         idempotency_key: fields::one(headers, "idempotency-key")?.map(fields::hash),
         method,
     })
+}
+
+impl Request {
+    pub(crate) fn reply_to(&self) -> ReplyTo {
+        self.reply_to
+    }
+
+    pub(crate) fn method_name(&self) -> &str {
+        self.method.name()
+    }
+
+    /// The percent-decoded path without its leading slash.
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The token that it bears (RFC 6750 section 2.1).
+    pub(crate) fn bearer(&self) -> Option<&[u8]> {
+        let (scheme, token) = self.authorization.as_deref()?.split_at_checked(b"Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| fields::trim(token))
+    }
+
+    /// Whether its client takes metrics in the OpenMetrics format.
+    pub(crate) fn accepts_openmetrics(&self) -> bool {
+        self.accepts_openmetrics
+    }
 }
 
 /// Whether a proxy says that it has passed the request on. Many say nothing; but then nginx says

@@ -44,15 +44,14 @@ mod unasked;
 pub(crate) use body::{BodyDecoder, BodyError, Step};
 pub(crate) use encode::ChunkedEncoder;
 pub(crate) use failed_uploads::FailedUploads;
+pub(crate) use foreign::Foreign;
 pub(crate) use head::{Head, MAX_HEAD_BYTES, Request, parse};
 pub(crate) use line::request_line;
 pub(crate) use media::Description;
 pub(crate) use multipart::MultipartBody;
 pub(crate) use peer::{Farewell, Peer};
 pub(crate) use reserved::health;
-#[cfg(test)]
-pub(crate) use respond::Version;
-pub(crate) use respond::{Framing, Refusal, ReplyTo, download_head, refusal};
+pub(crate) use respond::{Framing, Refusal, ReplyTo, Version, download_head, refusal};
 pub(crate) use target::encode_path;
 
 pub(crate) use respond::{ResponseHead, Status};

@@ -5,6 +5,7 @@
 //! counted, and the count is told once a line gets through again.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -21,6 +22,8 @@ pub(super) struct Queue {
     filled: Condvar,
     /// Notified when all have been written.
     written: Condvar,
+    /// Lines lost since the start, here and by the writer.
+    lost_in_all: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -36,7 +39,8 @@ struct Lines {
 impl Queue {
     pub(super) const fn new() -> Queue {
         let lines = Lines { bytes: Vec::new(), lost: 0, is_writing: false };
-        Queue { lines: Mutex::new(lines), filled: Condvar::new(), written: Condvar::new() }
+        let (filled, written) = (Condvar::new(), Condvar::new());
+        Queue { lines: Mutex::new(lines), filled, written, lost_in_all: AtomicU64::new(0) }
     }
 
     /// Queues a line, or counts it as lost. Never waits for anything but a copy in memory.
@@ -44,11 +48,22 @@ impl Queue {
         let mut lines = self.lines.lock();
         if lines.bytes.len() + line.len() > MAX_BYTES {
             lines.lost += 1;
+            self.note_lost(1);
             return;
         }
         lines.bytes.extend_from_slice(line);
         drop(lines);
         self.filled.notify_one();
+    }
+
+    /// Lines lost since the start.
+    pub(super) fn lost_in_all(&self) -> u64 {
+        // Relaxed, as below: the counter guards no other memory.
+        self.lost_in_all.load(Ordering::Relaxed)
+    }
+
+    fn note_lost(&self, lines: u64) {
+        self.lost_in_all.fetch_add(lines, Ordering::Relaxed);
     }
 
     /// Waits until all lines have been written, or given up; `timeout` at most.
@@ -96,18 +111,20 @@ impl<Sink: Write, Notice: FnMut(u64) -> Vec<u8>> Writer<Sink, Notice> {
     pub(super) fn run(mut self, queue: &Queue) -> ! {
         loop {
             let (lines, lost) = queue.take();
-            self.write_all(&lines, lost);
+            let unwritten = self.write_all(&lines, lost);
+            queue.note_lost(unwritten);
         }
     }
 
-    /// Writes `lines`, behind which `lost` others found no room.
-    fn write_all(&mut self, lines: &[u8], lost: u64) {
-        let mut writes = true;
+    /// Writes `lines`, behind which `lost` others found no room. Gives how many could not be written.
+    fn write_all(&mut self, lines: &[u8], lost: u64) -> u64 {
+        let (mut writes, before) = (true, self.lost);
         // One write each, so that another process's lines in the same pipe or file come between
         // ours, not into them.
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
             writes = self.write(line);
         }
+        let unwritten = self.lost - before;
         self.lost += lost;
         if self.lost > 0 && writes {
             let told = self.lost;
@@ -116,6 +133,7 @@ impl<Sink: Write, Notice: FnMut(u64) -> Vec<u8>> Writer<Sink, Notice> {
                 self.lost -= told;
             }
         }
+        unwritten
     }
 
     /// Writes a line, or counts it as lost. Says whether it is written.
@@ -177,8 +195,8 @@ mod tests {
     #[test]
     fn what_a_full_disk_loses_is_told_once_there_is_room() {
         let mut writer = Writer::new(Disk { room: 9, bytes: Vec::new() }, notice);
-        writer.write_all(b"one\ntwo\nthree\nfour\n", 0);
-        writer.write_all(b"five\n", 3);
+        assert_eq!(writer.write_all(b"one\ntwo\nthree\nfour\n", 0), 2);
+        assert_eq!(writer.write_all(b"five\n", 3), 1);
         assert_eq!(writer.sink.bytes, b"one\ntwo\nt");
         // Room for the line, and not for the notice behind it.
         writer.sink.room = 5;
@@ -200,7 +218,7 @@ mod tests {
             queue.push(&line);
         }
         let (lines, lost) = queue.take();
-        assert_eq!((lines.len(), lost), (MAX_BYTES, 5));
+        assert_eq!((lines.len(), lost, queue.lost_in_all()), (MAX_BYTES, 5, 5));
         let mut writer = Writer::new(Vec::new(), notice);
         writer.write_all(&lines, lost);
         assert!(writer.sink.starts_with(&lines));
