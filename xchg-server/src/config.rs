@@ -77,6 +77,8 @@ pub struct Config {
     pub token: Option<Token>,
     /// Whether logs show keys in full. Default: no, for whoever knows a key can take the exchange.
     pub log_keys: bool,
+    /// How much of peers' addresses logs show. Default: all.
+    pub log_addresses: LogAddresses,
     /// How many log lines have been lost, for metrics: whoever subscribes to `tracing` may know. Default: none are.
     pub lost_log_lines: Option<fn() -> u64>,
     /// Size in bytes of the kernel pipes that bulk flows go through (Linux). Default: 1 MiB; 0 copies instead.
@@ -110,6 +112,7 @@ impl Default for Config {
             terminate: Terminate::Loopback,
             token: None,
             log_keys: false,
+            log_addresses: LogAddresses::Full,
             lost_log_lines: None,
             pipe_size: 1 << 20,
         }
@@ -218,4 +221,18 @@ pub enum Terminate {
     Any,
     /// Nobody; signals still do.
     Never,
+}
+
+/// How much of peers' addresses logs show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
+pub enum LogAddresses {
+    /// All.
+    #[default]
+    Full,
+    /// The network: of an IPv4 address 24 bits, of an IPv6 address 48.
+    Truncated,
+    /// Nothing.
+    None,
 }

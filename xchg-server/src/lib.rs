@@ -64,7 +64,7 @@ mod system;
 mod web;
 mod web_origin;
 
-pub use config::{Config, Terminate};
+pub use config::{Config, LogAddresses, Terminate};
 pub use dialect::Dialect;
 pub use engine::shared::Stats;
 pub use error::Error;

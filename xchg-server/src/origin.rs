@@ -1,9 +1,10 @@
 //! Whom a connection counts for.
 
+use std::cell::Cell;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::Network;
+use crate::{LogAddresses, Network};
 
 /// The address of the peer, whether it connected itself or a proxy did for it; or the unix sockets of this machine.
 ///
@@ -102,9 +103,27 @@ impl Origin {
     }
 }
 
+thread_local! {
+    static SHOWN: Cell<LogAddresses> = const { Cell::new(LogAddresses::Full) };
+}
+
+/// Has this thread show addresses so from now on: whatever it logs of peers, and wherever it does.
+pub(crate) fn show(how: LogAddresses) {
+    SHOWN.set(how);
+}
+
+/// As logs show it: see [`show`].
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = SHOWN.get();
         match self.address() {
+            _ if shown == LogAddresses::None => f.write_str("hidden"),
+            Some(IpAddr::V4(address)) if shown == LogAddresses::Truncated => {
+                write!(f, "{}/24", Ipv4Addr::from_bits(address.to_bits() & !0xff))
+            }
+            Some(IpAddr::V6(address)) if shown == LogAddresses::Truncated => {
+                write!(f, "{}/48", Ipv6Addr::from_bits(address.to_bits() >> 80 << 80))
+            }
             Some(address) => address.fmt(f),
             None if *self == Origin::UNIX => f.write_str("unix"),
             None => f.write_str("proxy"),
@@ -199,6 +218,22 @@ mod tests {
         {
             assert_eq!(origin(address).is_in(&Network::LOOPBACK), is_in, "{address}");
         }
+    }
+
+    #[test]
+    fn logs_show_as_much_of_an_address_as_they_shall() {
+        let shown = |how| {
+            show(how);
+            let all = ["192.0.2.77", "::ffff:192.0.2.77", "2001:db8:1:2::3", "::1"].map(origin);
+            let all: Vec<_> = all.iter().chain([&Origin::UNIX]).map(ToString::to_string).collect();
+            all.join(" ")
+        };
+        let full = "192.0.2.77 192.0.2.77 2001:db8:1:2::3 ::1 unix";
+        assert_eq!(shown(LogAddresses::Full), full);
+        let truncated = "192.0.2.0/24 192.0.2.0/24 2001:db8:1::/48 ::/48 unix";
+        assert_eq!(shown(LogAddresses::Truncated), truncated);
+        assert_eq!(shown(LogAddresses::None), ["hidden"; 5].join(" "));
+        show(LogAddresses::Full);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::engine::net::Net;
 use crate::engine::pulse::{LOOK, Watch};
 use crate::engine::shared::{Inbox, Message, Shared, Stats};
 use crate::metrics::Metrics;
+use crate::origin;
 use crate::system::descriptors::Descriptors;
 use crate::system::listener::{self, Listener};
 use crate::system::open_socket::OpenSocket;
@@ -165,6 +166,7 @@ impl Crew {
         let index = self.threads.len();
         let shared = self.shared.clone();
         let run = move || {
+            origin::show(shared.config.log_addresses);
             // Unwind safe: what the panic may have broken is the worker's, and goes with it.
             if catch_unwind(AssertUnwindSafe(|| system::drive(worker, poll))).is_err() {
                 outlive(&shared, index);

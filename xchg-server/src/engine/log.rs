@@ -83,14 +83,19 @@ impl<N: Net> Engine<N> {
         if !self.may_log(Kind::Ended) {
             return;
         }
+        let (bytes, seconds) = (handle.bytes(), took.as_secs_f64());
+        // The engine's clock has milliseconds.
+        let rate = u128::from(bytes) * 1000 / took.as_millis().max(1);
         let addresses: Vec<_> = downloads.iter().map(|party| party.origin.to_string()).collect();
         let dialect = |party: Option<&Party>| party.and_then(|party| party.dialect);
         tracing::info!(
             exchange = %handle.id(),
             key = self.shared.shown(handle.key()),
+            realm = handle.realm().as_str(),
             outcome = outcome.as_str(),
-            bytes = handle.bytes(),
-            seconds = took.as_secs_f64(),
+            bytes,
+            seconds,
+            rate = u64::try_from(rate).unwrap_or(u64::MAX),
             uploader = upload.map(|party| tracing::field::display(party.origin)),
             upload_dialect = dialect(upload.as_ref()).map(Dialect::as_str),
             downloader = addresses.join(","),

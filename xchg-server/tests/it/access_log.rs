@@ -48,6 +48,54 @@ fn an_exchange_has_a_line_that_says_who_and_how_it_ended() {
     assert_eq!((&fields["outcome"], &fields["bytes"]), (&"completed".into(), &5.into()));
     assert_eq!((&fields["key"], &fields["level"]), (&"seen".into(), &"INFO".into()));
     assert!(fields["seconds"].as_f64().unwrap() < 20.0);
+    assert!(fields["rate"].is_u64(), "{fields:?}");
+    assert_eq!(fields["realm"], "plain");
+}
+
+#[test]
+fn an_exchange_has_the_same_line_for_people() {
+    let (process, address) = Process::start(&[]);
+    drop(Peer::classic(address, b'P', "seen").send_all(b"whole"));
+    assert_eq!(Peer::classic(address, b'G', "seen").whole(), b"whole");
+    eventually("ended", || process.stderr().contains(" ended "));
+    let said = process.stderr();
+    let line = said.lines().find(|line| line.contains(" ended ")).unwrap();
+    for part in [
+        " INFO ended exchange=1 key=\"",
+        " realm=\"plain\" outcome=\"completed\" bytes=5 seconds=",
+        " rate=",
+        " uploader=127.0.0.1 upload_dialect=\"classic\" downloader=\"127.0.0.1\" download_dialect=\"classic\"",
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
+#[test]
+fn addresses_are_shown_as_far_as_is_asked_for_at_every_level() {
+    for (how, expected) in [("truncated", "127.0.0.0/24"), ("none", "hidden")] {
+        let (process, address) = start(&["--log-addresses", how, "--log-level", "debug"]);
+        let from = |last| Peer::connect_from(([127, 0, 0, last], 0).into(), address);
+        let (mut lost, mut downloader) = (from(77), from(78));
+        lost.send(b"Plost\0\0\0\0");
+        downloader.send(b"Glost\0\0\0\0");
+        eventually("matched", || !lines(&process, "matched").is_empty());
+        lost.reset();
+        drop(downloader.rest());
+        let mut refused = from(79);
+        refused.send(b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        for (message, fields) in [
+            ("ended", &["uploader", "downloader"][..]),
+            ("lost", &["peer"]),
+            ("matched", &["uploader", "downloader"]),
+            ("refused", &["peer"]),
+        ] {
+            let line = line(&process, message);
+            fields.iter().for_each(|&field| assert_eq!(line[field], expected, "{line:?}"));
+        }
+        for whole in ["127.0.0.77", "127.0.0.78", "127.0.0.79"] {
+            assert!(!process.stderr().contains(whole), "{}", process.stderr());
+        }
+    }
 }
 
 #[test]

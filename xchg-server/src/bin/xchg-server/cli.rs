@@ -7,7 +7,7 @@ use clap::{Args, Parser};
 use clap_complete::Shell;
 use xchg_core::wire::Token;
 use xchg_server::{
-    Config, Dialect, Listen, ListenAddress, Network, OpenSocket, Terminate, WebOrigin,
+    Config, Dialect, Listen, ListenAddress, LogAddresses, Network, OpenSocket, Terminate, WebOrigin,
 };
 
 use crate::log::{self, Format, Level};
@@ -161,6 +161,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "BYTES", env = "XCHG_PIPE_SIZE")]
     pipe_size: Option<Bytes>,
 
+    /// How much of peers' addresses logs show [default: full]
+    #[arg(long, value_enum, value_name = "HOW", env = "XCHG_LOG_ADDRESSES")]
+    log_addresses: Option<LogAddresses>,
+
     /// Show keys in logs, not their fingerprints; whoever knows a key can take the exchange
     #[arg(long, env = "XCHG_LOG_KEYS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     log_keys: Option<bool>,
@@ -222,6 +226,7 @@ impl Settings {
         set(&mut config.closed_wait, &self.closed_wait.map(|time| time.0));
         set(&mut config.max_connections, &self.max_connections);
         set(&mut config.terminate, &self.terminate);
+        set(&mut config.log_addresses, &self.log_addresses);
         set(&mut config.log_keys, &self.log_keys);
         set(&mut config.pipe_size, &self.pipe_size.map(|bytes| bytes.0));
         set(&mut config.idle_timeout, &self.idle_timeout.map(|time| time.0));
