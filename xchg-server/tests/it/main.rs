@@ -38,6 +38,7 @@ mod outside_shapes;
 mod outside_strace;
 mod outside_transit;
 mod refusals;
+mod sandbox;
 mod service;
 mod shapes;
 mod signals;

@@ -12,6 +12,7 @@ use xchg_server::{
 
 use crate::log::{self, Format, Level};
 use crate::mistakes::{self, Mistakes};
+use crate::sandbox::Sandbox;
 
 /// File exchange server: pairs an upload and a download of the same key and pipes the bytes between them, storing nothing.
 ///
@@ -165,6 +166,12 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, value_name = "HOW", env = "XCHG_LOG_ADDRESSES")]
     log_addresses: Option<LogAddresses>,
 
+    /// Whether the server gives up what it does not need once it listens: files but its own and system calls (Linux) [default: auto]
+    ///
+    /// `auto` does as far as the kernel can see to it, and the log says how far that is; `required` does not start unless it goes all the way.
+    #[arg(long, value_enum, value_name = "MODE", env = "XCHG_SANDBOX")]
+    sandbox: Option<Sandbox>,
+
     /// Show keys in logs, not their fingerprints; whoever knows a key can take the exchange
     #[arg(long, env = "XCHG_LOG_KEYS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     log_keys: Option<bool>,
@@ -178,7 +185,7 @@ impl Cli {
     /// All that is wrong with them.
     pub(crate) fn read(passed: &[OpenSocket]) -> Result<(Cli, Config), Mistakes> {
         let mut mistakes = Mistakes::default();
-        let cli = mistakes::flags();
+        let mut cli = mistakes::flags();
         mistakes::check_environment(std::env::vars_os(), &mut mistakes);
         let path = cli.config.clone().or_else(|| std::env::var_os("XCHG_CONFIG").map(Into::into));
         let file = path.map(|path| mistakes::read_file(&path, &mut mistakes)).unwrap_or_default();
@@ -188,9 +195,16 @@ impl Cli {
         }
         file.apply(&mut config);
         cli.settings.apply(&mut config);
+        cli.settings.sandbox = cli.settings.sandbox.or(file.sandbox);
         config.problems().iter().for_each(|problem| mistakes.add(problem));
         mistakes.none()?;
         Ok((cli, config))
+    }
+}
+
+impl Cli {
+    pub(crate) fn sandbox(&self) -> Sandbox {
+        self.settings.sandbox.unwrap_or_default()
     }
 }
 

@@ -54,9 +54,8 @@ thread_local! {
     static NOTICE: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// Has what `tracing` says, and panics, written to stderr by a thread of its own, so that nothing
-/// else waits for it or fails with it.
-pub(crate) fn start(level: Level, format: Format) -> io::Result<()> {
+/// Has what `tracing` says, and panics, queued until [`write`] has it written.
+pub(crate) fn start(level: Level, format: Format) {
     let level = match level {
         Level::Off => LevelFilter::OFF,
         Level::Error => LevelFilter::ERROR,
@@ -72,10 +71,15 @@ pub(crate) fn start(level: Level, format: Format) -> io::Result<()> {
         Format::Text => builder.with_target(false).with_ansi(colours()).init(),
         Format::Json => builder.json().flatten_event(true).with_target(false).init(),
     }
-    vital::spawn("xchg-log", || Writer::new(Stderr, notice).run(&QUEUE))?;
-    WRITER.get_or_init(|| ());
     // The default one writes to stderr and waits for it, holding what others then wait for.
     std::panic::set_hook(Box::new(on_panic));
+}
+
+/// Has what is queued written to stderr by a thread of its own, so that nothing else waits for it
+/// or fails with it.
+pub(crate) fn write() -> io::Result<()> {
+    vital::spawn("xchg-log", || Writer::new(Stderr, notice).run(&QUEUE))?;
+    WRITER.get_or_init(|| ());
     Ok(())
 }
 
@@ -96,7 +100,8 @@ pub(crate) fn lost() -> u64 {
 
 /// Waits a moment for what is still to be written, at the program's end.
 pub(crate) fn flush() {
-    if WRITER.get().is_some() {
+    // A start that fails early may have said something before there was a writer.
+    if WRITER.get().is_some() || (!QUEUE.is_empty() && write().is_ok()) {
         QUEUE.flush(FLUSH_TIMEOUT);
     }
 }

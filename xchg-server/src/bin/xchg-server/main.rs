@@ -4,6 +4,7 @@ mod cli;
 mod log;
 mod manual;
 mod mistakes;
+mod sandbox;
 mod service;
 mod signals;
 mod vital;
@@ -17,6 +18,7 @@ use xchg_server::{Config, Error, Listen, Server};
 
 use cli::Cli;
 use mistakes::Mistakes;
+use sandbox::Folders;
 
 fn main() -> ExitCode {
     vital::main(|| match run() {
@@ -46,12 +48,20 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
         say(&["the configuration is fine".to_owned()])?;
         return Ok(ExitCode::SUCCESS);
     }
-    log::start(cli.log_level, cli.log_format)?;
+    log::start(cli.log_level, cli.log_format);
     raise_descriptor_limit();
     // Before the address is told: whoever reads it may send a signal at once.
     let signals = signals::take()?;
     let manager = service::Manager::find()?;
-    let server = Server::bind_with(config, passed)?;
+    // Not asked yet how that went: nobody writes what is logged, and what it failed for is last.
+    let server = Server::bind_with(config, passed);
+    let sandboxed = match &server {
+        Ok(server) => sandbox::enter(cli.sandbox(), &folders(server, &cli)),
+        Err(_) => Ok(()),
+    };
+    log::write()?;
+    let server = server?;
+    sandboxed?;
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     let handle = server.start()?;
     signals::obey(signals, handle.clone())?;
@@ -83,6 +93,15 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where files are still needed once the addresses are bound.
+fn folders(server: &Server, cli: &Cli) -> Folders {
+    let mut folders = Folders::default();
+    let addresses = server.addresses().iter().chain(server.admin_addresses());
+    addresses.for_each(|address| folders.listen_at(address));
+    cli.port_file.iter().for_each(|path| folders.write_at(path));
+    folders
 }
 
 /// Sees whether each address can be listened on. One that is in use may be so by the server that is

@@ -56,6 +56,10 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.lock().bytes.is_empty()
+    }
+
     /// Lines lost since the start.
     pub(super) fn lost_in_all(&self) -> u64 {
         // Relaxed, as below: the counter guards no other memory.
