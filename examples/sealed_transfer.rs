@@ -12,7 +12,7 @@ use std::path::Path;
 use std::thread;
 
 use xchg_client::files::{Destination, Manifest, Survey, WalkOptions};
-use xchg_client::session;
+use xchg_client::sealed;
 use xchg_client::terminal::escape;
 use xchg_client::{
     Cancel, Client, Code, Content, Decision, DownloadOptions, Observer, UploadOptions,
@@ -66,7 +66,7 @@ fn send(
     client: Client,
     code: Code,
     folder: &Path,
-) -> thread::JoinHandle<Result<session::Uploaded, xchg_client::Error>> {
+) -> thread::JoinHandle<Result<sealed::Uploaded, xchg_client::Error>> {
     let content = Content::Paths { paths: vec![folder.into()], walk: WalkOptions::default() };
     let options = UploadOptions::new(code.key(), code.secret(), content);
     thread::spawn(move || client.upload(options, &mut ()))

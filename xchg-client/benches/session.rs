@@ -15,7 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xchg_client::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
-use xchg_client::session::{Secret, Session, download, upload};
+use xchg_client::sealed::{SealedStream, download, upload};
+use xchg_client::session::Secret;
 use xchg_client::{Cancel, Side};
 
 const SMALL_BYTES: usize = 4096;
@@ -107,11 +108,11 @@ fn transfer(what: &Path, to: &Path) -> io::Result<Duration> {
     Ok(start.elapsed())
 }
 
-fn establish(stream: &TcpStream, side: Side) -> Session<&TcpStream, &TcpStream> {
+fn establish(stream: &TcpStream, side: Side) -> SealedStream<&TcpStream, &TcpStream> {
     stream.set_nodelay(true).expect("the socket is open");
     let ends = stream.try_clone().expect("descriptors are left");
     // It may have been shut down already.
     let abort = move || drop(ends.shutdown(Shutdown::Both));
-    Session::establish(stream, stream, abort, side, b"bench", &Secret::new("bench"))
+    SealedStream::establish(stream, stream, abort, side, b"bench", &Secret::new("bench"))
         .expect("both know the secret")
 }

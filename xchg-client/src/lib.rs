@@ -38,7 +38,7 @@ mod net;
 mod observer;
 mod plain;
 mod retry;
-mod sealed;
+pub mod sealed;
 pub mod session;
 mod sys;
 pub mod terminal;

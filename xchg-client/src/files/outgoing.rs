@@ -5,6 +5,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::manifest::{Entry, Kind, MAX_TEXT_BYTES, Manifest, Modified};
@@ -16,7 +17,7 @@ const PLAIN_MODE: u16 = 0o644;
 
 /// What is to be sent.
 pub struct Outgoing {
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     content: Content,
 }
 
@@ -64,7 +65,7 @@ impl Outgoing {
         let Collected { manifest, tops, made_up, hard_links } = walk::collect(&named, options)?;
         let (opened, grown) = (BTreeMap::new(), BTreeSet::new());
         let paths = Paths { named, options, tops, made_up, hard_links, opened, grown };
-        Ok(Self { manifest, content: Content::Paths(paths) })
+        Ok(Self { manifest: Arc::new(manifest), content: Content::Paths(paths) })
     }
 
     /// Collects everything again: what was there when a wait began is not what is there now.
@@ -115,6 +116,11 @@ impl Outgoing {
     /// What it consists of.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn shared_manifest(&self) -> Arc<Manifest> {
+        Arc::clone(&self.manifest)
     }
 
     /// Whether it is a stream of which nothing has been read.
@@ -180,7 +186,7 @@ impl Outgoing {
             mode: PLAIN_MODE,
             modified: Modified::from_system(SystemTime::now()),
         })?;
-        Ok(Self { manifest, content })
+        Ok(Self { manifest: Arc::new(manifest), content })
     }
 }
 

@@ -77,6 +77,11 @@ impl<'a> Sink<'a> {
         &self.manifest
     }
 
+    /// The same, to be kept.
+    pub(crate) fn shared_manifest(&self) -> Arc<Manifest> {
+        Arc::clone(&self.manifest)
+    }
+
     /// What is there already, and may be of use, in the order of the entries.
     pub(crate) fn candidates(&self) -> Vec<ResumePoint> {
         match &self.target {

@@ -11,10 +11,11 @@ use crossbeam_channel::{Receiver, bounded};
 use xchg_core::wire::{Offer, Wait};
 use xchg_core::{Key, Realm, Side};
 
+use super::SealedStream;
 use super::half::Half;
 use crate::net::Connection;
 use crate::net::Throttle;
-use crate::session::{self, Secret, Session};
+use crate::session::{self, Secret};
 use crate::{Cancel, Client, Error, Observer};
 
 pub(super) struct Attempt<'a> {
@@ -49,7 +50,7 @@ impl<'a> Attempt<'a> {
         throttle: Throttle,
         observer: &mut dyn Observer,
         transfer: impl FnOnce(
-            Session<Half, Half>,
+            SealedStream<Half, Half>,
             &mut dyn Observer,
             &Cancel,
         ) -> Result<T, session::Error>,
@@ -66,10 +67,11 @@ impl<'a> Attempt<'a> {
             let key = self.key.as_bytes();
             let hard = stop.hard.clone();
             let abort = move || hard.cancel();
-            let session = Session::establish(reader, writer, abort, self.side, key, self.secret)?;
-            self.is_confirmed.replace(session.is_confirmed());
+            let stream =
+                SealedStream::establish(reader, writer, abort, self.side, key, self.secret)?;
+            self.is_confirmed.replace(stream.is_confirmed());
             stop.is_established.store(true, Ordering::Release);
-            transfer(session, observer, &stop.token)
+            transfer(stream, observer, &stop.token)
         });
         close(&connection, &result);
         Ok(result?)
@@ -93,7 +95,8 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Takes leave of a counterpart that knows how it ended. A close without this is a reset, which the server takes for a loss.
+/// Takes leave of a counterpart that knows how it ended. A close without this is a reset, which the
+/// server takes for a loss.
 fn close<T>(connection: &Connection, result: &Result<T, session::Error>) {
     use session::Error::{Lost, Silent, Stream, Unconfirmed};
     let is_known = match result {
@@ -111,7 +114,8 @@ fn set_up(source: io::Error) -> Error {
     Error::Local { what: "the session", source }
 }
 
-/// Ends a session: the token lets it tell the counterpart, for a while; `hard` ends every wait for the network.
+/// Ends a session: the token lets it tell the counterpart, for a while; `hard` ends every wait for
+/// the network.
 struct Stop {
     token: Cancel,
     hard: Cancel,
@@ -139,7 +143,8 @@ impl Stop {
         if !cancel.comes_before_end_of(ended) {
             return;
         }
-        // A session that was just established sees the token as its first, and takes no longer over its leave than it may.
+        // A session that was just established sees the token as its first, and takes no longer over
+        // its leave than it may.
         self.token.cancel();
         if !self.is_established.load(Ordering::Acquire) {
             self.hard.cancel();

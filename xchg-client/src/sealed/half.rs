@@ -1,14 +1,12 @@
 //! The two halves of a connection that a session runs on: each blocks in its own thread.
 
 use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::Cancel;
 use crate::net::Connection;
 use crate::net::Throttle;
-
-/// How long the counterpart may be silent before it counts as lost (PROTOCOL.md rule S29): it says something every 10 s.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::session::SILENCE_TIMEOUT;
 
 /// One handle on the connection.
 pub(crate) struct Half {

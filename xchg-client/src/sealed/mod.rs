@@ -1,8 +1,20 @@
-//! End-to-end encrypted transfers through the server: offers in realm sealed, a [`Session`](crate::session::Session) in
-//! each exchange, and new offers after what passes by itself.
+//! End-to-end encrypted transfers: through the server, with offers in realm sealed, a session in
+//! each exchange, and new offers after what passes by itself; or over any [`SealedStream`].
 
 mod attempt;
+mod download;
 mod half;
+#[cfg(test)]
+#[cfg(unix)]
+mod hostile;
+mod link;
+mod outcome;
+mod stream;
+#[cfg(test)]
+#[cfg(unix)]
+mod testing;
+mod threads;
+mod upload;
 
 use std::fmt;
 use std::io::Read;
@@ -17,9 +29,13 @@ use crate::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
 use crate::key::normalised;
 use crate::net::Throttle;
 use crate::retry::{Patience, Retry};
-use crate::session::{self, Downloaded, Secret, Uploaded};
+use crate::session::{self, Secret};
 use crate::{Client, Error, Observer};
 use attempt::Attempt;
+pub use download::download;
+pub use outcome::{Downloaded, Uploaded};
+pub use stream::SealedStream;
+pub use upload::upload;
 
 /// What to upload.
 #[non_exhaustive]
@@ -42,7 +58,8 @@ pub enum Content {
     Stream {
         /// The name of the file that it becomes.
         name: String,
-        /// Read on a thread of its own, which is left behind in its read if the transfer ends early.
+        /// Read on a thread of its own, which is left behind in its read if the transfer ends
+        /// early.
         reader: Box<dyn Read + Send>,
     },
 }
@@ -63,7 +80,8 @@ impl fmt::Debug for Content {
 pub struct UploadOptions {
     /// What the downloader has to name too.
     pub key: Key,
-    /// What it has to know too. With a secret, the server sees only a hash of the key. Default: none.
+    /// What it has to know too. With a secret, the server sees only a hash of the key. Default:
+    /// none.
     pub secret: Secret,
     /// What it gets.
     pub content: Content,
@@ -71,7 +89,8 @@ pub struct UploadOptions {
     pub wait: Wait,
     /// Whether to offer again what failed for a reason that passes. Default: no.
     pub retry: Option<Retry>,
-    /// How many guesses at the secret are allowed, over all offers of this call: see [`session::Error::is_guess`]. Default: one.
+    /// How many guesses at the secret are allowed, over all offers of this call: see
+    /// [`session::Error::is_guess`]. Default: one.
     pub guesses: NonZeroU32,
     /// The least pause between two writes. Default: none.
     pub pace: Duration,
@@ -104,14 +123,15 @@ pub struct DownloadOptions<'a> {
     pub secret: Secret,
     /// Where it goes.
     pub destination: Destination<'a>,
-    /// What to do about names that are taken or unsafe, and whether to go on from what an earlier run left. Default: refuse,
-    /// and yes.
+    /// What to do about names that are taken or unsafe, and whether to go on from what an earlier
+    /// run left. Default: refuse, and yes.
     pub place: PlaceOptions,
     /// How long to wait for the uploader. Default: for ever.
     pub wait: Wait,
     /// Whether to ask again for what failed for a reason that passes. Default: no.
     pub retry: Option<Retry>,
-    /// How many guesses at the secret are allowed, over all offers of this call: see [`session::Error::is_guess`]. Default: one.
+    /// How many guesses at the secret are allowed, over all offers of this call: see
+    /// [`session::Error::is_guess`]. Default: one.
     pub guesses: NonZeroU32,
     /// The most bytes a second. Default: no limit.
     pub rate_limit: Option<NonZeroU64>,
@@ -134,12 +154,12 @@ impl<'a> DownloadOptions<'a> {
 }
 
 impl Client {
-    /// Waits for a downloader who knows the secret, and sends it the content. One that cannot take it, for a reason of its own, is not the
-    /// last: the offer is made again.
+    /// Waits for a downloader who knows the secret, and sends it the content. One that cannot take
+    /// it, for a reason of its own, is not the last: the offer is made again.
     ///
     /// # Errors
-    /// Unless the downloader has everything safe on its disk, and said so. [`Error::is_cut_short`] tells what another
-    /// call goes on with.
+    /// Unless the downloader has everything safe on its disk, and said so. [`Error::is_cut_short`]
+    /// tells what another call goes on with.
     pub fn upload(
         &self,
         options: UploadOptions,
@@ -156,9 +176,9 @@ impl Client {
                 let throttle = Throttle::new(pace, rate_limit, Instant::now());
                 let side = Side::Upload;
                 let attempt = Attempt::new(self, side, (&key, &secret), wait, cancel);
-                let sent = attempt.run(throttle, observer, |session, observer, token| {
+                let sent = attempt.run(throttle, observer, |stream, observer, token| {
                     let mut outgoing = supply.take()?;
-                    let sent = session::upload(session, &mut outgoing, observer, token);
+                    let sent = upload(stream, &mut outgoing, observer, token);
                     supply.take_back(outgoing);
                     sent
                 });
@@ -172,7 +192,8 @@ impl Client {
         })
     }
 
-    /// Waits for an uploader who knows the secret, and takes what it sends if [`Observer::decide`] accepts it.
+    /// Waits for an uploader who knows the secret, and takes what it sends if [`Observer::decide`]
+    /// accepts it.
     ///
     /// # Errors
     /// Unless everything is in place. [`Error::is_cut_short`] tells what another call goes on with.
@@ -199,9 +220,9 @@ impl Client {
                 let throttle = Throttle::new(Duration::ZERO, rate_limit, Instant::now());
                 let side = Side::Download;
                 let attempt = Attempt::new(self, side, (&key, &secret), wait, cancel);
-                let received = attempt.run(throttle, observer, |session, observer, token| {
+                let received = attempt.run(throttle, observer, |stream, observer, token| {
                     let destination = again(&mut destination);
-                    session::download(session, destination, place, observer, token)
+                    download(stream, destination, place, observer, token)
                 });
                 match received {
                     // What a writer got cannot be taken back.
@@ -220,7 +241,8 @@ impl Client {
     }
 }
 
-/// The content, collected before each offer: what cannot be sent is said before anybody comes. The session collects it again.
+/// The content, collected before each offer: what cannot be sent is said before anybody comes. The
+/// session collects it again.
 struct Supply {
     content: Option<Content>,
     ready: Option<Outgoing>,
@@ -251,7 +273,8 @@ impl Supply {
         self.ready = Some(outgoing).filter(Outgoing::is_unread_stream);
     }
 
-    /// Whether another offer has something to send: a stream is gone with the session that began to read it.
+    /// Whether another offer has something to send: a stream is gone with the session that began to
+    /// read it.
     fn is_repeatable(&self) -> bool {
         self.ready.is_some() || self.content.is_some()
     }

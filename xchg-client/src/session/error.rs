@@ -14,8 +14,9 @@ pub enum Error {
     /// The two peers' secrets differ, or one has none. Each offer allows one guess.
     #[error("the two secrets differ, or one side gave none; agree on one, and start both again")]
     WrongSecret,
-    /// The session ended after our confirmation was sent and before the right one of the other peer had come: it may have held a
-    /// guess at the secret against ours, and left. Only with a secret; without one there is nothing to guess.
+    /// The session ended after our confirmation was sent and before the right one of the other peer
+    /// had come: it may have held a guess at the secret against ours, and left. Only with a secret;
+    /// without one there is nothing to guess.
     #[error(
         "the other side was lost at the moment the secrets were compared, which counts as a guess at yours; \
          start both again, or allow more guesses with --guesses N"
@@ -53,7 +54,8 @@ pub enum Error {
         /// How it failed.
         source: io::Error,
     },
-    /// What was being sent is a stream, or went to one, when the session broke off: nothing of it can be gone on with.
+    /// What was being sent is a stream, or went to one, when the session broke off: nothing of it
+    /// can be gone on with.
     #[error("{source}; a stream cannot be resumed, start both sides anew")]
     CutStream {
         /// How it broke off.
@@ -65,7 +67,8 @@ pub enum Error {
         /// In the other peer's words.
         reason: String,
     },
-    /// The downloader cannot take what was offered, for a reason of its own: it may come again when that is mended.
+    /// The downloader cannot take what was offered, for a reason of its own: it may come again when
+    /// that is mended.
     #[error("the other side cannot take it: {}", escape(reason))]
     Unable {
         /// In the other peer's words.
@@ -92,13 +95,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the other peer may have learned whether a guess at our secret is right, without having proved that it knows it.
+    /// Whether the other peer may have learned whether a guess at our secret is right, without
+    /// having proved that it knows it.
     pub fn is_guess(&self) -> bool {
         matches!(self, Self::WrongSecret | Self::Unconfirmed { .. })
     }
 
-    /// This error, if it ended a session before the other peer had proved that it knows the secret, while ours was at stake.
-    pub(super) fn before_confirmation(self) -> Self {
+    /// This error, if it ended a session before the other peer had proved that it knows the secret,
+    /// while ours was at stake.
+    pub(crate) fn before_confirmation(self) -> Self {
         match self {
             // What ends on this side is not tried again.
             Self::WrongSecret | Self::Cancelled | Self::Files(_) => self,
@@ -115,7 +120,7 @@ impl Error {
     }
 
     /// This error, if it ended the transfer of a stream.
-    pub(super) fn of_stream(self) -> Self {
+    pub(crate) fn of_stream(self) -> Self {
         match self {
             Self::Lost | Self::Silent | Self::Stream { .. } | Self::PeerCancelled => {
                 Self::CutStream { source: Box::new(self) }
@@ -125,7 +130,7 @@ impl Error {
     }
 
     /// Sorts a failed call on the stream into what the caller can do about it.
-    pub(super) fn stream(doing: &'static str, source: io::Error) -> Self {
+    pub(crate) fn stream(doing: &'static str, source: io::Error) -> Self {
         use io::ErrorKind as Kind;
         match source.kind() {
             Kind::UnexpectedEof
@@ -139,7 +144,7 @@ impl Error {
     }
 
     /// Whether the other peer can still be told of this error, and does not know it yet.
-    pub(super) fn is_news_to_peer(&self) -> bool {
+    pub(crate) fn is_news_to_peer(&self) -> bool {
         match self {
             Self::Protocol(_) | Self::Tampered | Self::Cancelled | Self::Files(_) => true,
             Self::WrongSecret
@@ -158,7 +163,7 @@ impl Error {
     }
 
     /// What the other peer is told: nothing about this machine's paths.
-    pub(super) fn for_peer(&self) -> String {
+    pub(crate) fn for_peer(&self) -> String {
         match self {
             Self::Files(error) => error.for_peer(),
             other => other.to_string(),

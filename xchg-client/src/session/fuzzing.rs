@@ -1,17 +1,19 @@
 //! Any bytes as messages and as records.
 
 use super::Error;
+use super::Intake;
 use super::keys::Schedule;
 use super::message::{
     Message, decode_entries, decode_numbers, decode_points, decode_proofs, encode_entry,
     encode_point, encode_proof,
 };
-use super::record::{Record, RecordReader, RecordWriter};
+use super::record::{Opener, Record, Sealer};
 use crate::Side;
 use crate::files::names::{Rules, check, link_stays_inside};
 use crate::files::{Kind, Manifest};
 
-/// Takes `data` for a record's plaintext: what can be read is written the same, and what is made safe is safe.
+/// Takes `data` for a record's plaintext: what can be read is written the same, and what is made
+/// safe is safe.
 pub fn messages(mut data: &[u8]) {
     while let Ok((message, length)) = Message::decode(data) {
         let mut written = Vec::new();
@@ -75,39 +77,48 @@ fn lists<T>(
     assert_eq!(written, bytes);
 }
 
-/// Takes `data` for what a stranger sends as records, which never opens; and, but for its first four bytes, for the
-/// plaintext of two records, of which a byte is altered at the place that these four say.
+/// Takes `data` for what a stranger sends as records, which never opens; and, but for its first
+/// four bytes, for the plaintext of two records, of which a byte is altered at the place that these
+/// four say.
 ///
 /// # Panics
 /// If anything opens that was not sealed.
 pub fn records(data: &[u8]) {
     let traffic = || Schedule::derive(b"shared", b"upload", b"download").traffic(Side::Upload);
-    let mut record = Record::new();
-    RecordReader::new(data, traffic()).receive(&mut record).expect_err("nobody sealed it");
+    assert!(open(&mut Opener::new(traffic()), &mut &*data).is_err(), "nobody sealed it");
 
     let Some((place, plaintext)) = data.split_first_chunk::<4>() else { return };
     if plaintext.is_empty() || plaintext.len() > Record::new().room() {
         return;
     }
     let mut sealed = Vec::new();
-    let mut writer = RecordWriter::new(&mut sealed, traffic());
+    let mut sealer = Sealer::new(traffic());
     for last in [false, true] {
-        record.clear();
+        let mut record = Record::new();
         record.put(plaintext);
-        writer.send(&mut record, last).expect("memory takes everything");
+        sealed.extend_from_slice(sealer.seal(&mut record, last));
     }
     let [mask, place @ ..] = *place;
     let place = place.into_iter().fold(0, |place, byte| place << 8 | usize::from(byte));
     let place = place % sealed.len();
     sealed[place] ^= mask;
     let whole = if mask == 0 { 2 } else { place / (sealed.len() / 2) };
-    let mut reader = RecordReader::new(&sealed[..], traffic());
+    let mut opener = Opener::new(traffic());
+    let mut rest = &sealed[..];
     for number in 0..2 {
-        let opened = reader.receive(&mut record);
+        let opened = open(&mut opener, &mut rest);
         assert_eq!(opened.is_ok(), number < whole, "record {number}, altered at {place}");
-        if opened.is_err() {
-            return;
-        }
+        let Ok(record) = opened else { return };
         assert_eq!((record.body(), record.is_last()), (plaintext, number == 1));
     }
+}
+
+/// Takes the next record of `wire`.
+fn open(opener: &mut Opener, wire: &mut &[u8]) -> Result<Record, Error> {
+    let mut record = Record::new();
+    if !record.take(wire)? {
+        return Err(Error::Lost);
+    }
+    opener.open(&mut record)?;
+    Ok(record)
 }

@@ -1,9 +1,7 @@
-//! The handshake's first half: two hellos, from which both peers derive their keys (PROTOCOL.md section S2).
+//! Agreeing on keys: a hello each way, and a confirmation each way (PROTOCOL.md section S2).
 //!
-//! Without a secret the password is empty, and everybody knows it: the same code then defeats a listener
-//! only.
-
-use std::io::{Read, Write};
+//! Without a secret the password is empty, and everybody knows it: the same code then defeats a
+//! listener only.
 
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use curve25519_dalek::traits::IsIdentity;
@@ -11,9 +9,9 @@ use rand_core::{CryptoRng, OsRng, RngCore};
 use spake2::{Ed25519Group, Identity, Password, Spake2};
 use zeroize::Zeroizing;
 
-use super::keys::Schedule;
+use super::keys::{KEY_BYTES, Schedule};
 use super::message::Fields;
-use super::{Error, Secret};
+use super::{Error, Intake, Secret};
 use crate::Side;
 
 /// The version of the session's protocol that this build speaks. It is also the form of its hello.
@@ -30,59 +28,111 @@ const SPAKE2_BYTES: usize = 33;
 /// The type of the extension that lists the sender's versions.
 const EXTENSION_VERSIONS: u16 = 0x0001;
 
-/// Exchanges hellos as `side` and returns what that agreed upon.
+/// One peer's handshake, from its own hello until the other's is there.
 ///
-/// Both peers speak first; the stream must hold the 41 bytes of one hello without its counterpart reading.
-pub(super) fn run(
-    reader: &mut impl Read,
-    writer: &mut impl Write,
+/// Both peers speak at once: [`hello`](Self::hello) is to be sent before anything is received.
+pub(crate) struct Handshake {
     side: Side,
-    key: &[u8],
-    secret: &Secret,
-) -> Result<Schedule, Error> {
-    let (exchange, ours) = start(side, key, secret, OsRng);
-    writer
-        .write_all(&ours)
-        .and_then(|()| writer.flush())
-        .map_err(|source| Error::stream("agreeing on keys", source))?;
-    let theirs = read_hello(reader)?;
-    finish(exchange, side, &ours, &theirs)
-}
-
-/// What one peer keeps until the other's hello comes, and its own hello.
-pub(super) fn start(
-    side: Side,
-    key: &[u8],
-    secret: &Secret,
-    random: impl CryptoRng + RngCore,
-) -> (Spake2<Ed25519Group>, Vec<u8>) {
-    // The identities bind side and key: neither can a hello be reflected, nor one meant for another key be used.
-    let password = Password::new(secret.as_bytes());
-    let upload = Identity::new(&[b"xchg v2 upload\0", key].concat());
-    let download = Identity::new(&[b"xchg v2 download\0", key].concat());
-    let (exchange, message) = match side {
-        Side::Upload => Spake2::start_a_with_rng(&password, &upload, &download, random),
-        Side::Download => Spake2::start_b_with_rng(&password, &upload, &download, random),
-    };
-    (exchange, hello(&message))
-}
-
-/// Derives the keys from both hellos, each as it was on the wire.
-pub(super) fn finish(
     exchange: Spake2<Ed25519Group>,
-    side: Side,
-    ours: &[u8],
-    theirs: &[u8],
-) -> Result<Schedule, Error> {
-    let message = judge(theirs)?;
-    let shared = exchange
-        .finish(message)
-        .map(Zeroizing::new)
-        .map_err(|_| Error::Protocol("its first message is of our own side"))?;
-    Ok(match side {
-        Side::Upload => Schedule::derive(&shared, ours, theirs),
-        Side::Download => Schedule::derive(&shared, theirs, ours),
-    })
+    ours: Vec<u8>,
+    /// As much of the other's hello as is known to come; the header first.
+    theirs: Vec<u8>,
+    received: usize,
+}
+
+impl Handshake {
+    /// Begins as `side`. `key` is the one that the person named.
+    pub(crate) fn start(side: Side, key: &[u8], secret: &Secret) -> Self {
+        Self::start_with(side, key, secret, OsRng)
+    }
+
+    pub(super) fn start_with(
+        side: Side,
+        key: &[u8],
+        secret: &Secret,
+        random: impl CryptoRng + RngCore,
+    ) -> Self {
+        // The identities bind side and key: neither can a hello be reflected, nor one meant for
+        // another key be used.
+        let password = Password::new(secret.as_bytes());
+        let upload = Identity::new(&[b"xchg v2 upload\0", key].concat());
+        let download = Identity::new(&[b"xchg v2 download\0", key].concat());
+        let (exchange, message) = match side {
+            Side::Upload => Spake2::start_a_with_rng(&password, &upload, &download, random),
+            Side::Download => Spake2::start_b_with_rng(&password, &upload, &download, random),
+        };
+        Self { side, exchange, ours: hello(&message), theirs: vec![0; HELLO_HEADER], received: 0 }
+    }
+
+    /// What this peer sends.
+    pub(crate) fn hello(&self) -> &[u8] {
+        &self.ours
+    }
+
+    /// What is between the hellos and the keys.
+    #[cfg(test)]
+    pub(super) fn shared(self) -> Vec<u8> {
+        self.exchange.finish(judge(&self.theirs).unwrap()).unwrap()
+    }
+
+    /// Derives the keys, once the other's hello is whole.
+    pub(crate) fn finish(self) -> Result<Schedule, Error> {
+        let Self { side, exchange, ours, theirs, .. } = self;
+        let message = judge(&theirs)?;
+        let shared = exchange
+            .finish(message)
+            .map(Zeroizing::new)
+            .map_err(|_| Error::Protocol("its first message is of our own side"))?;
+        Ok(match side {
+            Side::Upload => Schedule::derive(&shared, &ours, &theirs),
+            Side::Download => Schedule::derive(&shared, &theirs, &ours),
+        })
+    }
+}
+
+/// Receives the other peer's hello.
+impl Intake for Handshake {
+    fn unfilled(&mut self) -> Result<&mut [u8], Error> {
+        if let (HELLO_HEADER, &[form, high, low]) = (self.received, &self.theirs[..]) {
+            let body_bytes = usize::from(u16::from_be_bytes([high, low]));
+            if form != VERSION {
+                return Err(Error::Version { theirs: form });
+            }
+            if !(SPAKE2_BYTES..=MAX_HELLO_BODY).contains(&body_bytes) {
+                return Err(Error::Protocol("its first message has a wrong length"));
+            }
+            self.theirs.resize(HELLO_HEADER + body_bytes, 0);
+        }
+        Ok(&mut self.theirs[self.received..])
+    }
+
+    fn fill(&mut self, bytes: usize) {
+        self.received += bytes;
+    }
+}
+
+/// The other peer's proof that it knows the secret, as it is received.
+#[derive(Default)]
+pub(crate) struct Confirmation {
+    tag: [u8; KEY_BYTES],
+    received: usize,
+}
+
+impl Confirmation {
+    /// Judges it, once it is whole: `side` sent it.
+    pub(crate) fn judge(&self, schedule: &Schedule, side: Side) -> Result<(), Error> {
+        if schedule.confirms(side, &self.tag) { Ok(()) } else { Err(Error::WrongSecret) }
+    }
+}
+
+impl Intake for Confirmation {
+    fn unfilled(&mut self) -> Result<&mut [u8], Error> {
+        Ok(&mut self.tag[self.received..])
+    }
+
+    fn fill(&mut self, bytes: usize) {
+        self.received += bytes;
+    }
 }
 
 fn hello(message: &[u8]) -> Vec<u8> {
@@ -126,35 +176,15 @@ fn versions(extensions: &[u8]) -> Result<&[u8], Error> {
     versions.ok_or(Error::Protocol("its first message lists no versions"))
 }
 
-/// Whether `bytes` are the one encoding of a point, and the point is of the order that all of SPAKE2's honest messages have. Others
-/// would tell the peer that sent them something about our secret number, or make the result a known one.
+/// Whether `bytes` are the one encoding of a point, and the point is of the order that all of
+/// SPAKE2's honest messages have. Others would tell the peer that sent them something about our
+/// secret number, or make the result a known one.
 fn is_usable_point(bytes: &[u8]) -> bool {
     let compressed = CompressedEdwardsY::from_slice(bytes);
     let point = compressed.ok().and_then(|encoded| Some((encoded, encoded.decompress()?)));
     point.is_some_and(|(encoded, point)| {
         point.compress() == encoded && point.is_torsion_free() && !point.is_identity()
     })
-}
-
-fn read_hello(reader: &mut impl Read) -> Result<Vec<u8>, Error> {
-    let mut header = [0; HELLO_HEADER];
-    receive(reader, &mut header)?;
-    let [version, length @ ..] = header;
-    if version != VERSION {
-        return Err(Error::Version { theirs: version });
-    }
-    let body_bytes = usize::from(u16::from_be_bytes(length));
-    if !(SPAKE2_BYTES..=MAX_HELLO_BODY).contains(&body_bytes) {
-        return Err(Error::Protocol("its first message has a wrong length"));
-    }
-    let mut hello = header.to_vec();
-    hello.resize(HELLO_HEADER + body_bytes, 0);
-    receive(reader, &mut hello[HELLO_HEADER..])?;
-    Ok(hello)
-}
-
-fn receive(reader: &mut impl Read, bytes: &mut [u8]) -> Result<(), Error> {
-    reader.read_exact(bytes).map_err(|source| Error::stream("agreeing on keys", source))
 }
 
 #[cfg(test)]
@@ -172,7 +202,8 @@ mod tests {
             let mixed = base.decompress().unwrap() + torsion;
             assert_eq!(is_usable_point(mixed.compress().as_bytes()), number == 0, "mixed {number}");
         }
-        // p + 1 for the ordinate 1, and a sign for an abscissa 0: other encodings of the neutral element.
+        // p + 1 for the ordinate 1, and a sign for an abscissa 0: other encodings of the neutral
+        // element.
         let mut above = [0xff; 32];
         (above[0], above[31]) = (0xee, 0x7f);
         let mut negative_zero = [0; 32];

@@ -5,20 +5,22 @@ use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use ring::{digest, hkdf, hmac};
 use zeroize::Zeroizing;
 
+use super::record::{Opener, Sealer};
 use crate::Side;
 
 /// Bytes of every key, secret and confirmation.
-pub(super) const KEY_BYTES: usize = 32;
+pub(crate) const KEY_BYTES: usize = 32;
 
 /// Everything that one handshake derives.
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     transcript: digest::Digest,
     prk: hkdf::Prk,
 }
 
 impl Schedule {
-    /// `shared` is SPAKE2's result; the hellos are the whole first messages, as they were on the wire.
-    pub(super) fn derive(shared: &[u8], upload_hello: &[u8], download_hello: &[u8]) -> Self {
+    /// `shared` is SPAKE2's result; the hellos are the whole first messages, as they were on the
+    /// wire.
+    pub(crate) fn derive(shared: &[u8], upload_hello: &[u8], download_hello: &[u8]) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(upload_hello);
         hash.update(download_hello);
@@ -28,7 +30,7 @@ impl Schedule {
     }
 
     /// What `side` sends to prove that it derived the same.
-    pub(super) fn confirmation(&self, side: Side) -> [u8; KEY_BYTES] {
+    pub(crate) fn confirmation(&self, side: Side) -> [u8; KEY_BYTES] {
         let tag = hmac::sign(&self.confirmation_key(side), self.transcript.as_ref());
         let mut bytes = [0; KEY_BYTES];
         bytes.copy_from_slice(tag.as_ref());
@@ -36,7 +38,7 @@ impl Schedule {
     }
 
     /// Whether `tag` is the confirmation of `side`; takes the same time whichever byte differs.
-    pub(super) fn confirms(&self, side: Side, tag: &[u8; KEY_BYTES]) -> bool {
+    pub(crate) fn confirms(&self, side: Side, tag: &[u8; KEY_BYTES]) -> bool {
         hmac::verify(&self.confirmation_key(side), self.transcript.as_ref(), tag).is_ok()
     }
 
@@ -51,6 +53,16 @@ impl Schedule {
         ))
     }
 
+    /// Seals what `side`, which is this peer, sends.
+    pub(crate) fn sealer(&self, side: Side) -> Sealer {
+        Sealer::new(self.traffic(side))
+    }
+
+    /// Opens what `side`, which is the other peer, sends.
+    pub(crate) fn opener(&self, side: Side) -> Opener {
+        Opener::new(self.traffic(side))
+    }
+
     fn confirmation_key(&self, side: Side) -> hmac::Key {
         let bytes = expand(
             &self.prk,
@@ -63,8 +75,8 @@ impl Schedule {
     }
 }
 
-/// One direction's chain of secrets. Each gives one record key and the next secret; none gives the one
-/// before.
+/// One direction's chain of secrets. Each gives one record key and the next secret; none gives the
+/// one before.
 pub(super) struct TrafficSecret(Zeroizing<[u8; KEY_BYTES]>);
 
 impl TrafficSecret {

@@ -1,31 +1,31 @@
 //! Messages: what the plaintext of records says (PROTOCOL.md sections S5 and S6).
 //!
-//! Encoding and decoding are pure. A message borrows the bytes it came from, and nothing is allocated on a
-//! peer's word alone: every length is held against the bytes that are there.
+//! Encoding and decoding are pure. A message borrows the bytes it came from, and nothing is
+//! allocated on a peer's word alone: every length is held against the bytes that are there.
 
 use super::Error;
 use crate::files::{Entry, Kind, Modified};
 
 /// Bytes before a message's body: its type and the body's length.
-pub(super) const HEADER_BYTES: usize = 4;
+pub(crate) const HEADER_BYTES: usize = 4;
 
 /// Bytes of a text for the other person at most.
-const MAX_TEXT: usize = 1024;
+pub(crate) const MAX_TEXT: usize = 1024;
 
 /// Bytes of a hash.
 const HASH_BYTES: usize = blake3::OUT_LEN;
 
 /// Bytes of what `Have` says of an entry.
-pub(super) const POINT_BYTES: usize = 4 + 8;
+pub(crate) const POINT_BYTES: usize = 4 + 8;
 
 /// Bytes of what `Proof` says of an entry.
-pub(super) const PROOF_BYTES: usize = 4 + HASH_BYTES;
+pub(crate) const PROOF_BYTES: usize = 4 + HASH_BYTES;
 
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Message<'a> {
-    /// What follows in `Entries`: how many entries, the sum of their known sizes, the bytes of their
-    /// encodings.
+pub(crate) enum Message<'a> {
+    /// What follows in `Entries`: how many entries, the sum of their known sizes, the bytes of
+    /// their encodings.
     Offer {
         entries: u32,
         bytes: u64,
@@ -102,7 +102,7 @@ mod kind {
 
 impl<'a> Message<'a> {
     /// Appends the message's encoding to `out`. Texts are cut to what is allowed.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER_BYTES]);
         self.encode_body(out);
@@ -114,7 +114,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// [`Error::Protocol`] if it is not whole, of no known type, or has another form than its type.
-    pub(super) fn decode(bytes: &'a [u8]) -> Result<(Self, usize), Error> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<(Self, usize), Error> {
         let mut fields = Fields(bytes);
         let kind = fields.u8()?;
         let body_bytes = usize::from(fields.u8()?) << 16 | usize::from(fields.u16()?);
@@ -210,13 +210,14 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The first bytes of a `Data` message with a body of this length, for who writes the body in place.
-pub(super) fn data_header(body_bytes: usize) -> [u8; HEADER_BYTES] {
+/// The first bytes of a `Data` message with a body of this length, for who writes the body in
+/// place.
+pub(crate) fn data_header(body_bytes: usize) -> [u8; HEADER_BYTES] {
     header(kind::DATA, body_bytes)
 }
 
 /// Appends the encoding of an entry to `out`.
-pub(super) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
+pub(crate) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     let (number, size, target) = match &entry.kind {
         Kind::File { size } => (kind::FILE, Some(size), None),
         Kind::Directory => (kind::DIRECTORY, None, None),
@@ -242,7 +243,7 @@ pub(super) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
 }
 
 /// Decodes the entries of one `Entries` message, of which each is whole.
-pub(super) fn decode_entries(bytes: &[u8]) -> impl Iterator<Item = Result<Entry, Error>> {
+pub(crate) fn decode_entries(bytes: &[u8]) -> impl Iterator<Item = Result<Entry, Error>> {
     decode_all(bytes, decode_entry)
 }
 
@@ -268,31 +269,31 @@ fn decode_entry(fields: &mut Fields<'_>) -> Result<Entry, Error> {
 }
 
 /// Appends to `out` that the first `bytes` of the content of `entry` are there.
-pub(super) fn encode_point(entry: u32, bytes: u64, out: &mut Vec<u8>) {
+pub(crate) fn encode_point(entry: u32, bytes: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&entry.to_be_bytes());
     out.extend_from_slice(&bytes.to_be_bytes());
 }
 
 /// Decodes the points of one `Have` message, of which each is whole: entry, bytes.
-pub(super) fn decode_points(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, u64), Error>> {
+pub(crate) fn decode_points(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, u64), Error>> {
     decode_all(bytes, |fields| Ok((fields.u32()?, fields.u64()?)))
 }
 
 /// Appends to `out` the hash of what the downloader says that it has of `entry`.
-pub(super) fn encode_proof(entry: u32, hash: &blake3::Hash, out: &mut Vec<u8>) {
+pub(crate) fn encode_proof(entry: u32, hash: &blake3::Hash, out: &mut Vec<u8>) {
     out.extend_from_slice(&entry.to_be_bytes());
     out.extend_from_slice(hash.as_bytes());
 }
 
 /// Decodes the hashes of one `Proof` message, of which each is whole: entry, hash.
-pub(super) fn decode_proofs(
+pub(crate) fn decode_proofs(
     bytes: &[u8],
 ) -> impl Iterator<Item = Result<(u32, blake3::Hash), Error>> {
     decode_all(bytes, |fields| Ok((fields.u32()?, blake3::Hash::from_bytes(fields.array()?))))
 }
 
 /// Decodes the numbers of one `Resume` message, of which each is whole.
-pub(super) fn decode_numbers(bytes: &[u8]) -> impl Iterator<Item = Result<u32, Error>> {
+pub(crate) fn decode_numbers(bytes: &[u8]) -> impl Iterator<Item = Result<u32, Error>> {
     decode_all(bytes, Fields::u32)
 }
 
@@ -317,18 +318,18 @@ fn shortened(text: &str) -> &str {
 }
 
 /// The fields that are left of a body.
-pub(super) struct Fields<'a>(&'a [u8]);
+pub(crate) struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    pub(super) fn of(body: &'a [u8]) -> Self {
+    pub(crate) fn of(body: &'a [u8]) -> Self {
         Self(body)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], Error> {
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<&'a [u8], Error> {
         let (field, rest) =
             self.0.split_at_checked(bytes).ok_or(Error::Protocol("a message that is cut short"))?;
         self.0 = rest;
@@ -345,7 +346,7 @@ impl<'a> Fields<'a> {
         self.array().map(u8::from_be_bytes)
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, Error> {
+    pub(crate) fn u16(&mut self) -> Result<u16, Error> {
         self.array().map(u16::from_be_bytes)
     }
 

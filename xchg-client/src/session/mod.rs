@@ -1,162 +1,75 @@
 //! The end-to-end session of two peers: section 5 of PROTOCOL.md in code.
 //!
-//! [`Session::establish`] agrees on keys over any duplex stream of bytes (its two halves), [`upload`] and
-//! [`download`] then compare the secrets and transfer what [`files`](crate::files) collects and places.
+//! A session is a machine: bytes and answers go in, bytes and what is to be done come out. It opens
+//! no socket or file, starts no thread, reads no clock and prints nothing. Two drivers run it:
+//! [`sealed`](crate::sealed), which blocks, with a thread for each direction of a stream; and, for
+//! whoever has an event loop, [`Session`].
 //!
-//! Everything is blocking. A read or write lasts as long as the stream's owner lets it: **set timeouts on the
-//! stream** (30 s or more). A peer that works for long without having anything to say (hashing, syncing,
-//! asking its person) sends a sign of life every 10 s, so that a read timeout means a lost peer, and becomes
-//! [`Error::Silent`]. A [`Cancel`](crate::Cancel) token ends a transfer between two calls on the stream; a call that blocks
-//! is ended by the `abort` that [`Session::establish`] is given.
-//!
-//! Nothing here opens a socket, prints, or reads a configuration.
+//! ```text
+//!   bytes     Handshake: hello, Confirmation     Opener: opens records    Sealer: seals records
+//!   records   Talk: one message after another out of records, and into records
+//!   roles     Upload, Download: what is said and judged, and what the driver is to do: Effects
+//! ```
 
+mod content;
+pub mod download;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod handshake;
+mod intake;
 mod keys;
-mod link;
-mod message;
+mod machine;
+pub(crate) mod message;
+mod prove;
 mod record;
 mod secret;
+mod talk;
+pub mod upload;
 #[cfg(test)]
-#[cfg(unix)]
-mod testing;
-mod transfer;
-#[cfg(test)]
-#[cfg(unix)]
 mod vectors;
 
-use std::convert::Infallible;
-use std::io::{Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
-
+pub use content::{ContentHash, Point, Start};
 pub use error::Error;
-pub use record::MAX_PLAINTEXT;
+pub use machine::{Session, Step};
 pub use secret::Secret;
-pub use transfer::{Downloaded, Uploaded, download, upload};
+pub use talk::Event;
 
-use keys::Schedule;
+pub(crate) use handshake::{Confirmation, Handshake};
+pub(crate) use intake::Intake;
+pub(crate) use keys::Schedule;
+pub(crate) use record::{Opener, Record, Sealer};
+pub(crate) use talk::{Next, Role, sign_of_life};
 
-use crate::Side;
+/// How long the other peer's hello may take, and then its confirmation: programs write both at
+/// once.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the other peer's hello may take, and then its confirmation: programs write both at once.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the other peer may be silent before it counts as lost (PROTOCOL.md rule S29): it says
+/// something every 10 s.
+pub(crate) const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A stream between two peers that have agreed on keys. Whether they know the same secret shows as soon as it is used: what is
-/// sent before can be read by nobody else, and [`upload`] and [`download`] fail if they do not.
-pub struct Session<R, W> {
-    side: Side,
-    reader: R,
-    writer: W,
-    schedule: Schedule,
-    has_secret: bool,
-    /// Set once the other peer has proved that it knows the secret.
-    is_confirmed: Arc<AtomicBool>,
-    abort: Box<dyn Fn() + Send + Sync>,
+/// How long this peer says nothing at most. A third of the shortest timeout that a stream's owner
+/// should set.
+pub(crate) const ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long the leave takes at most after a transfer that ended with `error`, all in all: to tell
+/// the other peer why, to hear why from it, and to take what it has under way (PROTOCOL.md rule
+/// S30).
+pub(crate) fn parting(error: Option<&Error>) -> Duration {
+    Duration::from_secs(match error {
+        // Our person waits.
+        Some(Error::Cancelled) => 5,
+        // Only two confirmations are under way, and what a stranger makes of them is of no
+        // interest.
+        Some(Error::WrongSecret) => 2,
+        _ => 10,
+    })
 }
 
-impl<R: Read, W: Write> Session<R, W> {
-    /// Agrees with the other peer on keys; `reader` and `writer` are the two halves of one stream, at its
-    /// very begin.
-    ///
-    /// `abort` ends every call on the stream, also one that blocks, and those to come; shutting a socket down does. It is called
-    /// when the other peer takes too long: over its hello (30 s), or over its leave once the transfer has ended (10 s).
-    ///
-    /// `key` is the one that the person named, not its [meeting key](crate::Key::meeting_key). The stream must hold the first 73 bytes
-    /// of each direction without being read, as every socket and pipe does: both peers speak at once.
-    ///
-    /// # Errors
-    /// [`Error::Version`] if the other peer speaks other versions, [`Error::Lost`] and the like if the stream fails.
-    pub fn establish(
-        mut reader: R,
-        mut writer: W,
-        abort: impl Fn() + Send + Sync + 'static,
-        side: Side,
-        key: &[u8],
-        secret: &Secret,
-    ) -> Result<Self, Error> {
-        let schedule = within(HANDSHAKE_TIMEOUT, &abort, || {
-            handshake::run(&mut reader, &mut writer, side, key, secret)
-        })?;
-        Ok(Self {
-            side,
-            reader,
-            writer,
-            schedule,
-            has_secret: !secret.is_none(),
-            is_confirmed: Arc::default(),
-            abort: Box::new(abort),
-        })
-    }
-
-    /// Which side this peer is.
-    pub fn side(&self) -> Side {
-        self.side
-    }
-
-    /// Becomes true when the other peer has proved that it knows the secret.
-    pub(crate) fn is_confirmed(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.is_confirmed)
-    }
-}
-
-/// Calls `work`, and `abort` too if that takes longer than `limit`.
-fn within<T>(
-    limit: Duration,
-    abort: &(impl Fn() + Sync),
-    work: impl FnOnce() -> Result<T, Error>,
-) -> Result<T, Error> {
-    let is_late = AtomicBool::new(false);
-    let result = thread::scope(|scope| {
-        let (working, ended) = bounded::<Infallible>(0);
-        let is_late = &is_late;
-        scope.spawn(move || {
-            if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                is_late.store(true, Ordering::Release);
-                abort();
-            }
-        });
-        let result = work();
-        drop(working);
-        result
-    });
-    match is_late.load(Ordering::Acquire) {
-        true => result.map_err(|_| Error::Silent),
-        false => result,
-    }
-}
-
-#[cfg(test)]
-#[cfg(unix)]
-mod tests {
-    use std::net::Shutdown;
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-
-    #[test]
-    fn who_takes_too_long_over_something_is_cut_off() {
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
-        let ends = ours.try_clone().unwrap();
-        let abort = move || ends.shutdown(Shutdown::Both).unwrap();
-        let read = |source| Error::stream("waiting", source);
-        let result =
-            within(Duration::from_millis(1), &abort, || ours.read_exact(&mut [0]).map_err(read));
-        assert!(matches!(result, Err(Error::Silent)), "{result:?}");
-        drop(theirs);
-    }
-
-    #[test]
-    fn who_is_done_in_time_is_not() {
-        let abort = || panic!("there is time");
-        let work = || Ok(7);
-        assert_eq!(within(Duration::from_secs(3600), &abort, work).unwrap(), 7);
-    }
+/// The number of an entry on the wire.
+fn wire_index(index: usize) -> u32 {
+    u32::try_from(index).expect("a manifest has at most 1,000,000 entries")
 }

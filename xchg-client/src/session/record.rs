@@ -1,27 +1,27 @@
 //! Records: sealed pieces of the stream (PROTOCOL.md section S4).
 //!
-//! A [`Record`] is the one buffer in which a piece is filled, sealed, sent, received and opened, in place; it
-//! is allocated once and reused. Reader and writer are halves of their own, so that each can have a thread.
-
-use std::io::{Read, Write};
+//! A [`Record`] is the one buffer in which a piece is filled, sealed, sent, received and opened, in
+//! place; it is allocated once and reused. [`Sealer`] and [`Opener`] are one direction each, so
+//! that each can have a thread. Neither reads nor writes anything.
 
 use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 
-use super::Error;
 use super::keys::TrafficSecret;
+use super::{Error, Intake};
 
 /// Bytes of plaintext that one record holds at most.
 ///
-/// `benches/session.rs` chose it: a transfer takes about 12 % less processor time than with 64 KiB, 6 % less
-/// than with 128 KiB; more than this gains nothing that could be measured, and costs memory.
-pub const MAX_PLAINTEXT: usize = 256 * 1024;
+/// `benches/session.rs` chose it: a transfer takes about 12 % less processor time than with 64 KiB,
+/// 6 % less than with 128 KiB; more than this gains nothing that could be measured, and costs
+/// memory.
+pub(crate) const MAX_PLAINTEXT: usize = 256 * 1024;
 
 /// Records that one key seals, before it is replaced.
 ///
-/// With full records that is 2^16 * 2^14 = 2^30 AES blocks. The advantage of an attacker against the
-/// confidentiality of AES-GCM with a counter nonce is at most (blocks)^2 / 2^129
-/// (draft-irtf-cfrg-aead-limits, section 5.1), hence 2^-69 here; RFC 8446 section 5.5 rekeys at 2^-57, which
-/// would be 2^36 blocks.
+/// With full records that is 2^16 * 2^14 = 2^30 AES blocks. The advantage of an attacker against
+/// the confidentiality of AES-GCM with a counter nonce is at most (blocks)^2 / 2^129
+/// (draft-irtf-cfrg-aead-limits, section 5.1), hence 2^-69 here; RFC 8446 section 5.5 rekeys at
+/// 2^-57, which would be 2^36 blocks.
 pub(super) const RECORDS_PER_KEY: u64 = 1 << 16;
 
 const HEADER_BYTES: usize = 4;
@@ -29,69 +29,68 @@ const TAG_BYTES: usize = 16;
 const FLAG_LAST: u8 = 0x01;
 
 /// The buffer of one record.
-pub(super) struct Record {
+pub struct Record {
     /// Header, plaintext or ciphertext, tag: as on the wire.
     bytes: Box<[u8]>,
     /// Bytes of plaintext in use.
     len: usize,
+    /// Bytes that were received, the header's among them.
+    received: usize,
     last: bool,
 }
 
 impl Record {
     /// A buffer for records of any size.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_capacity(MAX_PLAINTEXT)
     }
 
     /// A buffer for records of up to `capacity` bytes of plaintext; not to receive with.
-    pub(super) fn with_capacity(capacity: usize) -> Self {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self {
             bytes: vec![0; HEADER_BYTES + capacity + TAG_BYTES].into_boxed_slice(),
             len: 0,
+            received: 0,
             last: false,
         }
     }
 
     /// The plaintext so far.
-    pub(super) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.bytes[HEADER_BYTES..][..self.len]
     }
 
-    /// The plaintext so far, to patch.
-    pub(super) fn body_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[HEADER_BYTES..][..self.len]
-    }
-
     /// Room that is left for plaintext.
-    pub(super) fn spare(&mut self) -> &mut [u8] {
+    pub(crate) fn spare(&mut self) -> &mut [u8] {
         let end = self.bytes.len() - TAG_BYTES;
         &mut self.bytes[HEADER_BYTES + self.len..end]
     }
 
     /// Takes the first `count` bytes of [`spare`](Self::spare) into the plaintext.
-    pub(super) fn advance(&mut self, count: usize) {
+    pub(crate) fn advance(&mut self, count: usize) {
         assert!(count <= self.room(), "more was written than there was room");
         self.len += count;
     }
 
     /// Bytes of plaintext that still fit.
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.bytes.len() - HEADER_BYTES - self.len - TAG_BYTES
     }
 
     /// Appends `bytes`, which the caller knows to fit.
-    pub(super) fn put(&mut self, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
         self.spare()[..bytes.len()].copy_from_slice(bytes);
         self.advance(bytes.len());
     }
 
     /// Whether it is the last of its direction.
-    pub(super) fn is_last(&self) -> bool {
+    pub(crate) fn is_last(&self) -> bool {
         self.last
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.len = 0;
+        self.received = 0;
         self.last = false;
     }
 
@@ -104,81 +103,88 @@ impl Record {
     }
 }
 
-/// Seals records and writes them. The write half of a session.
-pub(super) struct RecordWriter<W> {
-    writer: W,
+/// The wire's bytes are received in place: first those of the header, then what it says.
+impl Intake for Record {
+    fn unfilled(&mut self) -> Result<&mut [u8], Error> {
+        let end = match self.bytes[..self.received].first_chunk() {
+            Some(&header) => HEADER_BYTES + parse_header(header)?.0 + TAG_BYTES,
+            None => HEADER_BYTES,
+        };
+        Ok(&mut self.bytes[self.received..end])
+    }
+
+    fn fill(&mut self, bytes: usize) {
+        self.received += bytes;
+    }
+}
+
+/// Seals the records of one direction.
+pub(crate) struct Sealer {
     keys: Chain,
     ended: bool,
 }
 
-impl<W: Write> RecordWriter<W> {
-    pub(super) fn new(writer: W, secret: TrafficSecret) -> Self {
-        Self { writer, keys: Chain::new(secret), ended: false }
+impl Sealer {
+    pub(super) fn new(secret: TrafficSecret) -> Self {
+        Self { keys: Chain::new(secret), ended: false }
     }
 
-    /// Seals the record in place and writes it in one call; its plaintext is gone afterwards. Blocks as long
-    /// as the writer does.
+    /// Whether the last record was sealed.
+    #[cfg(test)]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Seals `record` in place, and returns it as it is on the wire; its plaintext is gone
+    /// afterwards.
     ///
     /// # Panics
-    /// If a last record was sent before, or an empty one is sent that is not the last.
-    pub(super) fn send(&mut self, record: &mut Record, last: bool) -> Result<(), Error> {
+    /// If a last record was sealed before, or an empty one is that is not the last.
+    pub(crate) fn seal<'r>(&mut self, record: &'r mut Record, last: bool) -> &'r [u8] {
         assert!(!self.ended, "nothing follows the last record");
         assert!(last || record.len > 0, "only the last record may be empty");
         let header = record.set_header(last);
         let (key, nonce) = self.keys.step();
         let sealed = HEADER_BYTES + record.len;
+        let plaintext = &mut record.bytes[HEADER_BYTES..sealed];
         let tag = key
-            .seal_in_place_separate_tag(
-                nonce,
-                Aad::from(header),
-                &mut record.bytes[HEADER_BYTES..sealed],
-            )
+            .seal_in_place_separate_tag(nonce, Aad::from(header), plaintext)
             .expect("a record is far below the 64 GiB that AES-GCM seals at once");
         record.bytes[sealed..sealed + TAG_BYTES].copy_from_slice(tag.as_ref());
         self.ended = last;
-        self.writer
-            .write_all(&record.bytes[..sealed + TAG_BYTES])
-            .and_then(|()| self.writer.flush())
-            .map_err(|source| Error::stream("sending", source))
+        &record.bytes[..sealed + TAG_BYTES]
     }
 }
 
-/// Reads records and opens them. The read half of a session.
-pub(super) struct RecordReader<R> {
-    reader: R,
+/// Opens the records of one direction.
+pub(crate) struct Opener {
     keys: Chain,
 }
 
-impl<R: Read> RecordReader<R> {
-    pub(super) fn new(reader: R, secret: TrafficSecret) -> Self {
-        Self { reader, keys: Chain::new(secret) }
+impl Opener {
+    pub(super) fn new(secret: TrafficSecret) -> Self {
+        Self { keys: Chain::new(secret) }
     }
 
-    /// Reads one record and opens it in place. Blocks as long as the reader does.
+    /// Opens `record` in place, all of which was received. Nothing follows one that
+    /// [is last](Record::is_last).
     ///
-    /// Nothing is to be read after the record that [is last](Record::is_last); a stream that ends before it
-    /// was cut.
-    pub(super) fn receive(&mut self, record: &mut Record) -> Result<(), Error> {
-        record.clear();
-        let mut header = [0; HEADER_BYTES];
-        self.read(&mut header)?;
+    /// # Errors
+    /// [`Error::Tampered`] if it is not sealed as the next record of this direction.
+    pub(crate) fn open(&mut self, record: &mut Record) -> Result<(), Error> {
+        let header = *record.bytes.first_chunk().expect("a buffer has room for a header");
         let (len, last) = parse_header(header)?;
-        let sealed = HEADER_BYTES..HEADER_BYTES + len + TAG_BYTES;
-        self.read(&mut record.bytes[sealed.clone()])?;
+        let sealed = &mut record.bytes[HEADER_BYTES..HEADER_BYTES + len + TAG_BYTES];
         let (key, nonce) = self.keys.step();
-        key.open_in_place(nonce, Aad::from(header), &mut record.bytes[sealed])
-            .map_err(|_| Error::Tampered)?;
+        key.open_in_place(nonce, Aad::from(header), sealed).map_err(|_| Error::Tampered)?;
         record.len = len;
         record.last = last;
         Ok(())
     }
-
-    fn read(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
-        self.reader.read_exact(bytes).map_err(|source| Error::stream("receiving", source))
-    }
 }
 
-/// The header is not yet authenticated: what it says only bounds what is read before the seal is checked.
+/// The header is not yet authenticated: what it says only bounds what is read before the seal is
+/// checked.
 fn parse_header(header: [u8; HEADER_BYTES]) -> Result<(usize, bool), Error> {
     let [flags, length @ ..] = header;
     let len = usize::from(length[0]) << 16 | usize::from(length[1]) << 8 | usize::from(length[2]);
@@ -231,29 +237,26 @@ mod tests {
 
     /// The wire form of records with these bodies, the last of which is the last.
     fn sealed(bodies: &[&[u8]]) -> Vec<Vec<u8>> {
-        let mut wire = Vec::new();
-        let mut ends = vec![0];
-        for (index, body) in bodies.iter().enumerate() {
-            let mut all = Vec::new();
-            let mut writer = RecordWriter::new(&mut all, secret());
-            for (number, body) in bodies[..=index].iter().enumerate() {
-                let mut record = Record::new();
-                record.put(body);
-                writer.send(&mut record, number + 1 == bodies.len()).unwrap();
-            }
-            ends.push(all.len());
-            wire = all;
-            assert!(wire.len() > body.len());
-        }
-        ends.windows(2).map(|ends| wire[ends[0]..ends[1]].to_vec()).collect()
+        let mut sealer = Sealer::new(secret());
+        let numbered = bodies.iter().enumerate();
+        let seal = |(number, body): (usize, &&[u8])| {
+            let mut record = Record::new();
+            record.put(body);
+            sealer.seal(&mut record, number + 1 == bodies.len()).to_vec()
+        };
+        numbered.map(seal).collect()
     }
 
-    fn open(wire: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        let mut reader = RecordReader::new(wire, secret());
+    fn open(mut wire: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        let mut opener = Opener::new(secret());
         let mut record = Record::new();
         let mut bodies = Vec::new();
         loop {
-            reader.receive(&mut record)?;
+            record.clear();
+            if !record.take(&mut wire)? {
+                return Err(Error::Lost);
+            }
+            opener.open(&mut record)?;
             bodies.push(record.body().to_vec());
             if record.is_last() {
                 return Ok(bodies);
@@ -291,18 +294,5 @@ mod tests {
         for header in [[2, 0, 0, 1], [0, 4, 0, 1], [1, 0xff, 0xff, 0xff], [0, 0, 0, 0]] {
             assert!(matches!(open(&header), Err(Error::Tampered)), "{header:?}");
         }
-    }
-
-    #[test]
-    fn a_timeout_is_told_from_a_loss() {
-        struct Impatient;
-        impl Read for Impatient {
-            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-                Err(std::io::ErrorKind::WouldBlock.into())
-            }
-        }
-        let mut reader = RecordReader::new(Impatient, secret());
-        let silent = reader.receive(&mut Record::new());
-        assert!(matches!(silent, Err(Error::Silent)));
     }
 }

@@ -11,18 +11,19 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// No secret: the session still encrypts, which defeats whoever only listens, but not the server.
+    /// No secret: the session still encrypts, which defeats whoever only listens, but not the
+    /// server.
     pub fn none() -> Self {
         Self(Zeroizing::new(Vec::new()))
     }
 
     /// The secret that a person typed; an empty one is none.
     ///
-    /// It is brought into Unicode's composed form (NFC) first: keyboards differ in how they spell an accented
-    /// letter.
+    /// It is brought into Unicode's composed form (NFC) first: keyboards differ in how they spell
+    /// an accented letter.
     pub fn new(text: &str) -> Self {
-        // Reserved beforehand, so that growing leaves no copy behind in freed memory: no NFC text is
-        // more than three times as long as its origin (Unicode Standard Annex 15, section 12).
+        // Reserved beforehand, so that growing leaves no copy behind in freed memory: no NFC text
+        // is more than three times as long as its origin (Unicode Standard Annex 15, section 12).
         let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() * 3));
         let mut utf8 = [0; 4];
         for letter in text.nfc() {

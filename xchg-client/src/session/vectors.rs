@@ -1,23 +1,19 @@
-//! Replays the test vectors of PROTOCOL.md section S10: what is written there is what this build does.
+//! Replays the test vectors of PROTOCOL.md section S10: what is written there is what this build
+//! does.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
 use rand_core::{CryptoRng, RngCore};
 
+use super::download::{self, Download};
 use super::keys::Schedule;
-use super::link::{self, Link};
 use super::message::{self, Message};
-use super::record::{RECORDS_PER_KEY, Record, RecordReader, RecordWriter};
-use super::{Error, Secret, Session, handshake};
-use crate::files::{Entry, Kind, Modified, Outgoing, WalkOptions};
-use crate::{Cancel, Key, Side};
+use super::record::{Opener, RECORDS_PER_KEY, Record, Sealer};
+use super::upload::{self, Upload};
+use super::{ContentHash, Handshake, Intake, Next, Role, Secret, Start};
+use crate::files::{Entry, Kind, Manifest, Modified};
+use crate::{Key, Side};
 
 const SPECIFICATION: &str = include_str!("../../../PROTOCOL.md");
 
@@ -71,18 +67,15 @@ fn the_key_schedule() {
 #[test]
 fn records() {
     let mut wire = Vec::new();
-    let mut writer = RecordWriter::new(&mut wire, schedule().traffic(Side::Upload));
+    let mut sealer = Sealer::new(schedule().traffic(Side::Upload));
     let mut record = Record::with_capacity(64);
-    for _ in 0..RECORDS_PER_KEY {
+    for _ in 0..=RECORDS_PER_KEY {
         record.clear();
         record.put(&[0x21, 0, 0, 0]);
-        writer.send(&mut record, false).unwrap();
+        wire.extend_from_slice(sealer.seal(&mut record, false));
     }
     record.clear();
-    record.put(&[0x21, 0, 0, 0]);
-    writer.send(&mut record, false).unwrap();
-    record.clear();
-    writer.send(&mut record, true).unwrap();
+    wire.extend_from_slice(sealer.seal(&mut record, true));
     let at = |number: usize| &wire[number * 24..];
     check("record 0", &at(0)[..24]);
     check("record 1", &at(1)[..24]);
@@ -90,14 +83,17 @@ fn records() {
     check("record 65536", &at(65536)[..24]);
     check("record 65537", at(65537));
 
-    let mut reader = RecordReader::new(&wire[..], schedule().traffic(Side::Upload));
+    let mut opener = Opener::new(schedule().traffic(Side::Upload));
     let mut record = Record::new();
-    for _ in 0..=RECORDS_PER_KEY {
-        reader.receive(&mut record).unwrap();
-        assert_eq!((record.body(), record.is_last()), (&[0x21, 0, 0, 0][..], false));
+    let mut rest = &wire[..];
+    for number in 0..=RECORDS_PER_KEY + 1 {
+        record.clear();
+        assert!(record.take(&mut rest).unwrap());
+        opener.open(&mut record).unwrap();
+        let is_last = number > RECORDS_PER_KEY;
+        let body = if is_last { &[][..] } else { &[0x21, 0, 0, 0] };
+        assert_eq!((record.body(), record.is_last()), (body, is_last));
     }
-    reader.receive(&mut record).unwrap();
-    assert!(record.is_last() && record.body().is_empty());
 }
 
 #[test]
@@ -197,113 +193,114 @@ impl RngCore for Known {
     }
 }
 
-/// The hellos of the trace, uploader's first, and what they agree upon.
-fn trace_handshake() -> ([Vec<u8>; 2], [Schedule; 2]) {
+/// Both peers' handshakes of the trace, uploader's first, each with the other's hello.
+fn trace_handshake() -> [Handshake; 2] {
     let secret = Secret::new("swordfish");
-    let start = |side, scalar| handshake::start(side, b"holiday", &secret, Known::of(scalar));
-    let (upload, ours) = start(Side::Upload, "trace x");
-    let (download, theirs) = start(Side::Download, "trace y");
-    let upload = handshake::finish(upload, Side::Upload, &ours, &theirs).unwrap();
-    let download = handshake::finish(download, Side::Download, &theirs, &ours).unwrap();
-    ([ours, theirs], [upload, download])
+    let start = |side, scalar| Handshake::start_with(side, b"holiday", &secret, Known::of(scalar));
+    let mut upload = start(Side::Upload, "trace x");
+    let mut download = start(Side::Download, "trace y");
+    check("trace upload hello", upload.hello());
+    check("trace download hello", download.hello());
+    assert!(upload.take(&mut download.hello()).unwrap());
+    assert!(download.take(&mut upload.hello()).unwrap());
+    [upload, download]
+}
+
+fn trace_schedules() -> [Schedule; 2] {
+    trace_handshake().map(|handshake| handshake.finish().unwrap())
 }
 
 #[test]
 fn the_handshake_of_the_trace() {
-    let (hellos, schedules) = trace_handshake();
-    for (side, word, hello) in
-        [(Side::Upload, "upload", &hellos[0]), (Side::Download, "download", &hellos[1])]
-    {
-        check(&format!("trace {word} hello"), hello);
-        for schedule in &schedules {
+    for schedule in trace_schedules() {
+        for (side, word) in [(Side::Upload, "upload"), (Side::Download, "download")] {
             check(&format!("trace {word} confirmation"), &schedule.confirmation(side));
             check(&format!("trace {word} traffic 0"), schedule.traffic(side).as_bytes());
         }
     }
     // What lies between is seen by nobody; it is for whoever looks for a mistake.
-    let secret = Secret::new("swordfish");
-    let (upload, _) = handshake::start(Side::Upload, b"holiday", &secret, Known::of("trace x"));
-    check("trace shared", &upload.finish(&hellos[1][3..][..33]).unwrap());
-}
-
-/// A stream of which everything that is written is kept.
-struct Logged(UnixStream, Arc<Mutex<Vec<u8>>>);
-
-impl Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_all(bytes)?;
-        self.1.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    for handshake in trace_handshake() {
+        check("trace shared", &handshake.shared());
     }
 }
 
-/// One peer's session, after the hellos of the trace.
-fn trace_session(
-    stream: UnixStream,
-    side: Side,
-    schedule: Schedule,
-) -> (Session<UnixStream, Logged>, Arc<Mutex<Vec<u8>>>) {
-    let log = Arc::default();
-    let session = Session {
-        side,
-        reader: stream.try_clone().unwrap(),
-        writer: Logged(stream, Arc::clone(&log)),
-        schedule,
-        has_secret: true,
-        is_confirmed: Arc::default(),
-        abort: Box::new(|| {}),
+/// Runs a role on what the trace says that the other peer sends; it must send what the trace says.
+fn replay<R: Role>(mut role: R, act: impl Fn(&mut R, R::Effect)) {
+    let (word, other) = match R::SIDE {
+        Side::Upload => ("upload", "download"),
+        Side::Download => ("download", "upload"),
     };
-    (session, log)
+    let [schedule, _] = trace_schedules();
+    let (mut sealer, mut opener) = (schedule.sealer(R::SIDE), schedule.opener(!R::SIDE));
+    let (mut sent, mut heard) = (0, 0);
+    loop {
+        match role.poll().unwrap() {
+            Next::Do(effect) => act(&mut role, effect),
+            Next::Room => role.give(Record::new()),
+            Next::Send { mut record, last } => {
+                check(&format!("trace {word} record {sent}"), sealer.seal(&mut record, last));
+                sent += 1;
+            }
+            Next::Wait if !role.is_confirmed() => role.confirm(),
+            Next::Wait => {
+                let wire = take(&format!("trace {other} record {heard}"));
+                let mut record = Record::new();
+                assert!(record.take(&mut &wire[..]).unwrap());
+                opener.open(&mut record).unwrap();
+                if (word, heard) == ("download", 0) {
+                    check("trace upload plaintext 0", record.body());
+                }
+                role.hear(record);
+                heard += 1;
+            }
+            Next::Done => break,
+        }
+    }
+    assert!(sent == 2 && sealer.has_ended());
+    // The downloader is done before it has heard the uploader's last record, which is empty.
+    assert_eq!(heard, if R::SIDE == Side::Upload { 2 } else { 1 });
 }
 
-/// What the downloader of the trace says, and hears.
-fn trace_download(link: &mut Link<'_>) -> Result<(), Error> {
-    link.await_confirmation()?;
-    let mut plaintext = Vec::new();
-    for _ in 0..5 {
-        link.next()?.expect("all comes with the offer").encode(&mut plaintext);
-    }
-    check("trace upload plaintext 0", &plaintext);
-    link.put(&Message::Accept)?;
-    link.flush()?;
-    link.put(&Message::Receipt { entries: 1, bytes: 6 })?;
-    link.finish()?;
-    assert_eq!(link.next()?, None);
-    Ok(())
+const CONTENT: &[u8] = b"hello\n";
+
+#[test]
+fn an_upload() {
+    let mut manifest = Manifest::new();
+    let entry = Entry {
+        kind: Kind::File { size: CONTENT.len() as u64 },
+        depth: 0,
+        name: "hello.txt".into(),
+        mode: 0o644,
+        modified: Modified { seconds: 1_750_000_000, nanos: 0 },
+    };
+    manifest.push(entry).unwrap();
+    let manifest = Arc::new(manifest);
+    replay(Upload::new(), |role, effect| match effect {
+        upload::Effect::Collect => role.offer(Arc::clone(&manifest)),
+        upload::Effect::Open(_) => role.opened(),
+        upload::Effect::Read { .. } => {
+            role.room().copy_from_slice(CONTENT);
+            role.read(CONTENT.len()).unwrap();
+        }
+        upload::Effect::Close { .. } => role.closed(),
+        upload::Effect::Tell(_) => {}
+        upload::Effect::Hash(_) => panic!("nothing is there"),
+    });
 }
 
 #[test]
-fn a_whole_session() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("hello.txt");
-    fs::write(&path, "hello\n").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000);
-    File::open(&path).unwrap().set_modified(time).unwrap();
-    let mut outgoing = Outgoing::collect(&[&path], WalkOptions::default()).unwrap();
-
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let (_, [upload, download]) = trace_handshake();
-    let (upload, sent) = trace_session(ours, Side::Upload, upload);
-    let (download, answered) = trace_session(theirs, Side::Download, download);
-    let cancel = Cancel::new().unwrap();
-    thread::scope(|scope| {
-        scope.spawn(|| link::run(download, &mut (), &cancel, trace_download).unwrap());
-        super::upload(upload, &mut outgoing, &mut (), &cancel).unwrap();
-    });
-    for (word, log, records) in [("upload", sent, 2), ("download", answered, 2)] {
-        let bytes = log.lock().unwrap();
-        let mut said = &bytes[32..];
-        check(&format!("trace {word} confirmation"), &bytes[..32]);
-        for number in 0..records {
-            let length = 4 + u32::from_be_bytes([0, said[1], said[2], said[3]]) as usize + 16;
-            check(&format!("trace {word} record {number}"), &said[..length]);
-            said = &said[length..];
+fn a_download() {
+    replay(Download::new(), |role, effect| match effect {
+        download::Effect::Consider => {
+            let offer = role.take_offer();
+            assert_eq!(offer.entries()[0].name.as_bytes(), b"hello.txt");
+            role.accept(Arc::new(offer), Vec::new());
         }
-        assert!(said.is_empty());
-    }
+        download::Effect::Prepare => role.prepared(),
+        download::Effect::Begin { .. } => role.begun(Start::At(ContentHash::new())),
+        download::Effect::Write { .. } => assert_eq!(role.data(), CONTENT),
+        download::Effect::End { .. } | download::Effect::Tell(_) => {}
+        download::Effect::Finish => role.finished(),
+        download::Effect::Hash(_) | download::Effect::Differs(_) => panic!("nothing is here"),
+    });
 }

@@ -10,7 +10,8 @@ use xchg_client::files::{
     Destination, Entry, Error as FilesError, Manifest, Note, Outgoing, PlaceOptions, Survey,
     WalkOptions,
 };
-use xchg_client::session::{Error, Secret, Session};
+use xchg_client::sealed::SealedStream;
+use xchg_client::session::{Error, Secret};
 use xchg_client::{Cancel, Side};
 use xchg_client::{Decision, Observer};
 
@@ -73,7 +74,8 @@ fn answer_to(side: Side, bytes: &[u8]) -> Error {
             theirs.read_to_end(&mut Vec::new()).ok();
         });
         let abort = || panic!("it is not late");
-        let established = Session::establish(ours, writer, abort, side, b"key", &Secret::none());
+        let established =
+            SealedStream::establish(ours, writer, abort, side, b"key", &Secret::none());
         established.err().expect("nobody is there")
     })
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use tempfile::tempdir;
 use xchg_client::files::{Error as FilesError, Existing, PlaceOptions};
-use xchg_client::session::{Downloaded, Error, Uploaded};
+use xchg_client::sealed::{Downloaded, Uploaded};
+use xchg_client::session::Error;
 
 use crate::support::{Ended, Exchange, Line, noise, snapshot};
 

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use xchg_client::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
-use xchg_client::session::{Downloaded, Error, Secret, Session, Uploaded, download, upload};
+use xchg_client::sealed::{Downloaded, SealedStream, Uploaded, download, upload};
+use xchg_client::session::{Error, Secret};
 use xchg_client::{Cancel, Observer, Side};
 
 /// Everything about one exchange; the defaults are those of two peers that agree.
@@ -123,13 +124,13 @@ fn establish(
     stream: UnixStream,
     side: Side,
     peer: &Peer<'_>,
-) -> Result<Session<UnixStream, LineWriter>, Error> {
+) -> Result<SealedStream<UnixStream, LineWriter>, Error> {
     let writer =
         LineWriter { stream: stream.try_clone().unwrap(), line: peer.line.clone(), written: 0 };
     let ends = stream.try_clone().unwrap();
     // It may have been shut down already.
     let abort = move || drop(ends.shutdown(Shutdown::Both));
-    Session::establish(stream, writer, abort, side, b"holiday", &peer.secret)
+    SealedStream::establish(stream, writer, abort, side, b"holiday", &peer.secret)
 }
 
 /// What becomes of the bytes in one direction.

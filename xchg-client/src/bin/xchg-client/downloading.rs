@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use xchg_client::files::{Destination, Existing, NamePolicy, PlaceOptions};
-use xchg_client::session::{self, Downloaded};
+use xchg_client::sealed::Downloaded;
+use xchg_client::session;
 use xchg_client::terminal::escape;
 use xchg_client::{
     Address, Client, DownloadOptions, Error, PlainDownloadOptions, Retry, Side, Target,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::HumanBytes;
 use xchg_client::files::{Existing, Kept, Manifest, Note, Survey};
-use xchg_client::session::{Downloaded, Uploaded};
+use xchg_client::sealed::{Downloaded, Uploaded};
 use xchg_client::terminal::escape;
 use xchg_client::{Error, Side};
 

@@ -1,7 +1,4 @@
-//! Peers that know the secret and lie.
-//!
-//! Whatever they say, the honest one ends with an error, places nothing under its final name and nothing
-//! outside its destination.
+//! Uploaders that lie, and what an honest downloader makes of it.
 
 use std::fs;
 use std::io::Write;
@@ -11,45 +8,21 @@ use std::time::Duration;
 
 use tempfile::tempdir;
 
-use super::super::link::{self, Link};
-use super::super::message::{Message, encode_entry, encode_point, encode_proof};
-use super::super::record::Record;
-use super::super::testing::{confirmed, sessions};
-use super::Downloaded;
-use crate::files::{
-    self, Destination, Entry, Kind, Manifest, Modified, Outgoing, PlaceOptions, Survey, WalkOptions,
-};
+use super::super::outcome::Downloaded;
+use super::super::testing::{Puppet, play, streams};
+use super::{Script, entry, expect, file, have, is_protocol, link_to};
+use crate::files::{self, Destination, Entry, Kind, Manifest, PlaceOptions, Survey};
 use crate::session::Error;
+use crate::session::message::{Message, encode_entry, encode_proof};
 use crate::{Cancel, Decision, Observer};
 
-type Script = dyn Fn(&mut Link<'_>) -> Result<(), Error> + Sync;
-
-fn entry(kind: Kind, depth: usize, name: &str) -> Entry {
-    Entry {
-        kind,
-        depth,
-        name: name.into(),
-        mode: 0o644,
-        modified: Modified { seconds: 0, nanos: 0 },
-    }
-}
-
-fn file(size: u64, name: &str) -> Entry {
-    entry(Kind::File { size }, 0, name)
-}
-
-fn link_to(target: &str) -> [Entry; 2] {
-    let target = target.into();
-    [entry(Kind::Directory, 0, "d"), entry(Kind::Symlink { target }, 1, "l")]
-}
-
 /// Says an offer that adds up.
-fn offer(link: &mut Link<'_>, entries: &[Entry]) -> Result<(), Error> {
+fn offer(link: &mut Puppet, entries: &[Entry]) -> Result<(), Error> {
     let bytes = entries.iter().filter_map(|entry| entry.kind.size()).sum();
     offer_as(link, entries, entries.len(), bytes)
 }
 
-fn offer_as(link: &mut Link<'_>, entries: &[Entry], count: usize, bytes: u64) -> Result<(), Error> {
+fn offer_as(link: &mut Puppet, entries: &[Entry], count: usize, bytes: u64) -> Result<(), Error> {
     let mut encoded = Vec::new();
     for entry in entries {
         encode_entry(entry, &mut encoded);
@@ -65,7 +38,7 @@ fn offer_as(link: &mut Link<'_>, entries: &[Entry], count: usize, bytes: u64) ->
 
 /// Runs an honest downloader against what `script` says. Returns why it ended.
 fn download_from(
-    script: &(impl Fn(&mut Link<'_>) -> Result<(), Error> + Sync + ?Sized),
+    script: &(impl Fn(&mut Puppet) -> Result<(), Error> + Sync + ?Sized),
     resume: bool,
     into: &Path,
 ) -> Error {
@@ -73,42 +46,26 @@ fn download_from(
 }
 
 fn receive_from(
-    script: &(impl Fn(&mut Link<'_>) -> Result<(), Error> + Sync + ?Sized),
+    script: &(impl Fn(&mut Puppet) -> Result<(), Error> + Sync + ?Sized),
     resume: bool,
     into: &Path,
 ) -> Result<Downloaded, Error> {
-    let (upload, download) = sessions();
+    let (upload, download) = streams();
     let cancel = Cancel::new().unwrap();
     thread::scope(|scope| {
-        scope.spawn(|| {
-            link::run(upload, &mut (), &cancel, |link| {
-                script(link)?;
-                link.flush()?;
-                while link.next()?.is_some() {}
-                Ok(())
-            })
-        });
+        scope.spawn(|| play(upload, script));
         let options = PlaceOptions { resume, ..PlaceOptions::default() };
         let destination = Destination::Directory(into.into());
-        super::download(download, destination, options, &mut (), &cancel)
+        super::super::download(download, destination, options, &mut (), &cancel)
     })
 }
 
-fn expect(link: &mut Link<'_>, expected: Message<'_>) -> Result<(), Error> {
-    assert_eq!(link.next()?, Some(expected));
-    Ok(())
-}
-
-fn begin(link: &mut Link<'_>, entry: u32, offset: u64) -> Result<(), Error> {
+fn begin(link: &mut Puppet, entry: u32, offset: u64) -> Result<(), Error> {
     link.put(&Message::Begin { entry, offset })
 }
 
-fn end(link: &mut Link<'_>, content: &[u8]) -> Result<(), Error> {
+fn end(link: &mut Puppet, content: &[u8]) -> Result<(), Error> {
     link.put(&Message::End { size: content.len() as u64, hash: blake3::hash(content).into() })
-}
-
-fn is_protocol(error: &Error) -> bool {
-    matches!(error, Error::Protocol(_))
 }
 
 fn is_manifest(error: &Error) -> bool {
@@ -263,7 +220,7 @@ fn contents_that_lie_are_refused() {
     ];
     for (case, script, expected) in cases {
         let into = tempdir().unwrap();
-        let whole = |link: &mut Link<'_>| {
+        let whole = |link: &mut Puppet| {
             offer(link, &[file(5, "a"), file(5, "b")])?;
             expect(link, Message::Accept)?;
             script(link)
@@ -285,7 +242,7 @@ fn what_is_said_after_all_that_was_offered_is_of_no_interest() {
         }];
     for (number, more) in more.into_iter().enumerate() {
         let name = number.to_string();
-        let script = |link: &mut Link<'_>| {
+        let script = |link: &mut Puppet| {
             offer(link, &[file(5, &name)])?;
             expect(link, Message::Accept)?;
             begin(link, 0, 0)?;
@@ -300,20 +257,14 @@ fn what_is_said_after_all_that_was_offered_is_of_no_interest() {
     }
 }
 
-fn prove(link: &mut Link<'_>, entry: u32, content: &[u8]) -> Result<(), Error> {
+fn prove(link: &mut Puppet, entry: u32, content: &[u8]) -> Result<(), Error> {
     let mut encoded = Vec::new();
     encode_proof(entry, &blake3::hash(content), &mut encoded);
     link.put(&Message::Proof(&encoded))
 }
 
-fn have(points: &[(u32, u64)]) -> Vec<u8> {
-    let mut encoded = Vec::new();
-    points.iter().for_each(|&(entry, bytes)| encode_point(entry, bytes, &mut encoded));
-    encoded
-}
-
 /// Offers a file of five bytes where one lies, and says what it is asked to prove.
-fn offer_what_is_there(link: &mut Link<'_>) -> Result<(), Error> {
+fn offer_what_is_there(link: &mut Puppet) -> Result<(), Error> {
     offer(link, &[file(5, "a")])?;
     expect(link, Message::Have(&have(&[(0, 5)])))?;
     expect(link, Message::Prove)
@@ -324,7 +275,7 @@ fn a_stranger_learns_of_a_file_that_is_there_only_whether_its_guess_is_right() {
     let into = tempdir().unwrap();
     fs::write(into.path().join("a"), "hello").unwrap();
     // All that the downloader says must be the same, whatever is in the file.
-    let script = |link: &mut Link<'_>| {
+    let script = |link: &mut Puppet| {
         offer_what_is_there(link)?;
         prove(link, 0, b"jello")?;
         link.flush()?;
@@ -351,7 +302,7 @@ fn proofs_that_make_no_sense_are_refused() {
     for (case, script) in cases {
         let into = tempdir().unwrap();
         fs::write(into.path().join("a"), "hello").unwrap();
-        let whole = |link: &mut Link<'_>| {
+        let whole = |link: &mut Puppet| {
             offer_what_is_there(link)?;
             script(link)
         };
@@ -386,30 +337,6 @@ fn a_file_that_is_there_is_not_changed_by_who_has_proved_to_have_the_same() {
     assert_eq!(fs::read(into.path().join("a")).unwrap(), b"hello");
 }
 
-/// Runs an honest uploader of a directory with a file of five bytes against what `script` says.
-fn upload_to(script: &Script) -> Error {
-    let from = tempdir().unwrap();
-    fs::create_dir(from.path().join("d")).unwrap();
-    fs::write(from.path().join("d/a"), "hello").unwrap();
-    let mut outgoing = Outgoing::collect(&[from.path().join("d")], WalkOptions::default()).unwrap();
-    let (upload, download) = sessions();
-    let cancel = Cancel::new().unwrap();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            link::run(download, &mut (), &cancel, |link| {
-                assert!(matches!(link.next()?, Some(Message::Offer { .. })));
-                assert!(matches!(link.next()?, Some(Message::Entries(_))));
-                script(link)?;
-                link.flush()?;
-                while link.next()?.is_some() {}
-                Ok(())
-            })
-        });
-        super::upload(upload, &mut outgoing, &mut (), &cancel)
-            .expect_err("a liar's receipt is worth nothing")
-    })
-}
-
 /// Declines whatever it is offered.
 struct Declines;
 
@@ -421,148 +348,30 @@ impl Observer for Declines {
 
 #[test]
 fn who_declines_is_not_held_by_a_peer_that_goes_on_byte_by_byte() {
-    let (upload, download) = sessions();
+    let (upload, download) = streams();
     let into = tempdir().unwrap();
     let cancel = Cancel::new().unwrap();
     let mut stream = upload.reader.try_clone().unwrap();
-    let (reader, mut writer) = confirmed(upload);
-    let mut record = Record::new();
-    let mut encoded = Vec::new();
-    encode_entry(&file(1 << 20, "a"), &mut encoded);
-    let encoded_bytes = u32::try_from(encoded.len()).unwrap();
-    let mut said = Vec::new();
-    Message::Offer { entries: 1, bytes: 1 << 20, encoded_bytes }.encode(&mut said);
-    Message::Entries(&encoded).encode(&mut said);
-    record.put(&said);
-    writer.send(&mut record, false).unwrap();
     thread::scope(|scope| {
-        // A long record, whose end never comes. This ends when the downloader has cut the stream, 10 seconds later.
+        // A long record, whose end never comes. This ends when the downloader has cut the stream,
+        // 10 seconds later.
         scope.spawn(move || {
+            let mut link = Puppet::on(upload);
+            offer(&mut link, &[file(1 << 20, "a")]).unwrap();
             let mut bytes = [0, 3, 0, 0].into_iter().chain(std::iter::repeat(7));
             while stream.write_all(&[bytes.next().expect("it repeats")]).is_ok() {
                 thread::park_timeout(Duration::from_millis(10));
             }
-            drop((reader, writer));
+            drop(link);
         });
         let destination = Destination::Directory(into.path().into());
-        let ended =
-            super::download(download, destination, PlaceOptions::default(), &mut Declines, &cancel);
+        let ended = super::super::download(
+            download,
+            destination,
+            PlaceOptions::default(),
+            &mut Declines,
+            &cancel,
+        );
         assert!(matches!(ended, Err(Error::DeclinedHere)), "{ended:?}");
     });
-}
-
-fn ask(link: &mut Link<'_>, points: &[(u32, u64)]) -> Result<(), Error> {
-    link.put(&Message::Have(&have(points)))?;
-    link.put(&Message::Prove)
-}
-
-/// Asks for the proof of the whole file, and passes over what went with the offer until it comes.
-fn get_proof(link: &mut Link<'_>) -> Result<(), Error> {
-    ask(link, &[(1, 5)])?;
-    link.flush()?;
-    loop {
-        match link.next()? {
-            Some(Message::Proof(bytes)) => {
-                let mut expected = Vec::new();
-                encode_proof(1, &blake3::hash(b"hello"), &mut expected);
-                assert_eq!(bytes, expected);
-                return Ok(());
-            }
-            Some(Message::Begin { .. } | Message::Data(_) | Message::End { .. }) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
-fn answers_that_lie_are_refused() {
-    let receipt = |entries, bytes| Message::Receipt { entries, bytes };
-    let after_content: fn(&mut Link<'_>) -> Result<(), Error> = |link| {
-        link.put(&Message::Accept)?;
-        link.flush()?;
-        while link.next()?.is_some() {}
-        Ok(())
-    };
-    let cases: Vec<(&str, Box<Script>)> = vec![
-        ("having a directory", Box::new(|link| ask(link, &[(0, 0)]))),
-        ("having nothing", Box::new(|link| ask(link, &[(2, 0)]))),
-        ("beyond the size", Box::new(|link| ask(link, &[(1, 6)]))),
-        ("twice", Box::new(|link| ask(link, &[(1, 1), (1, 2)]))),
-        ("half a point", Box::new(|link| link.put(&Message::Have(b"half")))),
-        ("asking for no proof", Box::new(|link| link.put(&Message::Prove))),
-        (
-            "accepting before the proof",
-            Box::new(|link| {
-                link.put(&Message::Have(&have(&[(1, 5)])))?;
-                link.put(&Message::Accept)
-            }),
-        ),
-        ("resuming unasked", Box::new(|link| link.put(&Message::Resume(&[0, 0, 0, 1])))),
-        (
-            "resuming something else",
-            Box::new(|link| {
-                get_proof(link)?;
-                link.put(&Message::Resume(&[0, 0, 0, 0]))
-            }),
-        ),
-        (
-            "resuming twice",
-            Box::new(|link| {
-                get_proof(link)?;
-                link.put(&Message::Resume(&[0, 0, 0, 1, 0, 0, 0, 1]))
-            }),
-        ),
-        (
-            "asking again",
-            Box::new(|link| {
-                get_proof(link)?;
-                ask(link, &[(1, 5)])
-            }),
-        ),
-        ("a receipt for the offer", Box::new(move |link| link.put(&receipt(2, 5)))),
-        ("no answer", Box::new(|link| link.finish())),
-        (
-            "no receipt",
-            Box::new(move |link| {
-                after_content(link)?;
-                link.finish()
-            }),
-        ),
-        (
-            "a receipt for fewer",
-            Box::new(move |link| {
-                after_content(link)?;
-                link.put(&receipt(1, 5))?;
-                link.finish()
-            }),
-        ),
-        (
-            "a receipt for less",
-            Box::new(move |link| {
-                after_content(link)?;
-                link.put(&receipt(2, 4))?;
-                link.finish()
-            }),
-        ),
-        (
-            "two receipts",
-            Box::new(move |link| {
-                after_content(link)?;
-                link.put(&receipt(2, 5))?;
-                link.put(&receipt(2, 5))?;
-                link.finish()
-            }),
-        ),
-        (
-            "data",
-            Box::new(move |link| {
-                link.put(&Message::Accept)?;
-                link.put(&Message::Data(b"back at you"))
-            }),
-        ),
-    ];
-    for (case, script) in cases {
-        let error = upload_to(&*script);
-        assert!(is_protocol(&error), "{case}: {error}");
-    }
 }
