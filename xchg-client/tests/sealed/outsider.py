@@ -255,7 +255,18 @@ class Session:
     def await_confirmation(self):
         expected = self.schedule.confirmation(OTHER[self.side])
         if not hmac.compare_digest(read(self.stream, 32), expected):
+            if self.side == DOWNLOAD:
+                self.drop_the_rest()
             raise Failure("the secrets differ")
+
+    def drop_the_rest(self):
+        """Rule S35: a reset for unread bytes could overtake our confirmation."""
+        self.stream.settimeout(2)
+        try:
+            while self.stream.recv(65536):
+                pass
+        except OSError:
+            pass
 
     def say(self, *messages, last=False):
         self.stream.sendall(self.sending.seal(b"".join(messages), last))
