@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
 use crate::exchange::{Counts, Drained, Events, Exchange, ExchangeHandle, ExchangeId, Registry};
 use crate::hasher::KeyHasher;
 use crate::quota::Quota;
 use crate::rendezvous::{Offer, Offered, Refusal, Rendezvous, Ticket};
+use crate::sync::Mutex;
 use crate::{Key, Limits, Realm, Role, shard};
 
 /// Pairs offers from many threads and keeps account of the exchanges that come of it. Cheap to clone.

@@ -81,6 +81,7 @@ mod limits;
 mod quota;
 mod shard;
 mod side;
+mod sync;
 
 pub use broker::{Broker, Brokered, Pair, Place};
 pub use error::Error;

@@ -1,10 +1,8 @@
 //! Counts of who waits, for all matchers of a broker together.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::{Limits, Refusal, shard};
 
 /// Whom a peer is counted with in [`Limits::waiting_per_origin`]: an opaque number, such as a hash of its address.

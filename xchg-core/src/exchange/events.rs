@@ -1,12 +1,11 @@
 //! What is told of exchanges to whoever wants to know.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
-use parking_lot::Mutex;
 
 use super::{Ended, ExchangeHandle};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// What happens to an exchange.
 #[derive(Debug, Clone)]

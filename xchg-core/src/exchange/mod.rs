@@ -5,15 +5,13 @@ mod registry;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
-
-use parking_lot::{Condvar, Mutex};
 
 pub use self::events::{Event, Events, NoEvent};
 use self::registry::Registered;
 pub(crate) use self::registry::Registry;
 pub use self::registry::{Counts, Drained};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 use crate::{Key, Realm, Side, Sides};
 
 /// Names an exchange among all that its broker has made.

@@ -1,15 +1,14 @@
 //! The exchanges that run, and what is remembered of those that have ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use hashbrown::HashTable;
-use parking_lot::{Condvar, Mutex};
 use slab::Slab;
 
 use super::events::Subscribers;
 use super::{Ended, Event, Events, Exchange, ExchangeHandle, ExchangeId, Shared};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, Ordering};
 use crate::{Key, Realm, shard};
 
 /// All exchanges of a broker, spread over shards by the hash of their realm and key, as those who

@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use xchg_core::relay::Duplex;
 
-use crate::engine::net::{Id, Readiness, Transport};
+use crate::engine::net::{Id, Readiness, Stream};
 
 /// Microseconds since the world began.
 pub(super) type Time = u64;
@@ -392,11 +392,11 @@ impl fmt::Display for Link {
 
 /// The server's end of a link.
 #[derive(Debug)]
-pub(super) struct SimSocket {
+pub(super) struct SimStream {
     pub(super) link: Arc<Mutex<Link>>,
 }
 
-impl Duplex for SimSocket {
+impl Duplex for SimStream {
     fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let mut link = self.link.lock();
         assert!(!std::mem::take(&mut link.panics), "a panic that the world wants");
@@ -444,7 +444,7 @@ impl Duplex for SimSocket {
     }
 }
 
-impl Transport for SimSocket {
+impl Stream for SimStream {
     fn write_framed(&self, framing: &[u8], payload: &[u8], _is_last: bool) -> io::Result<usize> {
         self.write(&[framing, payload].concat())
     }
@@ -470,7 +470,7 @@ impl Transport for SimSocket {
     }
 }
 
-impl Drop for SimSocket {
+impl Drop for SimStream {
     fn drop(&mut self) {
         self.link.lock().server_closes(false);
     }

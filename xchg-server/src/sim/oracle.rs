@@ -124,8 +124,7 @@ fn may_be_cut(peer: &Peer) -> bool {
         Speaks::Native => !peer.plan.announces,
         _ => false,
     };
-    // In records an end is said.
-    is_bare && peer.left_at.is_some() && !peer.plan.is_wrapped
+    is_bare && peer.left_at.is_some()
 }
 
 /// Keys as the server knows them.
