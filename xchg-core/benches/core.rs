@@ -1,7 +1,9 @@
-//! What the core costs by itself: matching, alone and between threads; reading greetings; memory after a burst.
+//! What the core costs by itself: matching, alone and between threads; reading greetings; memory
+//! after a burst.
 //!
-//! `cargo bench -p xchg-core --bench core`. Each row is the median of five runs of half a second. Run without `--bench`,
-//! as `cargo test --benches` does, everything is done a few times, to show that it works.
+//! `cargo bench -p xchg-core --bench core`. Each row is the median of five runs of half a second.
+//! Run without `--bench`, as `cargo test --benches` does, everything is done a few times, to show
+//! that it works.
 
 #![expect(
     clippy::print_stdout,
@@ -47,7 +49,8 @@ struct Runs {
 }
 
 impl Runs {
-    /// Prints how often a second `prepare`'s work is done; the work does a batch and gives its size.
+    /// Prints how often a second `prepare`'s work is done; the work does a batch and gives its
+    /// size.
     fn report<Work: FnMut() -> usize>(&self, what: &str, prepare: impl Fn() -> Work) {
         let mut rates: Vec<f64> = (0..self.count).map(|_| self.rate(prepare())).collect();
         rates.sort_by(f64::total_cmp);
@@ -111,7 +114,8 @@ fn withdrawals(keys: &[Key]) -> impl FnMut() -> usize {
     }
 }
 
-/// As for the rendezvous, with the exchange's life on top; each thread has its own share of the keys.
+/// As for the rendezvous, with the exchange's life on top; each thread has its own share of the
+/// keys.
 fn offers_to_broker(keys: &[Key], threads: usize) -> impl FnMut() -> usize {
     let broker: Broker<u32> = Broker::new(limits());
     move || {
@@ -153,7 +157,8 @@ fn greetings() -> impl FnMut() -> usize {
     }
 }
 
-/// Prints the process's memory before, during and after many peers wait, and after a second burst: growth would be a leak.
+/// Prints the process's memory before, during and after many peers wait, and after a second burst:
+/// growth would be a leak.
 fn burst() {
     let broker: Broker<u32> = Broker::new(limits());
     let before = resident_kib();

@@ -10,9 +10,11 @@ use crate::rendezvous::{Offer, Offered, Refusal, Rendezvous, Ticket};
 use crate::sync::Mutex;
 use crate::{Key, Limits, Realm, Role, shard};
 
-/// Pairs offers from many threads and keeps account of the exchanges that come of it. Cheap to clone.
+/// Pairs offers from many threads and keeps account of the exchanges that come of it. Cheap to
+/// clone.
 ///
-/// Keys are spread over shards, each a [`Rendezvous`] behind a lock that is held for a table look-up and never over I/O.
+/// Keys are spread over shards, each a [`Rendezvous`] behind a lock that is held for a table
+/// look-up and never over I/O.
 #[derive(Debug)]
 pub struct Broker<Conn> {
     inner: Arc<Inner<Conn>>,
@@ -41,7 +43,8 @@ pub enum Brokered<Conn> {
     Waiting {
         /// Takes it back.
         place: Place,
-        /// How many others wait for the same exchange (only with [several receivers](Offer::receivers)).
+        /// How many others wait for the same exchange (only with [several
+        /// receivers](Offer::receivers)).
         gathered: u16,
     },
     /// Both are here.
@@ -66,9 +69,11 @@ pub struct Pair<Conn> {
     pub upload: Conn,
     /// The downloader, or of two equals the newcomer.
     pub download: Conn,
-    /// The other downloaders, in order of arrival (only with [several receivers](Offer::receivers)).
+    /// The other downloaders, in order of arrival (only with [several
+    /// receivers](Offer::receivers)).
     pub others: Vec<Conn>,
-    /// Others under the key that lost their purpose by this pairing (only with [`Role::Label`](crate::Role::Label)).
+    /// Others under the key that lost their purpose by this pairing (only with
+    /// [`Role::Label`](crate::Role::Label)).
     pub spares: Vec<Conn>,
 }
 
@@ -100,10 +105,11 @@ impl<Conn> Broker<Conn> {
         Broker { inner: Arc::new(Inner { shards, hasher, quota, registry }) }
     }
 
-    /// Pairs `offer` with the first counterpart that waits, or lets it wait. `now` is when the exchange starts, if one does.
+    /// Pairs `offer` with the first counterpart that waits, or lets it wait. `now` is when the
+    /// exchange starts, if one does.
     ///
-    /// An [exclusive](Offer::exclusive) offer is refused also while an exchange runs under its key, until that
-    /// [frees it](Exchange::free_key).
+    /// An [exclusive](Offer::exclusive) offer is refused also while an exchange runs under its key,
+    /// until that [frees it](Exchange::free_key).
     pub fn offer(&self, offer: Offer<Conn>, now: Instant) -> Brokered<Conn> {
         let Inner { shards, hasher, registry, .. } = &*self.inner;
         let realm = offer.realm;
@@ -121,7 +127,8 @@ impl<Conn> Broker<Conn> {
             }
             Offered::Refused { conn, why } => Brokered::Refused { conn, why },
             Offered::Paired { key, upload, download, others, spares } => {
-                // Still under the lock: a drain that closes the shard next must find the exchange running.
+                // Still under the lock: a drain that closes the shard next must find the exchange
+                // running.
                 let exchange = registry.start(hash, realm, key, now);
                 Brokered::Paired(Pair { exchange, upload, download, others, spares })
             }
@@ -142,13 +149,14 @@ impl<Conn> Broker<Conn> {
         Some((realm, key.clone(), role.clone()))
     }
 
-    /// Takes back an offer. `None` if it is paired, expired or withdrawn already: the connection came out then.
+    /// Takes back an offer. `None` if it is paired, expired or withdrawn already: the connection
+    /// came out then.
     pub fn withdraw(&self, place: Place) -> Option<Conn> {
         self.inner.shards[place.shard as usize].lock().withdraw(place.ticket)
     }
 
-    /// Has `tell` called with the uploader that waits for the same exchange as `place` does, and with its place; not if there is none yet. It is
-    /// called under a lock that offers need.
+    /// Has `tell` called with the uploader that waits for the same exchange as `place` does, and
+    /// with its place; not if there is none yet. It is called under a lock that offers need.
     pub fn tell_uploader_with(&self, place: Place, tell: impl FnOnce(&Conn, Place)) {
         let matcher = self.inner.shards[place.shard as usize].lock();
         if let Some((conn, ticket)) = matcher.uploader_with(place.ticket) {
@@ -194,7 +202,8 @@ impl<Conn> Broker<Conn> {
         self.inner.registry.exchanges()
     }
 
-    /// Events from now on. Up to `capacity`, and at least one, are held for a subscriber that lags; further ones pass it by.
+    /// Events from now on. Up to `capacity`, and at least one, are held for a subscriber that lags;
+    /// further ones pass it by.
     pub fn subscribe(&self, capacity: usize) -> Events {
         self.inner.registry.subscribe(capacity)
     }

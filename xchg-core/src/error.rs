@@ -4,7 +4,8 @@ use crate::Key;
 
 /// What can go wrong at the boundary of this crate.
 ///
-/// An exchange that ends without all its bytes is none of these: it is an [`Outcome`](crate::Outcome).
+/// An exchange that ends without all its bytes is none of these: it is an
+/// [`Outcome`](crate::Outcome).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

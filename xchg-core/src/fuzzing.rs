@@ -34,8 +34,9 @@ pub fn answers(mut data: &[u8]) {
     }
 }
 
-/// What the first bytes say, the following do not change: a message is partial until it is whole, and takes the same bytes however
-/// many are behind it; a mistake stays one. None is partial beyond all bounds.
+/// What the first bytes say, the following do not change: a message is partial until it is whole,
+/// and takes the same bytes however many are behind it; a mistake stays one. None is partial beyond
+/// all bounds.
 fn whole_and_split<T: Debug + PartialEq>(
     data: &[u8],
     decode: impl Fn(&[u8]) -> Result<Decoded<T>, Error>,

@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 
 use crate::{Key, Realm};
 
-/// Hashes keys, so that nobody outside can choose ones that collide: unless with a seed that they know.
+/// Hashes keys, so that nobody outside can choose ones that collide: unless with a seed that they
+/// know.
 #[derive(Debug, Clone)]
 pub(crate) enum KeyHasher {
     Random(RandomState),

@@ -13,7 +13,8 @@ const MEETING_KEY_LABEL: &[u8] = b"xchg v1 server key\0";
 
 /// The name that two peers share. 1 to [`MAX_LEN`](Key::MAX_LEN) bytes, any bytes; cheap to clone.
 ///
-/// Whoever knows a key can take the exchange, so that it may be a secret: `Debug` shows a [fingerprint](Key::fingerprint) only.
+/// Whoever knows a key can take the exchange, so that it may be a secret: `Debug` shows a
+/// [fingerprint](Key::fingerprint) only.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<[u8]>);
 
@@ -50,7 +51,8 @@ impl Key {
 
     /// Eight hexadecimal digits that tell keys apart in a log without giving them away.
     ///
-    /// They are salted anew in each process, so that nobody can look a guessed key up in an old log.
+    /// They are salted anew in each process, so that nobody can look a guessed key up in an old
+    /// log.
     pub fn fingerprint(&self) -> String {
         static SALT: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         format!("{:08x}", SALT.hash_one(self) >> 32)

@@ -13,13 +13,15 @@
 //!                      drain
 //! ```
 //!
-//! - [`Broker`] matches offers from any number of threads. What it matches, a `Conn`, can be of any type: a socket, an end in
-//!   memory, a player who looks for an opponent. [`Rendezvous`] is the matcher alone, a pure state machine.
-//! - A [`Pair`] holds an [`Exchange`], which whoever moves the bytes [finishes](Exchange::finish) with an [`Outcome`]; anybody
-//!   may follow it by its [`ExchangeHandle`].
-//! - [`relay`] moves the bytes between any two [`Duplex`](relay::Duplex) connections: [`relay::run`] with a thread for each
-//!   flow, [`relay::Pump`] under an event loop.
-//! - [`wire`] is the native dialect's handshake as PROTOCOL.md specifies it, from bytes to values and back.
+//! - [`Broker`] matches offers from any number of threads. What it matches, a `Conn`, can be of any
+//!   type: a socket, an end in memory, a player who looks for an opponent. [`Rendezvous`] is the
+//!   matcher alone, a pure state machine.
+//! - A [`Pair`] holds an [`Exchange`], which whoever moves the bytes [finishes](Exchange::finish)
+//!   with an [`Outcome`]; anybody may follow it by its [`ExchangeHandle`].
+//! - [`relay`] moves the bytes between any two [`Duplex`](relay::Duplex) connections:
+//!   [`relay::run`] with a thread for each flow, [`relay::Pump`] under an event loop.
+//! - [`wire`] is the native dialect's handshake as PROTOCOL.md specifies it, from bytes to values
+//!   and back.
 //!
 //! Two peers of one process, first one, then the other:
 //!
@@ -58,13 +60,16 @@
 //!
 //! # What it does not do
 //!
-//! - It opens no socket and knows no address. Connections come in as values; an [`Origin`] is a number.
-//! - It reads no clock. Time comes in as an argument, and [`Broker::next_deadline`] says when to call again; so that any
-//!   schedule can be replayed in a test.
-//! - It prints and logs nothing. It returns what happened, or [tells](Broker::subscribe) whoever asked.
+//! - It opens no socket and knows no address. Connections come in as values; an [`Origin`] is a
+//!   number.
+//! - It reads no clock. Time comes in as an argument, and [`Broker::next_deadline`] says when to
+//!   call again; so that any schedule can be replayed in a test.
+//! - It prints and logs nothing. It returns what happened, or [tells](Broker::subscribe) whoever
+//!   asked.
 //! - It starts no thread, save the one of [`relay::run`].
 //! - It knows no TLS, no HTTP and no files, and does not look into what it moves.
-//! - It keeps nothing of a peer that has left, and no key once nobody waits or exchanges under it, or holds a handle.
+//! - It keeps nothing of a peer that has left, and no key once nobody waits or exchanges under it,
+//!   or holds a handle.
 
 pub mod relay;
 pub mod rendezvous;

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::{Limits, Refusal, shard};
 
-/// Whom a peer is counted with in [`Limits::waiting_per_origin`]: an opaque number, such as a hash of its address.
+/// Whom a peer is counted with in [`Limits::waiting_per_origin`]: an opaque number, such as a hash
+/// of its address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "a newtype")]
 pub struct Origin(pub u64);

@@ -1,4 +1,5 @@
-//! The broker under many threads: nothing lost, nothing paired twice, drains that see every exchange.
+//! The broker under many threads: nothing lost, nothing paired twice, drains that see every
+//! exchange.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
@@ -63,7 +64,8 @@ fn assert_is_a_pair(pair: &Pair<Conn>) {
 const THREADS: usize = 6;
 const OFFERS: usize = 3_000;
 
-/// The n-th of a thread's offers: few keys, so that threads meet, and sides that come in no even order.
+/// The n-th of a thread's offers: few keys, so that threads meet, and sides that come in no even
+/// order.
 fn nth_offer(thread: usize, n: usize) -> Offer<Conn> {
     let id = thread * OFFERS + n;
     let side = Side::BOTH[(id / 3 + thread) % 2];
@@ -197,7 +199,8 @@ fn the_limits_hold_across_keys_and_threads() {
     assert_most_that_wait(Limits { waiting_per_key: 2, ..base }, Refusal::KeyFull, 200);
 }
 
-/// Offers of three origins under a hundred keys, from many threads: `most` of them may wait, the others are refused.
+/// Offers of three origins under a hundred keys, from many threads: `most` of them may wait, the
+/// others are refused.
 fn assert_most_that_wait(limits: Limits, refusal: Refusal, most: usize) {
     let broker = Broker::new(limits);
     let offer_all = |thread: usize| {

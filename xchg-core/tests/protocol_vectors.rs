@@ -1,4 +1,5 @@
-//! Replays the test vectors of PROTOCOL.md section 4: they are its promise to whoever implements it elsewhere.
+//! Replays the test vectors of PROTOCOL.md section 4: they are its promise to whoever implements it
+//! elsewhere.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
@@ -125,7 +126,8 @@ fn name_of(error: &Error) -> &'static str {
 struct Fields<'a>(BTreeMap<&'a str, &'a str>);
 
 impl<'a> Fields<'a> {
-    /// Takes `what` apart: a message's name, then `field=value`, of which a text goes to the end of the line.
+    /// Takes `what` apart: a message's name, then `field=value`, of which a text goes to the end of
+    /// the line.
     fn of(what: &'a str) -> (&'a str, Fields<'a>) {
         let (what, text) = what.split_once(" text=").map_or((what, None), |(w, t)| (w, Some(t)));
         let mut words = what.split(' ');

@@ -1,8 +1,8 @@
 //! The broker's races, in every order that matters.
 //!
-//! `RUSTFLAGS='--cfg model' cargo test --profile model -p xchg-core --test races --target-dir target/model`
-//! has loom run each of them in all orders that differ in what is shared, and with all values that an
-//! atomic may show. `tests/mutants.sh` proves that this finds mistakes.
+//! `RUSTFLAGS='--cfg model' cargo test --profile model -p xchg-core --test races --target-dir
+//! target/model` has loom run each of them in all orders that differ in what is shared, and with
+//! all values that an atomic may show. `tests/mutants.sh` proves that this finds mistakes.
 
 #![cfg(model)]
 

@@ -89,7 +89,8 @@ fn answer() -> impl Strategy<Value = Answer> {
 
 type Decode<T> = fn(&[u8]) -> Result<Decoded<T>, Error>;
 
-/// Checks that `bytes` read as `message` once they are all there, and not before, whatever follows them.
+/// Checks that `bytes` read as `message` once they are all there, and not before, whatever follows
+/// them.
 fn assert_reads<T: PartialEq + Debug>(
     decode: Decode<T>,
     bytes: &[u8],
@@ -103,7 +104,8 @@ fn assert_reads<T: PartialEq + Debug>(
     assert_eq!(decode(&stream).unwrap(), Decoded::Whole { message, len: bytes.len() });
 }
 
-/// Checks that what is read from any bytes is bounded by them, and reads the same once it is written again.
+/// Checks that what is read from any bytes is bounded by them, and reads the same once it is
+/// written again.
 fn assert_sane<T: PartialEq + Debug>(decode: Decode<T>, bytes: &[u8], encode: fn(&T) -> Vec<u8>) {
     if let Ok(Decoded::Whole { message, len }) = decode(bytes) {
         assert!(len <= bytes.len() && len <= 8 + MAX_BODY_LEN);

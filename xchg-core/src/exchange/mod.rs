@@ -63,8 +63,8 @@ impl Outcome {
 pub struct Ended {
     /// Why the exchange ended.
     pub outcome: Outcome,
-    /// Payload bytes that had moved: from uploader to downloader, and between equals, whose realm is
-    /// [`Realm::Transit`], both ways.
+    /// Payload bytes that had moved: from uploader to downloader, and between equals, whose realm
+    /// is [`Realm::Transit`], both ways.
     pub bytes: u64,
 }
 
@@ -205,8 +205,8 @@ impl fmt::Debug for ExchangeHandle {
     }
 }
 
-/// A running exchange, owned by whoever runs it. Dropped without [`finish`](Exchange::finish), say by a panic, it ends as
-/// [`Outcome::Cancelled`].
+/// A running exchange, owned by whoever runs it. Dropped without [`finish`](Exchange::finish), say
+/// by a panic, it ends as [`Outcome::Cancelled`].
 #[must_use = "dropping it cancels the exchange"]
 pub struct Exchange {
     shared: Arc<Shared>,
@@ -256,8 +256,9 @@ impl Exchange {
         self.shared.cancelled.load(Ordering::Acquire)
     }
 
-    /// Has `hook` called when a handle asks for the end, at once if one has already; and again if one asks again. It is called
-    /// under a lock of the exchange's, so that it must neither finish nor cancel the exchange itself. Replaces an earlier hook.
+    /// Has `hook` called when a handle asks for the end, at once if one has already; and again if
+    /// one asks again. It is called under a lock of the exchange's, so that it must neither finish
+    /// nor cancel the exchange itself. Replaces an earlier hook.
     pub fn on_cancel(&self, hook: impl Fn() + Send + 'static) {
         let mut slot = self.shared.on_cancel.lock();
         if self.is_cancelled() {
@@ -266,8 +267,9 @@ impl Exchange {
         *slot = Some(Box::new(hook));
     }
 
-    /// Says that the uploader's bytes have all been passed on, though the downloader may still be reading: from now on the exchange no
-    /// longer stands in the way of [exclusive](crate::Offer::exclusive) offers.
+    /// Says that the uploader's bytes have all been passed on, though the downloader may still be
+    /// reading: from now on the exchange no longer stands in the way of
+    /// [exclusive](crate::Offer::exclusive) offers.
     pub fn free_key(&self) {
         if let Some(registered) = &self.registered {
             registered.free_key();

@@ -47,7 +47,8 @@ struct Entry {
     holds_key: bool,
 }
 
-/// A key, and how many exchanges hold it: so many can be under one key that none may be searched for.
+/// A key, and how many exchanges hold it: so many can be under one key that none may be searched
+/// for.
 #[derive(Debug)]
 struct Held {
     hash: u64,
@@ -108,7 +109,8 @@ impl Registry {
     ) -> Exchange {
         let id = ExchangeId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let shared = Arc::new(Shared::new(id, realm, key, now));
-        // Relaxed: whoever must see it has since taken the lock of the matcher's shard, which is held.
+        // Relaxed: whoever must see it has since taken the lock of the matcher's shard, which is
+        // held.
         self.running.fetch_add(1, Ordering::Relaxed);
         let index = self.shard(hash).lock().add(hash, shared.clone());
         self.subscribers.tell(|| Event::Started(ExchangeHandle(shared.clone())));
@@ -246,7 +248,8 @@ pub struct Drained {
 }
 
 impl Drained {
-    /// Blocks until no exchange runs, or until `deadline`; gives the number of those that still run.
+    /// Blocks until no exchange runs, or until `deadline`; gives the number of those that still
+    /// run.
     pub fn wait_until(&self, deadline: Option<Instant>) -> usize {
         let Registry { running, drain, is_empty, .. } = &*self.registry;
         let mut lock = drain.lock();

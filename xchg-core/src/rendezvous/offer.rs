@@ -15,7 +15,8 @@ pub struct Offer<Conn> {
     pub key: Key,
     /// With whom it pairs.
     pub role: Role,
-    /// Whom it is counted with in [`Limits::waiting_per_origin`](crate::Limits::waiting_per_origin); `None` is nobody.
+    /// Whom it is counted with in
+    /// [`Limits::waiting_per_origin`](crate::Limits::waiting_per_origin); `None` is nobody.
     pub origin: Option<Origin>,
     /// When it stops waiting; `None` is never.
     pub deadline: Option<Instant>,
@@ -23,18 +24,20 @@ pub struct Offer<Conn> {
     /// otherwise refused as [`Full`](Refusal::Full): so a caller with no room left still serves
     /// those who wait.
     pub may_wait: bool,
-    /// Whether it is refused, rather than queued, if others of its role wait under the key; or, by a [`Broker`](crate::Broker), if an
-    /// exchange runs under it.
+    /// Whether it is refused, rather than queued, if others of its role wait under the key; or, by
+    /// a [`Broker`](crate::Broker), if an exchange runs under it.
     pub exclusive: bool,
-    /// How many downloaders the exchange is to have, at least 1. With more, all who offer a side under the key must name the same
-    /// number; they wait until the uploader and as many downloaders are here. For [`Role::Side`].
+    /// How many downloaders the exchange is to have, at least 1. With more, all who offer a side
+    /// under the key must name the same number; they wait until the uploader and as many
+    /// downloaders are here. For [`Role::Side`].
     pub receivers: u16,
     /// What is paired.
     pub conn: Conn,
 }
 
 impl<Conn> Offer<Conn> {
-    /// An offer of `side` to one counterpart that waits for ever, in line, from no particular origin.
+    /// An offer of `side` to one counterpart that waits for ever, in line, from no particular
+    /// origin.
     pub fn new(realm: Realm, key: Key, side: Side, conn: Conn) -> Offer<Conn> {
         let role = Role::Side(side);
         Offer {
@@ -62,9 +65,10 @@ impl<Conn> Offer<Conn> {
 pub enum Role {
     /// With the other side.
     Side(Side),
-    /// With any whose label is another, or who has none: the two ends are equals, the first to come is `upload`. On
-    /// pairing, the others under the key are [spares](Offered::Paired). For [`Realm::Transit`]; in a realm where others offer
-    /// sides, it pairs with none of those, and stands in their way.
+    /// With any whose label is another, or who has none: the two ends are equals, the first to come
+    /// is `upload`. On pairing, the others under the key are [spares](Offered::Paired). For
+    /// [`Realm::Transit`]; in a realm where others offer sides, it pairs with none of those, and
+    /// stands in their way.
     Label(Option<Box<[u8; 16]>>),
 }
 
@@ -90,11 +94,13 @@ impl Role {
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "callers handle every case")]
 pub enum Offered<Conn> {
-    /// It waits until its counterpart comes, or it is [withdrawn](super::Rendezvous::withdraw) or [expires](super::Rendezvous::expire).
+    /// It waits until its counterpart comes, or it is [withdrawn](super::Rendezvous::withdraw) or
+    /// [expires](super::Rendezvous::expire).
     Waiting {
         /// Takes it back.
         ticket: Ticket,
-        /// How many others wait for the same exchange (only with [several receivers](Offer::receivers)).
+        /// How many others wait for the same exchange (only with [several
+        /// receivers](Offer::receivers)).
         gathered: u16,
     },
     /// Both are here, and are the caller's now.
@@ -105,9 +111,11 @@ pub enum Offered<Conn> {
         upload: Conn,
         /// The downloader, or of two equals the newcomer.
         download: Conn,
-        /// The other downloaders, in order of arrival (only with [several receivers](Offer::receivers)).
+        /// The other downloaders, in order of arrival (only with [several
+        /// receivers](Offer::receivers)).
         others: Vec<Conn>,
-        /// Others under the key that lost their purpose by this pairing (only with [`Role::Label`]).
+        /// Others under the key that lost their purpose by this pairing (only with
+        /// [`Role::Label`]).
         spares: Vec<Conn>,
     },
     /// It comes back, so that the caller can tell the peer why.
@@ -123,7 +131,8 @@ pub enum Offered<Conn> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// [`Limits::waiting`](crate::Limits::waiting) is reached, or the offer [may not wait](Offer::may_wait).
+    /// [`Limits::waiting`](crate::Limits::waiting) is reached, or the offer [may not
+    /// wait](Offer::may_wait).
     #[error("too many peers are waiting here; try again later")]
     Full,
     /// [`Limits::waiting_per_key`](crate::Limits::waiting_per_key) is reached.
@@ -132,7 +141,8 @@ pub enum Refusal {
     /// [`Limits::waiting_per_origin`](crate::Limits::waiting_per_origin) is reached.
     #[error("too many peers from your address are waiting; close some, or try again later")]
     OriginFull,
-    /// The offer is [exclusive](Offer::exclusive), or one of a group, and another peer of its side waits.
+    /// The offer is [exclusive](Offer::exclusive), or one of a group, and another peer of its side
+    /// waits.
     #[error("another peer of the same side is here already under this key")]
     SideTaken,
     /// The offer is [exclusive](Offer::exclusive), and an exchange runs under its key.

@@ -1,8 +1,8 @@
 //! Who waits, under which key, in which order.
 //!
-//! Those under one key form a ring of slab entries, and a table finds the first of them, whose `prev` is the last.
-//! A key thus costs nothing beside its waiters, is stored once, and leaves nothing behind; and whoever leaves from
-//! the midst does so without a search.
+//! Those under one key form a ring of slab entries, and a table finds the first of them, whose
+//! `prev` is the last. A key thus costs nothing beside its waiters, is stored once, and leaves
+//! nothing behind; and whoever leaves from the midst does so without a search.
 
 use std::ops::Index;
 
@@ -179,7 +179,8 @@ impl<Conn> Rings<Conn> {
     /// Returns memory that a burst has left behind; amortised over the removals that made it so.
     fn return_memory(&mut self) {
         const KEEP: usize = 1024;
-        // The second condition is for who leaves in the order of arrival: until the last has left, nothing could be returned.
+        // The second condition is for who leaves in the order of arrival: until the last has left,
+        // nothing could be returned.
         let few = self.peak > KEEP && self.entries.len() < self.peak / 4;
         if few || self.entries.is_empty() && self.entries.capacity() > KEEP {
             self.peak = self.entries.len();

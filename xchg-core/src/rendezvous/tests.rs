@@ -96,7 +96,8 @@ impl Model {
         })
     }
 
-    /// What comes of an arrival to an exchange with several receivers, of whom `queue` wait; nothing if it is to wait too.
+    /// What comes of an arrival to an exchange with several receivers, of whom `queue` wait;
+    /// nothing if it is to wait too.
     fn gather(queue: &VecDeque<(usize, Arrival)>, id: usize, new: &Arrival) -> Option<Expected> {
         let is_upload = |arrival: &Arrival| arrival.role == Role::Side(Side::Upload);
         let all = || queue.iter().map(|(id, arrival)| (*id, arrival)).chain([(id, new)]);

@@ -155,10 +155,12 @@ impl Answer {
         [&[kind, high, low], &body[..]].concat()
     }
 
-    /// Reads an answer from the bytes received so far; `None` is one of a type that this build does not know (rule 8).
+    /// Reads an answer from the bytes received so far; `None` is one of a type that this build does
+    /// not know (rule 8).
     ///
     /// # Errors
-    /// [`Error::Malformed`] or [`Error::Unsupported`], as soon as the bytes cannot become a valid answer.
+    /// [`Error::Malformed`] or [`Error::Unsupported`], as soon as the bytes cannot become a valid
+    /// answer.
     pub fn decode(bytes: &[u8]) -> Result<Decoded<Option<Answer>>, Error> {
         let Some((head, rest)) = bytes.split_first_chunk::<HEAD_LEN>() else {
             return Ok(Decoded::Partial);

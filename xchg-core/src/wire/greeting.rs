@@ -160,8 +160,8 @@ impl Greeting {
     /// Reads a greeting from the bytes received so far.
     ///
     /// # Errors
-    /// As soon as the bytes cannot become a valid greeting: [`Error::NotNative`], [`Error::Version`], [`Error::Unsupported`],
-    /// [`Error::KeyLength`] or [`Error::Malformed`].
+    /// As soon as the bytes cannot become a valid greeting: [`Error::NotNative`],
+    /// [`Error::Version`], [`Error::Unsupported`], [`Error::KeyLength`] or [`Error::Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Decoded<Greeting>, Error> {
         let magic = bytes.len().min(MAGIC.len());
         if bytes[..magic] != MAGIC[..magic] {
