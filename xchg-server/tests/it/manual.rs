@@ -39,7 +39,7 @@ fn bash_understands_its_completions() {
 }
 
 #[test]
-fn the_manual_page_has_every_option() {
+fn the_manual_pages_have_every_option() {
     let folder = tempfile::tempdir().unwrap();
     let new = folder.path().join("new");
     let exit = run(&["--man", new.to_str().unwrap()]);
@@ -49,8 +49,15 @@ fn the_manual_page_has_every_option() {
         assert!(page.contains(part), "no {part} in {page}");
     }
 
+    let mut pages: Vec<_> =
+        std::fs::read_dir(&new).unwrap().map(|page| page.unwrap().file_name()).collect();
+    pages.sort();
+    assert_eq!(pages, ["xchg-server-health.1", "xchg-server-top.1", "xchg-server.1"]);
+    let top = std::fs::read_to_string(new.join("xchg-server-top.1")).unwrap();
+    assert!(top.contains("\\-\\-once") && top.contains("XCHG_TOKEN"), "{top}");
+
     let file = new.join("xchg-server.1");
     let exit = run(&["--man", file.to_str().unwrap()]);
     assert_eq!(exit.status.code(), Some(2));
-    assert!(exit.stderr.contains("cannot write the manual page into"), "{exit:?}");
+    assert!(exit.stderr.contains("cannot write the manual pages into"), "{exit:?}");
 }

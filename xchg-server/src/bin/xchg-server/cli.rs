@@ -1,18 +1,21 @@
 //! Flags, environment and the config file, made into a [`Config`]. A flag beats the environment, that the file, that the default.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use xchg_core::wire::Token;
 use xchg_server::{
     Config, Dialect, Listen, ListenAddress, LogAddresses, Network, OpenSocket, Terminate, WebOrigin,
 };
 
+use crate::health::Health;
 use crate::log::{self, Format, Level};
 use crate::mistakes::{self, Mistakes};
 use crate::sandbox::Sandbox;
+use crate::top::Top;
 
 /// File exchange server: pairs an upload and a download of the same key and pipes the bytes between them, storing nothing.
 ///
@@ -20,8 +23,12 @@ use crate::sandbox::Sandbox;
 /// run finish, then the server exits with status 0. A second signal cuts them: status 1. A log that cannot be written, and addresses
 /// that cannot be told, harm nobody: lines are dropped, and their number is logged once that works again.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
+    /// What is done instead of serving.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// TOML file with settings: the long names of the options below, with `_` for `-`
     #[arg(long, value_name = "FILE", env = "XCHG_CONFIG")]
     config: Option<PathBuf>,
@@ -52,12 +59,28 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "SHELL")]
     pub(crate) completions: Option<Shell>,
 
-    /// Write the manual page into DIR, made if need be, and exit
+    /// Write the manual pages into DIR, made if need be, and exit
     #[arg(long, value_name = "DIR")]
     pub(crate) man: Option<PathBuf>,
 
     #[command(flatten)]
     settings: Settings,
+}
+
+/// What the program does beside serving: it looks at a server that runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Top(Top),
+    Health(Health),
+}
+
+impl Command {
+    pub(crate) fn run(&self) -> ExitCode {
+        match self {
+            Command::Top(top) => top.run(),
+            Command::Health(health) => health.run(),
+        }
+    }
 }
 
 /// What flags, environment and config file have in common.
@@ -183,22 +206,21 @@ impl Cli {
     ///
     /// # Errors
     /// All that is wrong with them.
-    pub(crate) fn read(passed: &[OpenSocket]) -> Result<(Cli, Config), Mistakes> {
+    pub(crate) fn config(&mut self, passed: &[OpenSocket]) -> Result<Config, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let mut cli = mistakes::flags();
         mistakes::check_environment(std::env::vars_os(), &mut mistakes);
-        let path = cli.config.clone().or_else(|| std::env::var_os("XCHG_CONFIG").map(Into::into));
+        let path = self.config.clone().or_else(|| std::env::var_os("XCHG_CONFIG").map(Into::into));
         let file = path.map(|path| mistakes::read_file(&path, &mut mistakes)).unwrap_or_default();
         let mut config = Config { lost_log_lines: Some(log::lost), ..Config::default() };
         if !passed.is_empty() {
             config.listen = listens(passed);
         }
         file.apply(&mut config);
-        cli.settings.apply(&mut config);
-        cli.settings.sandbox = cli.settings.sandbox.or(file.sandbox);
+        self.settings.apply(&mut config);
+        self.settings.sandbox = self.settings.sandbox.or(file.sandbox);
         config.problems().iter().for_each(|problem| mistakes.add(problem));
         mistakes.none()?;
-        Ok((cli, config))
+        Ok(config)
     }
 }
 

@@ -1,12 +1,15 @@
 //! The server binary: settings in, exit code out.
 
+mod ask;
 mod cli;
+mod health;
 mod log;
 mod manual;
 mod mistakes;
 mod sandbox;
 mod service;
 mod signals;
+mod top;
 mod vital;
 
 use std::io::{self, Write};
@@ -33,14 +36,18 @@ fn main() -> ExitCode {
 /// Runs the server to its end. Exit status 1 means that exchanges were cut, [`vital::PANICKED`]
 /// that a thread panicked.
 fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let mut cli = mistakes::flags();
+    if let Some(command) = &cli.command {
+        return Ok(command.run());
+    }
     let passed = service::sockets()?;
-    let (cli, config) = Cli::read(&passed)?;
+    let config = cli.config(&passed)?;
     if let Some(shell) = cli.completions {
         manual::completions(shell)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(folder) = &cli.man {
-        manual::page(folder)?;
+        manual::pages(folder)?;
         return Ok(ExitCode::SUCCESS);
     }
     if cli.check_config {

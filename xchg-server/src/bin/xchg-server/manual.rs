@@ -1,11 +1,10 @@
-//! Completion scripts and the manual page, made of the same definition as the command line.
+//! Completion scripts and the manual pages, made of the same definition as the command line.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use clap_mangen::Man;
 
 use crate::cli::Cli;
 
@@ -18,9 +17,13 @@ pub(crate) fn completions(shell: Shell) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Writes the manual page into `folder`, which is made if need be.
-pub(crate) fn page(folder: &Path) -> Result<(), String> {
-    let failed = |error| format!("cannot write the manual page into {}: {error}", folder.display());
+/// Writes the manual pages into `folder`, which is made if need be: one of the program, and one of each
+/// command.
+pub(crate) fn pages(folder: &Path) -> Result<(), String> {
+    let failed =
+        |error| format!("cannot write the manual pages into {}: {error}", folder.display());
     std::fs::create_dir_all(folder).map_err(failed)?;
-    Man::new(Cli::command()).generate_to(folder).map(drop).map_err(failed)
+    // Without one of `help`, which has nothing to tell.
+    let command = Cli::command().disable_help_subcommand(true);
+    clap_mangen::generate_to(command, folder).map_err(failed)
 }

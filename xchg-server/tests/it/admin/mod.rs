@@ -3,6 +3,7 @@
 mod counts;
 mod outside;
 mod pages;
+mod programs;
 mod strangers;
 
 use std::collections::BTreeMap;

@@ -132,6 +132,10 @@ fn a_process_says_where_its_admin_listener_is() {
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
     let admin = line["admin"].as_str().unwrap().parse().unwrap();
     assert_eq!(ask(admin, "GET", "/healthz").body, "ok\n");
+    // Nor does a sandbox keep it from its own figures.
+    let metrics = metrics(admin);
+    assert!(metrics["process_open_fds"] > 5.0, "{metrics:?}");
+    assert!(metrics["process_resident_memory_bytes"] > 1e6, "{metrics:?}");
 }
 
 #[test]
