@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use xchg_core::Side;
 use xchg_server::{Config, Error, OpenSocket, Server};
 
-use crate::common::{DEADLINE, InProcess, Peer, Process, config, eventually, tcp};
+use crate::common::{Brake, DEADLINE, InProcess, Peer, Process, config, eventually, tcp};
 
 /// A socket such as `NOTIFY_SOCKET` names.
 struct Manager {
@@ -62,7 +62,7 @@ fn the_manager_hears_when_the_server_serves_how_it_stands_and_that_it_stops() {
     let (process, address) = Process::serve(command);
     let first = manager.hear();
     assert_eq!(first["READY"], "1");
-    assert!(process.stderr().contains("listening"), "it is ready no earlier");
+    eventually("the log says that it listens", || process.stderr().contains("listening"));
     assert!(first["STATUS"].starts_with("Serving: 0 waiting"), "{first:?}");
     let mut uploader = Peer::native(address, Side::Upload, "runs").waits();
     let mut downloader = Peer::native(address, Side::Download, "runs");
@@ -113,6 +113,30 @@ fn a_manager_may_be_in_no_file_system() {
     command.args(["--listen", "127.0.0.1:0"]).env("NOTIFY_SOCKET", format!("@{name}"));
     let _process = Process::serve(command);
     assert_eq!(manager.next("READY"), "1");
+}
+
+#[test]
+#[ignore = "needs strace, and the right to trace"]
+fn a_manager_that_watches_hears_nothing_good_of_a_worker_that_does_not_turn() {
+    let manager = Manager::new();
+    let mut command = Process::command();
+    command.args(["--listen", "127.0.0.1:0", "--workers", "2"]);
+    command.env("NOTIFY_SOCKET", manager.name()).env("WATCHDOG_USEC", "100000");
+    let (process, _) = Process::serve(command);
+    assert_eq!(manager.hear()["WATCHDOG"], "1", "it is told with the first word");
+    assert_eq!(manager.next("WATCHDOG"), "1");
+    let brake = Brake::on(&process, "xchg-worker-1");
+    let ill = loop {
+        let said = manager.hear();
+        if !said["STATUS"].starts_with("Serving") {
+            break said;
+        }
+        assert_eq!(said["WATCHDOG"], "1");
+    };
+    assert_eq!(ill["STATUS"], "worker 1 has not turned for 5 seconds");
+    assert!(!ill.contains_key("WATCHDOG"));
+    drop(brake);
+    assert_eq!(manager.next("WATCHDOG"), "1");
 }
 
 fn exchange(address: SocketAddr) {

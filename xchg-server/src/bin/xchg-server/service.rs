@@ -9,7 +9,7 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use xchg_server::{Ending, Error, OpenSocket, ServerHandle};
 
-/// How often it is told how things stand.
+/// How often it is told how things stand, at least.
 const STATUS: Duration = Duration::from_secs(10);
 
 /// How much longer a drain may take with each word of it; the manager's own limit (`TimeoutStopSec=`) is for servers that say nothing any more.
@@ -39,7 +39,11 @@ fn take(passed: &mut ListenFd, index: usize) -> Result<OwnedFd, Error> {
 
 /// The socket that the service manager hears at.
 #[derive(Debug)]
-pub(crate) struct Manager(UnixDatagram);
+pub(crate) struct Manager {
+    socket: UnixDatagram,
+    /// How often it is told how things stand: twice as often as it wants to hear it.
+    interval: Duration,
+}
 
 impl Manager {
     /// The manager named by `NOTIFY_SOCKET`, if one is.
@@ -55,7 +59,8 @@ impl Manager {
             // A manager that does not read holds up nobody.
             socket.set_nonblocking(true)?;
             connect(&socket, &name)?;
-            Ok(Some(Manager(socket)))
+            let interval = patience().map_or(STATUS, |patience| STATUS.min(patience / 2));
+            Ok(Some(Manager { socket, interval }))
         };
         reached().map_err(|error: io::Error| Error::Config {
             setting: "NOTIFY_SOCKET",
@@ -65,27 +70,37 @@ impl Manager {
 
     /// Says that the server serves, and how it stands until it has ended.
     pub(crate) fn follow(&self, server: &ServerHandle) -> Ending {
-        self.tell(&format!("READY=1\nSTATUS={}", status(server)));
-        while !server.wait_for_drain(STATUS) {
-            self.tell(&format!("STATUS={}", status(server)));
+        self.tell("READY=1", server);
+        while !server.wait_for_drain(self.interval) {
+            self.tell("", server);
         }
-        self.tell("STOPPING=1");
+        self.tell("STOPPING=1", server);
         loop {
-            let extension = EXTENSION.as_micros();
-            self.tell(&format!("EXTEND_TIMEOUT_USEC={extension}\nSTATUS={}", status(server)));
-            if let Some(ending) = server.join_timeout(STATUS) {
+            self.tell(&format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros()), server);
+            if let Some(ending) = server.join_timeout(self.interval) {
                 return ending;
             }
         }
     }
 
-    fn tell(&self, state: &str) {
-        if let Err(error) = self.0.send(state.as_bytes())
+    /// Tells how the server stands besides; and that it is well, without which a manager that asks for that ends it.
+    fn tell(&self, news: &str, server: &ServerHandle) {
+        let illness = server.illness();
+        let well = if illness.is_none() { "\nWATCHDOG=1" } else { "" };
+        let state = format!("STATUS={}{well}\n{news}", illness.unwrap_or_else(|| status(server)));
+        if let Err(error) = self.socket.send(state.trim_end().as_bytes())
             && error.kind() != io::ErrorKind::WouldBlock
         {
             tracing::warn!(%error, "cannot tell the service manager how things stand");
         }
     }
+}
+
+/// How often the manager wants to hear that this process is well, if it does.
+fn patience() -> Option<Duration> {
+    let number = |name| env::var(name).ok()?.parse::<u64>().ok();
+    let is_meant = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|micros| is_meant && *micros > 0).map(Duration::from_micros)
 }
 
 /// An `@` stands for the byte 0 of a name that is in no file system (`unix(7)`).

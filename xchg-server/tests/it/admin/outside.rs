@@ -1,14 +1,12 @@
 //! What other programs say of the admin listener, and of a server with a stuck worker.
 
 use std::io::Write;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
 use xchg_core::Side;
 
 use super::{ask, metrics, start};
-use crate::common::{Peer, Process, eventually};
+use crate::common::{Brake, Peer, Process, eventually};
 
 #[test]
 #[ignore = "needs promtool, of Debian's package prometheus"]
@@ -35,39 +33,6 @@ fn promtool_finds_no_fault_with_the_metrics() {
     assert!(said.status.success());
 }
 
-/// strace, which holds up a thread in each `epoll_wait` until it is dropped.
-struct Brake(Child);
-
-impl Brake {
-    fn on(server: &Process, thread: &str) -> Brake {
-        let mut task = None;
-        // It gives itself its name.
-        eventually("the thread is there", || {
-            let tasks = std::fs::read_dir(server.proc("task")).unwrap();
-            let mut paths = tasks.map(|task| task.unwrap().path());
-            let name = |path: &Path| std::fs::read_to_string(path.join("comm")).unwrap();
-            task = paths.find(|path| name(path).trim_end() == thread);
-            task.is_some()
-        });
-        let strace = Command::new("strace")
-            .args(["-qq", "-e", "trace=epoll_wait", "-e", "inject=epoll_wait:delay_enter=60s"])
-            .arg("-p")
-            .arg(task.unwrap().file_name().unwrap())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Brake(strace)
-    }
-}
-
-impl Drop for Brake {
-    fn drop(&mut self) {
-        kill_process(Pid::from_child(&self.0), Signal::KILL).ok();
-        self.0.wait().ok();
-    }
-}
-
 #[test]
 #[ignore = "needs strace, and the right to trace"]
 fn a_worker_that_does_not_turn_makes_the_server_unhealthy_until_it_does() {
@@ -79,6 +44,7 @@ fn a_worker_that_does_not_turn_makes_the_server_unhealthy_until_it_does() {
             .find(|line| line.contains(part))
             .map(|line| serde_json::from_str(line).unwrap())
     };
+    eventually("the log says that it listens", || line("\"listening\"").is_some());
     let admin = line("\"listening\"").unwrap()["admin"].as_str().unwrap().parse().unwrap();
     assert_eq!(ask(admin, "GET", "/healthz").status, 200);
     let brake = Brake::on(&process, "xchg-worker-1");

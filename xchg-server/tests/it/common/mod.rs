@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits without end: sockets, events and processes all have [`DEADLINE`].
 
+mod brake;
 mod peer;
 mod process;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use xchg_core::{Counts, Event, Events, ExchangeHandle, Outcome};
 use xchg_server::{Config, Listen, ListenAddress, Server, ServerHandle};
 
+pub(crate) use brake::Brake;
 pub(crate) use peer::{Peer, assert_lost, classic_greeting, offer};
 pub(crate) use process::{Exit, Process};
 
