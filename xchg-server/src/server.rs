@@ -25,7 +25,7 @@ use crate::system::open_socket::OpenSocket;
 use crate::system::{self, System, WAKER, process};
 use crate::{Config, Error, ListenAddress, MetricsFormat};
 
-type SystemStream = <System as Net>::Stream;
+type SystemSocket = <System as Net>::Transport;
 
 /// A server whose addresses are bound and not yet served.
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl Server {
 
 /// The workers' threads. Dropped, they are stopped: whoever cannot start all of them has none.
 struct Crew {
-    shared: Arc<Shared<SystemStream>>,
+    shared: Arc<Shared<SystemSocket>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -192,7 +192,7 @@ impl Drop for Crew {
 }
 
 /// Takes a panicked worker's place until the server has drained: whoever is sent there is closed, so that nobody hangs.
-fn outlive(shared: &Shared<SystemStream>, worker: usize) {
+fn outlive(shared: &Shared<SystemSocket>, worker: usize) {
     shared.note_panic();
     shared.drain();
     tracing::error!(worker, "a worker panicked; the server drains");
@@ -204,7 +204,7 @@ fn outlive(shared: &Shared<SystemStream>, worker: usize) {
 /// A running server. Clone it freely; dropping it stops nothing.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
-    shared: Arc<Shared<SystemStream>>,
+    shared: Arc<Shared<SystemSocket>>,
     course: Arc<Course>,
     addresses: Arc<[ListenAddress]>,
     admin_addresses: Arc<[ListenAddress]>,

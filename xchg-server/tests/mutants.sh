@@ -6,8 +6,8 @@ judge=(cargo test -q -p xchg-server --test sim)
 telling='^seed'
 
 src=xchg-server/src
-mutant 'an edge is dropped' $src/engine/connection.rs \
-    'self.is_readable |= ready.is_readable || ready.has_read_end;' 'self.is_readable |= ready.has_read_end;'
+mutant 'an edge is dropped' $src/engine/stream.rs \
+    'if ready.is_readable || ready.has_read_end {' 'if ready.has_read_end {'
 mutant 'a message is lost' $src/engine/messages.rs \
     'Message::Release(slot) => self.guard' 'Message::Release(_) if self.index == 0 => {} Message::Release(slot) => self.guard'
 mutant 'a place is not freed' $src/engine/mod.rs \
@@ -20,8 +20,10 @@ mutant 'a cut body passes for a whole one' $src/engine/endpoint/source.rs \
     '0 => return Err(io::ErrorKind::UnexpectedEof.into()),' '0 => return Ok(0),'
 mutant 'a failed exchange ends like a whole one' $src/engine/relay.rs \
     'if !outcome.is_completed() {' 'if false {'
-mutant 'what is not acknowledged counts as received' $src/engine/connection.rs \
+mutant 'what is not acknowledged counts as received' $src/engine/stream.rs \
     'Some(left == 0 && self.failure.is_none())' 'Some(left == 0 || self.failure.is_none())'
+mutant 'an end within a layer is not said' $src/engine/stream.rs \
+    'layer.end();' ''
 mutant 'a withdrawn waiter is paired' xchg-core/src/rendezvous/rings.rs \
     'let old = *first.get();' 'let old = *first.get(); let next = if old == index { prev } else { next };'
 mutant 'a heartbeat follows the match' $src/engine/relay.rs \

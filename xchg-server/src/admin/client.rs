@@ -46,7 +46,7 @@ enum State {
 impl Client {
     pub(super) fn new(accepted: Accepted<Socket<OwnedFd>>, now: Instant) -> Client {
         Client {
-            stream: accepted.stream,
+            stream: accepted.transport,
             listener: accepted.listener,
             deadline: now + TIMEOUT,
             ends: now + TIMEOUT_IN_ALL,

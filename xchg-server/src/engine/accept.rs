@@ -7,7 +7,7 @@ use xchg_core::wire::RefusalCode;
 use super::Engine;
 use crate::engine::admission::Standing;
 use crate::engine::connection::Connection;
-use crate::engine::net::{Accepted, Id, Net, Stream};
+use crate::engine::net::{Accepted, Id, Net, Transport};
 use crate::engine::throttle::Kind;
 use crate::engine::timers::Tick;
 use crate::origin::Origin;
@@ -68,7 +68,7 @@ impl<N: Net> Engine<N> {
     }
 
     /// The connection that has been heard longest of those over a limit that are `sought`.
-    fn oldest_unheard(&self, sought: impl Fn(&Connection<N::Stream>) -> bool) -> Option<Id> {
+    fn oldest_unheard(&self, sought: impl Fn(&Connection<N::Transport>) -> bool) -> Option<Id> {
         self.unheard.iter().copied().find(|&id| {
             self.connections.get(id.slot as usize).is_some_and(|connection| {
                 connection.serial == id.serial
@@ -98,7 +98,7 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    fn welcome(&mut self, accepted: Accepted<N::Stream>) {
+    fn welcome(&mut self, accepted: Accepted<N::Transport>) {
         let (shared, origin) = (self.shared.clone(), accepted.origin);
         shared.counters.accepted();
         let is_for_proxies = shared.config.listen[usize::from(accepted.listener)].proxy;
@@ -120,10 +120,11 @@ impl<N: Net> Engine<N> {
                 origin,
                 "too many of a proxy's connections do not say for whom they are",
             );
-            return accepted.stream.reset();
+            return accepted.transport.reset();
         };
         let mut connection = Connection::new(accepted, standing);
-        connection.deadline = self.timers.now().after(shared.config.greeting_timeout);
+        let greeting_by = self.timers.now().after(shared.config.greeting_timeout);
+        connection.deadline = self.timers.soon(greeting_by);
         let slot = self.insert(connection);
         let id = self.id(slot);
         self.note_standing(id);
@@ -157,13 +158,13 @@ impl<N: Net> Engine<N> {
     }
 
     /// Closes a connection that came where only trusted proxies may. It is told nothing: it speaks for others, or to somebody else.
-    fn turn_away_untrusted(&mut self, accepted: Accepted<N::Stream>) {
+    fn turn_away_untrusted(&mut self, accepted: Accepted<N::Transport>) {
         self.shared.counters.refused(RefusalCode::Forbidden);
         self.shared.counters.untrusted_proxy();
         let text =
             "only proxies may come to this listener, and this address is none of --trusted-proxies";
         self.warn_of_proxy(accepted.origin, text);
-        accepted.stream.reset();
+        accepted.transport.reset();
     }
 
     /// Tells the operator of what a proxy, or who may be one, does wrong.

@@ -4,31 +4,27 @@
 use std::io;
 use std::time::Duration;
 
+use xchg_core::relay::Duplex;
 use xchg_core::{Key, Place, Realm, Side};
 
 use crate::Config;
 use crate::dialect::{Dialect, http};
 use crate::engine::admission::Standing;
-use crate::engine::net::{Accepted, Readiness, Stream};
-use crate::engine::timers::Tick;
+use crate::engine::net::{Accepted, Readiness, Transport};
+use crate::engine::stream::Stream;
+use crate::engine::timers::{Soon, Tick};
 use crate::origin::Origin;
 
 /// One peer's connection, owned by one worker.
 #[derive(Debug)]
-pub(crate) struct Connection<S> {
-    pub(crate) stream: S,
+pub(crate) struct Connection<T> {
+    pub(crate) stream: Stream<T>,
     /// Tells this use of the worker's table entry from others.
     pub(crate) serial: u32,
     pub(crate) origin: Origin,
     /// The number of the listener that it came to, which says what it may speak.
     pub(crate) listener: u8,
     pub(crate) standing: Standing,
-    pub(crate) is_registered: bool,
-    /// Whether a read may find something, a write find room: what the poll has said and no call has refuted since.
-    pub(crate) is_readable: bool,
-    pub(crate) is_writable: bool,
-    /// The error that the poll has reported. `read` may hide it: behind unread bytes a reset looks like an end.
-    pub(crate) failure: Option<io::ErrorKind>,
     pub(crate) dialect: Option<Dialect>,
     /// What an http peer has asked for, while that is not settled.
     pub(crate) http: Option<Box<http::Peer>>,
@@ -36,8 +32,8 @@ pub(crate) struct Connection<S> {
     pub(crate) requests: u8,
     pub(crate) state: State,
     /// When the state is over, and when the worker's timer next looks.
-    pub(crate) deadline: Tick,
-    pub(crate) armed: Tick,
+    pub(crate) deadline: Soon,
+    pub(crate) armed: Soon,
 }
 
 #[derive(Debug)]
@@ -68,7 +64,7 @@ pub(crate) struct Undecided {
     /// What it speaks if it has said all.
     pub(crate) dialect: Dialect,
     /// When the greeting must have been made, if it goes on.
-    pub(crate) greeting_by: Tick,
+    pub(crate) greeting_by: Soon,
 }
 
 /// A peer that waits for its counterpart.
@@ -111,34 +107,20 @@ pub(crate) struct Reply {
     pub(crate) rest: Vec<u8>,
 }
 
-impl<S: Stream> Connection<S> {
-    pub(crate) fn new(accepted: Accepted<S>, standing: Standing) -> Connection<S> {
+impl<T: Transport> Connection<T> {
+    pub(crate) fn new(accepted: Accepted<T>, standing: Standing) -> Connection<T> {
         Connection {
             origin: accepted.origin,
             listener: accepted.listener,
-            stream: accepted.stream,
+            stream: Stream::new(accepted.transport),
             serial: 0,
             standing,
-            is_registered: false,
-            is_readable: true,
-            is_writable: true,
-            failure: None,
             dialect: None,
             http: None,
             requests: 0,
             state: State::Greeting(Vec::new()),
-            deadline: Tick::NEVER,
-            armed: Tick::NEVER,
-        }
-    }
-
-    /// Notes what has happened to the stream.
-    pub(crate) fn on_ready(&mut self, ready: Readiness) {
-        self.is_readable |= ready.is_readable || ready.has_read_end;
-        self.is_writable |= ready.is_writable;
-        if ready.has_failed {
-            let failure = self.stream.take_failure().ok().flatten();
-            self.failure = Some(failure.unwrap_or(io::ErrorKind::ConnectionReset));
+            deadline: Soon::NEVER,
+            armed: Soon::NEVER,
         }
     }
 
@@ -147,7 +129,7 @@ impl<S: Stream> Connection<S> {
     /// A reset behind the peer's end is `EPIPE`. All that it said is here then, and only what it was still to hear is lost. So it goes with an
     /// uploader that has closed: a minute later its system knows the connection no more, and resets it when it is probed.
     pub(crate) fn lost(&self, is_to_hear: bool) -> Option<io::ErrorKind> {
-        self.failure.filter(|&error| is_to_hear || error != io::ErrorKind::BrokenPipe)
+        self.stream.failure().filter(|&error| is_to_hear || error != io::ErrorKind::BrokenPipe)
     }
 
     /// Whether it waits, and the event says that it has left.
@@ -160,11 +142,11 @@ impl<S: Stream> Connection<S> {
 
     /// Bounds the wait of one whose end has been seen though it has not left by that: by `at`.
     /// Says whether its time is now shorter.
-    pub(crate) fn on_end(&mut self, at: Tick) -> bool {
+    pub(crate) fn on_end(&mut self, at: Tick, now: Tick) -> bool {
         match &mut self.state {
             State::Waiting(waiting) if waiting.expires > at => {
                 waiting.expires = at;
-                self.deadline = self.deadline.min(at);
+                self.deadline = Soon::of(self.deadline.tick(now).min(at), now);
                 true
             }
             _ => false,
@@ -218,19 +200,6 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Whether its system has acknowledged everything that it was sent; on a unix socket, whether it
-    /// has read it. `None` where the system cannot tell.
-    ///
-    /// Whoever closes with bytes unread, or before they come, causes a reset instead of an
-    /// acknowledgement, which leaves an error behind.
-    pub(crate) fn has_acknowledged_all(&mut self) -> Option<bool> {
-        let left = self.stream.unacknowledged()?;
-        // A reset may have come since the poll last reported. Its event is on the way, and finds the
-        // failure noted here.
-        self.failure = self.failure.or(self.stream.take_failure().ok()?);
-        Some(left == 0 && self.failure.is_none())
-    }
-
     /// Sends words that must fit at once: a peer that has not read the few bytes before them is gone.
     pub(crate) fn say(&self, words: &[u8]) -> io::Result<()> {
         match words.is_empty() || self.stream.write(words)? == words.len() {
@@ -262,7 +231,7 @@ impl Leaving {
     ///
     /// One that sends more than patience goes for is read no further, and blocks: it then has time to read, until it closes or the
     /// connection's deadline.
-    pub(crate) fn turn(&mut self, stream: &impl Stream, scratch: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn turn(&mut self, stream: &impl Duplex, scratch: &mut [u8]) -> io::Result<()> {
         while self.sent < self.words.len() {
             self.sent += stream.write(&self.words[self.sent..])?;
         }
@@ -294,7 +263,7 @@ impl Leaving {
 
 impl Reply {
     /// Sends what is not sent yet.
-    pub(crate) fn turn(&mut self, stream: &impl Stream) -> io::Result<()> {
+    pub(crate) fn turn(&mut self, stream: &Stream<impl Transport>) -> io::Result<()> {
         while self.sent < self.words.len() {
             self.sent += stream.write(&self.words[self.sent..])?;
         }
@@ -344,9 +313,11 @@ mod tests {
     #[test]
     fn a_peers_wish_for_buffers_is_granted_within_bounds() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let accepted = Accepted { stream: Socket(ours.into()), origin: Origin::UNIX, listener: 0 };
+        let same = ours.try_clone().unwrap();
+        let accepted =
+            Accepted { transport: Socket(ours.into()), origin: Origin::UNIX, listener: 0 };
         let connection = Connection::new(accepted, Standing::Within);
-        let socket = SockRef::from(&connection.stream.0);
+        let socket = SockRef::from(&same);
         for (bytes, bounds) in [
             (0, 64 << 10..=128 << 10),
             (64 << 10, 64 << 10..=128 << 10),

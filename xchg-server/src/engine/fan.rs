@@ -21,9 +21,9 @@ use crate::dialect::Dialect;
 use crate::dialect::http::Peer;
 use crate::engine::connection::{Connection, State};
 use crate::engine::endpoint::{Endpoint, Framing};
-use crate::engine::net::{Id, Net, Stream};
+use crate::engine::net::{Id, Net, Transport};
 use crate::engine::shared::Message;
-use crate::engine::timers::Tick;
+use crate::engine::timers::{Soon, Tick};
 
 /// Bytes that are written to all receivers together before others get their turn, or one buffer's if that is more.
 const TURN_BYTES: usize = 4 << 20;
@@ -119,7 +119,7 @@ enum Stands {
 
 impl<N: Net> Engine<N> {
     /// Starts an exchange for which everybody is here.
-    pub(super) fn start_fan(&mut self, gathering: Gathering<N::Stream>) {
+    pub(super) fn start_fan(&mut self, gathering: Gathering<N::Transport>) {
         let upload = gathering.upload.expect("one of them uploads");
         let mut connection = upload.connection;
         let luggage = upload.brought.unwrap_or_default();
@@ -135,7 +135,7 @@ impl<N: Net> Engine<N> {
         }
         let words = connection.matched(Dialect::Http, None);
         let upload = self.insert(connection);
-        let receiver = |arrived: Arrived<N::Stream>| {
+        let receiver = |arrived: Arrived<N::Transport>| {
             let framing = match arrived.connection.http.as_deref() {
                 Some(Peer::Download(download)) => {
                     let early = arrived.brought.map_or(Vec::new(), |luggage| luggage.early);
@@ -201,9 +201,9 @@ impl<N: Net> Engine<N> {
         for slot in slots.iter().chain([&upload]) {
             let connection = &mut self.connections[*slot as usize];
             connection.state = State::Fanning { fan };
-            connection.deadline = Tick::NEVER;
+            connection.deadline = Soon::NEVER;
         }
-        self.connections[upload as usize].deadline = deadline;
+        self.connections[upload as usize].deadline = self.timers.soon(deadline);
         if self.shared.is_cutting() {
             return self.cut_fan(fan);
         }
@@ -259,7 +259,7 @@ impl<N: Net> Engine<N> {
             Then::GoOn => self.queue_fan(index),
             Then::Wait => {}
         }
-        self.connections[upload as usize].deadline = deadline;
+        self.connections[upload as usize].deadline = self.timers.soon(deadline);
         self.arm(upload);
     }
 
@@ -344,9 +344,9 @@ enum Then {
 }
 
 impl Fan {
-    fn turn<S: Stream>(
+    fn turn<T: Transport>(
         &mut self,
-        connections: &mut Slab<Connection<S>>,
+        connections: &mut Slab<Connection<T>>,
         resources: &mut Resources,
         config: &Config,
     ) -> Turned {
@@ -364,9 +364,9 @@ impl Fan {
     }
 
     /// Moves block after block. An error is the uploader's.
-    fn relay<S: Stream>(
+    fn relay<T: Transport>(
         &mut self,
-        connections: &mut Slab<Connection<S>>,
+        connections: &mut Slab<Connection<T>>,
         resources: &mut Resources,
         config: &Config,
         turned: &mut Turned,
@@ -411,7 +411,7 @@ impl Fan {
                 self.on_sent(upload);
             }
             self.tell(upload)?;
-            let is_blocked = self.held() > 0 || self.has_ended || !upload.is_readable;
+            let is_blocked = self.held() > 0 || self.has_ended || !upload.stream.is_readable();
             match (goes_on, is_blocked) {
                 (true, _) => return Ok(Then::GoOn),
                 (false, true) => return Ok(Then::Wait),
@@ -421,7 +421,7 @@ impl Fan {
     }
 
     /// The payload has all been passed on.
-    fn on_sent(&mut self, upload: &mut Connection<impl Stream>) {
+    fn on_sent(&mut self, upload: &mut Connection<impl Transport>) {
         if !std::mem::replace(&mut self.is_sent, true) {
             self.exchange.free_key();
             self.words.extend(upload.http.as_mut().map_or(Vec::new(), |peer| peer.sent()));
@@ -435,15 +435,15 @@ impl Fan {
 
     /// Has the kernel put a block of the payload into the pipes of all receivers, if it can.
     #[cfg(target_os = "linux")]
-    fn fill_tees<S: Stream>(
+    fn fill_tees<T: Transport>(
         &mut self,
-        connections: &mut Slab<Connection<S>>,
+        connections: &mut Slab<Connection<T>>,
         resources: &Resources,
         config: &Config,
         budget: &mut usize,
     ) -> io::Result<()> {
         let upload = &connections[self.upload as usize];
-        if !upload.is_readable || *budget == 0 {
+        if !upload.stream.is_readable() || *budget == 0 {
             return Ok(());
         }
         let source =
@@ -491,12 +491,12 @@ impl Fan {
     /// Reads of the payload what there is, up to a buffer full. Gives the bytes read, and whether there is more for a later turn.
     fn read(
         &mut self,
-        upload: &mut Connection<impl Stream>,
+        upload: &mut Connection<impl Transport>,
         scratch: &mut [u8],
         budget: &mut usize,
     ) -> io::Result<(usize, bool)> {
-        if !upload.is_readable || *budget == 0 {
-            return Ok((0, upload.is_readable));
+        if !upload.stream.is_readable() || *budget == 0 {
+            return Ok((0, upload.stream.is_readable()));
         }
         let end = Endpoint { stream: &upload.stream, framing: &self.source, other: &Framing::Bare };
         match end.read(scratch) {
@@ -509,24 +509,19 @@ impl Fan {
                 *budget = budget.saturating_sub(n * self.receivers.len());
                 Ok((n, false))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                upload.is_readable = false;
-                Ok((0, false))
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((0, false)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok((0, true)),
             Err(error) => Err(error),
         }
     }
 
     /// Sends the uploader what it is to be told.
-    fn tell(&mut self, upload: &mut Connection<impl Stream>) -> io::Result<()> {
+    fn tell(&mut self, upload: &mut Connection<impl Transport>) -> io::Result<()> {
         let end = Endpoint { stream: &upload.stream, framing: &self.source, other: &Framing::Bare };
-        while !self.words.is_empty() && upload.is_writable {
+        while !self.words.is_empty() {
             match end.write(&self.words) {
                 Ok(n) => drop(self.words.drain(..n)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    upload.is_writable = false;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
@@ -534,9 +529,9 @@ impl Fan {
     }
 
     /// Gives every receiver what it can take of `block`; says whether one of them can go on at once.
-    fn serve<S: Stream>(
+    fn serve<T: Transport>(
         &mut self,
-        connections: &mut Slab<Connection<S>>,
+        connections: &mut Slab<Connection<T>>,
         block: Block<'_>,
         config: &Config,
         turned: &mut Turned,
@@ -572,7 +567,7 @@ impl Fan {
     }
 
     /// Notes that a receiver is lost, and has the uploader told.
-    fn on_lost(&mut self, upload: &mut Connection<impl Stream>) {
+    fn on_lost(&mut self, upload: &mut Connection<impl Transport>) {
         self.any_lost = true;
         if let Some(peer) = &mut upload.http {
             self.words.extend(peer.receiver_lost());
@@ -581,9 +576,9 @@ impl Fan {
 
     /// Takes out the receivers on whom the exchange waits. Nobody, if it is the payload that does not come, or if no other receiver would be
     /// better off.
-    fn part_with_late<S: Stream>(
+    fn part_with_late<T: Transport>(
         &mut self,
-        connections: &mut Slab<Connection<S>>,
+        connections: &mut Slab<Connection<T>>,
     ) -> Vec<Receiver> {
         let (held, has_ended) = (self.held(), self.has_ended);
         let is_late = |receiver: &Receiver| receiver.taken < held || has_ended;
@@ -610,11 +605,11 @@ impl Fan {
 
 impl Receiver {
     #[cfg(target_os = "linux")]
-    fn endpoint<'a, S: Stream>(
+    fn endpoint<'a, T: Transport>(
         &'a self,
-        connections: &'a Slab<Connection<S>>,
+        connections: &'a Slab<Connection<T>>,
         source: &'a Framing,
-    ) -> Endpoint<'a, S> {
+    ) -> Endpoint<'a, T> {
         let stream = &connections[self.slot as usize].stream;
         Endpoint { stream, framing: &self.framing, other: source }
     }
@@ -622,7 +617,7 @@ impl Receiver {
     /// Writes what it can take of `block`, and the end behind it if the payload `ends`; drops what it says.
     fn turn(
         &mut self,
-        connection: &mut Connection<impl Stream>,
+        connection: &mut Connection<impl Transport>,
         source: &Framing,
         block: Block<'_>,
         ends: bool,
@@ -639,14 +634,13 @@ impl Receiver {
         match self.write(connection, source, block, ends) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                connection.is_writable = false;
                 self.be_patient(connection, config);
             }
             Err(error) => return Stands::Lost(error.kind()),
         }
         if self.is_told {
             self.be_patient(connection, config);
-            if connection.has_acknowledged_all().unwrap_or(self.has_left) {
+            if connection.stream.has_acknowledged_all().unwrap_or(self.has_left) {
                 return Stands::Served;
             }
             if let Some(kind) = connection.lost(true) {
@@ -658,7 +652,7 @@ impl Receiver {
 
     /// Lets it pause as long as the exchange may, once it may be a receiver that is not reading: all
     /// that it has not taken yet may lie in buffers.
-    fn be_patient(&mut self, connection: &Connection<impl Stream>, config: &Config) {
+    fn be_patient(&mut self, connection: &Connection<impl Transport>, config: &Config) {
         if !std::mem::replace(&mut self.is_patient, true) {
             let_pause(connection, config.idle_timeout);
             keep_queue_short(config, connection);
@@ -668,12 +662,12 @@ impl Receiver {
     /// Drops what it says; says whether more is there.
     fn listen(
         &mut self,
-        connection: &mut Connection<impl Stream>,
+        connection: &mut Connection<impl Transport>,
         source: &Framing,
     ) -> io::Result<bool> {
         let mut dropped = [0; 1024];
         for _ in 0..READS {
-            if !connection.is_readable || self.has_left {
+            if self.has_left {
                 return Ok(false);
             }
             let end =
@@ -681,9 +675,8 @@ impl Receiver {
             match end.read(&mut dropped) {
                 Ok(0) => self.has_left = true,
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.is_readable = false;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
                 Err(error) => return Err(error),
             }
         }
@@ -692,14 +685,11 @@ impl Receiver {
 
     fn write(
         &mut self,
-        connection: &Connection<impl Stream>,
+        connection: &Connection<impl Transport>,
         source: &Framing,
         block: Block<'_>,
         ends: bool,
     ) -> io::Result<()> {
-        if !connection.is_writable {
-            return Ok(());
-        }
         let end = Endpoint { stream: &connection.stream, framing: &self.framing, other: source };
         while self.taken < block.len() {
             self.taken += match block {

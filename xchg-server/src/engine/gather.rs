@@ -13,26 +13,26 @@ use crate::engine::shared::Message;
 
 /// Who is on the way here to take part in an exchange.
 #[derive(Debug)]
-pub(crate) struct Gathering<S> {
+pub(crate) struct Gathering<T> {
     pub(super) exchange: Exchange,
-    pub(super) upload: Option<Arrived<S>>,
-    pub(super) downloads: Vec<Arrived<S>>,
+    pub(super) upload: Option<Arrived<T>>,
+    pub(super) downloads: Vec<Arrived<T>>,
     missing: usize,
 }
 
-impl<S> Gathering<S> {
+impl<T> Gathering<T> {
     pub(super) fn id(&self) -> ExchangeId {
         self.exchange.id()
     }
 }
 
 /// The exchanges that gather at a worker.
-pub(super) type Gatherings<S> = HashMap<ExchangeId, Gathering<S>>;
+pub(super) type Gatherings<T> = HashMap<ExchangeId, Gathering<T>>;
 
 /// A connection that has been brought to the worker where its exchange is to run.
 #[derive(Debug)]
-pub(crate) struct Arrived<S> {
-    pub(super) connection: Connection<S>,
+pub(crate) struct Arrived<T> {
+    pub(super) connection: Connection<T>,
     pub(super) brought: Brought,
 }
 
@@ -69,7 +69,7 @@ impl<N: Net> Engine<N> {
     }
 
     /// Starts the exchange once everybody is here.
-    pub(super) fn arrive(&mut self, exchange: ExchangeId, arrived: Arrived<N::Stream>) {
+    pub(super) fn arrive(&mut self, exchange: ExchangeId, arrived: Arrived<N::Transport>) {
         let Some(gathering) = self.gatherings.get_mut(&exchange) else {
             // It was cut while this one was on its way.
             return self.turn_back(arrived);
@@ -101,7 +101,7 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    fn turn_back(&self, arrived: Arrived<N::Stream>) {
+    fn turn_back(&self, arrived: Arrived<N::Transport>) {
         let connection = arrived.connection;
         self.shared.admission.leave(connection.origin, connection.standing);
         connection.reset();

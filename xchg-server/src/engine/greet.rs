@@ -29,8 +29,6 @@ impl<N: Net> Engine<N> {
             && matches!(connection.state, State::Greeting(_) | State::Undecided(_))
         {
             let read = connection.stream.read(&mut bytes);
-            // Until a read says otherwise: the bytes may have come behind the poll's back, and their event then speaks of none.
-            connection.is_readable = read.is_ok();
             match read {
                 Ok(0) => self.hear_end(slot),
                 Ok(n) => self.hear_more(slot, &bytes[..n]),
@@ -40,9 +38,22 @@ impl<N: Net> Engine<N> {
                     }
                     return;
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    self.kept.push_back(self.id(slot));
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => self.let_down(slot),
                 Err(_) => self.remove(slot).reset(),
             }
         }
+    }
+
+    /// Closes the connection of a peer that breaks the rules of the layer that it speaks within,
+    /// which has told it so.
+    fn let_down(&mut self, slot: u32) {
+        let text = "what it speaks within is broken";
+        self.note_refusal(slot, RefusalCode::Malformed, None, text);
+        self.leave(slot, Vec::new());
     }
 
     fn hear_more(&mut self, slot: u32, bytes: &[u8]) {
@@ -91,6 +102,16 @@ impl<N: Net> Engine<N> {
         if connection.standing == Standing::Unnamed {
             return self.hear_proxy(slot, bytes);
         }
+        if !connection.stream.is_wrapped()
+            && let Some(layer) = self.net.layer(connection.listener, bytes)
+        {
+            // What is within is heard next, as if the connection had just come.
+            connection.state = State::Greeting(Vec::new());
+            if connection.stream.wrap(layer, bytes).is_err() {
+                self.let_down(slot);
+            }
+            return;
+        }
         let spoken = self.shared.config.dialects_at(connection.listener);
         match dialect::detect(bytes, earlier, spoken) {
             Detected::Partial => connection.state = State::Greeting(bytes.to_vec()),
@@ -99,7 +120,7 @@ impl<N: Net> Engine<N> {
                 let greeting_by = connection.deadline;
                 let undecided = Undecided { heard: bytes.to_vec(), dialect, greeting_by };
                 connection.state = State::Undecided(Box::new(undecided));
-                connection.deadline = self.timers.now().after(dialect::SILENCE);
+                connection.deadline = self.timers.soon(self.timers.now().after(dialect::SILENCE));
             }
             Detected::Proxy => {
                 let text = "what a proxy says first (the PROXY protocol) came to a listener that does not expect it: \
@@ -280,7 +301,7 @@ impl<N: Net> Engine<N> {
         let words = connection.waiting(elsewhere, gathered);
         let beat = connection.heartbeat_interval(&self.shared.config);
         let beat = beat.map_or(Tick::NEVER, |interval| self.timers.now().after(interval));
-        connection.deadline = expires.min(beat);
+        connection.deadline = self.timers.soon(expires.min(beat));
         if connection.say(&words).is_err() {
             return self.give_up(slot);
         }

@@ -117,7 +117,8 @@ mod tests {
         peer.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
         peer.write_all(greeting).unwrap();
         let standing = engine.shared.admission.enter(Origin::UNIX);
-        let accepted = Accepted { stream: Socket(ours.into()), origin: Origin::UNIX, listener: 0 };
+        let accepted =
+            Accepted { transport: Socket(ours.into()), origin: Origin::UNIX, listener: 0 };
         (Connection::new(accepted, standing), peer)
     }
 

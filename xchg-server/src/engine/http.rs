@@ -11,7 +11,7 @@ use crate::dialect::{Arrival, Dialect};
 use crate::engine::admission::Standing;
 use crate::engine::connection::{Brought, Connection, Reply, State};
 use crate::engine::endpoint::Framing;
-use crate::engine::net::{Id, Net, Stream};
+use crate::engine::net::{Id, Net, Transport};
 use crate::origin::Origin;
 
 /// Requests on one connection, after which it is closed: one peer then keeps a worker from others no longer than they take. Each further
@@ -101,7 +101,8 @@ impl<N: Net> Engine<N> {
     /// Sends a reply behind which another request may come, of which `rest` is there already. Gives whether it is all sent.
     fn reply(&mut self, slot: u32, mut reply: Reply, rest: &[u8]) -> bool {
         let connection = &mut self.connections[slot as usize];
-        connection.deadline = self.timers.now().after(self.shared.config.greeting_timeout);
+        let by = self.timers.now().after(self.shared.config.greeting_timeout);
+        connection.deadline = self.timers.soon(by);
         match reply.turn(&connection.stream) {
             Ok(()) => return true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -210,25 +211,30 @@ impl<N: Net> Engine<N> {
     fn keep(&mut self, slot: u32, reply: Reply) {
         let connection = &mut self.connections[slot as usize];
         connection.state = State::Replying(Box::new(reply));
-        connection.deadline = self.timers.now().after(self.shared.config.greeting_timeout);
+        let by = self.timers.now().after(self.shared.config.greeting_timeout);
+        connection.deadline = self.timers.soon(by);
         // Not here and now: it may ask for the next exchange at once, while this one is still being ended.
         self.kept.push_back(Id { slot, serial: connection.serial });
     }
 
-    /// Lets those who were told of their exchange's end go on to their next request.
+    /// Lets those who were told of their exchange's end go on to their next request, and those who
+    /// had to let others go first say what they want.
     pub(super) fn hear_kept(&mut self) {
         for _ in 0..self.kept.len() {
             let Some(id) = self.kept.pop_front() else { return };
-            if let Some(Connection { state: State::Replying(_), .. }) = self.connection(id) {
-                self.guard(id, |engine| engine.reply_on(id.slot));
+            match self.connection(id).map(|connection| &connection.state) {
+                Some(State::Replying(_)) => self.guard(id, |engine| engine.reply_on(id.slot)),
+                Some(State::Greeting(_)) => self.guard(id, |engine| engine.greet(id.slot)),
+                Some(State::Leaving(_)) => self.guard(id, |engine| engine.leave_on(id.slot)),
+                _ => {}
             }
         }
     }
 }
 
 /// How the bytes of each side are framed. Takes out of what they have brought what the framing must see.
-pub(super) fn framings<S: Stream>(
-    peers: &mut Sides<&mut Connection<S>>,
+pub(super) fn framings<T: Transport>(
+    peers: &mut Sides<&mut Connection<T>>,
     brought: &mut Sides<Brought>,
 ) -> Sides<Framing> {
     let mut luggage = brought.upload.take().unwrap_or_default();

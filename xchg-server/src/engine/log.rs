@@ -21,7 +21,7 @@ pub(super) struct Party {
 }
 
 impl Party {
-    pub(super) fn of<S>(connection: &Connection<S>) -> Party {
+    pub(super) fn of<T>(connection: &Connection<T>) -> Party {
         Party { origin: connection.origin, dialect: connection.dialect }
     }
 }

@@ -10,8 +10,8 @@ use crate::engine::shared::Message;
 
 /// A connection on its way to the worker whose connection it is paired with.
 #[derive(Debug)]
-pub(crate) struct Join<S> {
-    pub(crate) connection: Connection<S>,
+pub(crate) struct Join<T> {
+    pub(crate) connection: Connection<T>,
     pub(crate) brought: Brought,
     /// The slot of the peer that waits.
     pub(crate) waits: (Side, u32),
@@ -27,7 +27,7 @@ impl<N: Net> Engine<N> {
     }
 
     /// Does what is asked; a panic in it ends the connections that it is about, and their exchange.
-    pub(super) fn on_message(&mut self, message: Message<N::Stream>) {
+    pub(super) fn on_message(&mut self, message: Message<N::Transport>) {
         match message {
             Message::Join(join) => {
                 let Join { connection, brought, waits, exchange } = *join;

@@ -22,6 +22,7 @@ pub(crate) mod net;
 pub(crate) mod pulse;
 mod relay;
 pub(crate) mod shared;
+pub(crate) mod stream;
 pub(crate) mod tally;
 pub(crate) mod throttle;
 mod timers;
@@ -40,7 +41,7 @@ use crate::engine::connection::{Connection, Leaving, State};
 use crate::engine::net::{Id, Net, Readiness};
 use crate::engine::shared::Shared;
 use crate::engine::throttle::{Kind, WINDOW};
-use crate::engine::timers::{Tick, Timers};
+use crate::engine::timers::{Soon, Tick, Timers};
 
 use accept::Door;
 use fan::Fan;
@@ -70,21 +71,22 @@ pub(crate) struct Engine<N: Net> {
     index: u16,
     net: N,
     doors: Vec<Door>,
-    connections: Slab<Connection<N::Stream>>,
+    connections: Slab<Connection<N::Transport>>,
     exchanges: Slab<Running>,
     fans: Slab<Fan>,
-    gatherings: Gatherings<N::Stream>,
+    gatherings: Gatherings<N::Transport>,
     /// The uploaders of exchanges that carry much, and may go on.
     ready: VecDeque<Id>,
     /// Bytes that those may still move before the poll is asked again.
     round_left: u64,
     /// Connections that came over a limit and are still to say what they want, the oldest first.
     unheard: VecDeque<Id>,
-    /// Http peers whose exchange has ended, and who may have made their next request.
+    /// Who may have said something that no event will tell of: http peers whose exchange has ended,
+    /// and those who had to let others go first.
     kept: VecDeque<Id>,
     timers: Timers<Id>,
     resources: Resources,
-    shared: Arc<Shared<N::Stream>>,
+    shared: Arc<Shared<N::Transport>>,
     /// Payload bytes moved.
     moved: u64,
     serial: u32,
@@ -95,7 +97,7 @@ pub(crate) struct Engine<N: Net> {
 }
 
 impl<N: Net> Engine<N> {
-    pub(crate) fn new(index: u16, net: N, shared: Arc<Shared<N::Stream>>, now: Instant) -> Self {
+    pub(crate) fn new(index: u16, net: N, shared: Arc<Shared<N::Transport>>, now: Instant) -> Self {
         let mut resources = Resources::new(SCRATCH_BYTES, shared.config.pipe_size);
         resources.limit_pipes(shared.descriptors.pipes);
         Engine {
@@ -187,7 +189,7 @@ impl<N: Net> Engine<N> {
     }
 
     /// The connection, unless it is gone and its slot another's.
-    fn connection(&mut self, id: Id) -> Option<&mut Connection<N::Stream>> {
+    fn connection(&mut self, id: Id) -> Option<&mut Connection<N::Transport>> {
         self.connections
             .get_mut(id.slot as usize)
             .filter(|connection| connection.serial == id.serial)
@@ -195,14 +197,14 @@ impl<N: Net> Engine<N> {
 
     fn on_ready(&mut self, id: Id, ready: Readiness) {
         let Some(connection) = self.connection(id) else { return };
-        connection.on_ready(ready);
+        let ready = connection.stream.on_ready(ready);
         match &connection.state {
             State::Greeting(_) | State::Undecided(_) => {
                 self.greet(id.slot);
                 // Its end may have come with its greeting, and is not told a second time.
                 self.on_end(id, ready);
             }
-            State::Waiting(_) if ready.has_read_end || connection.failure.is_some() => {
+            State::Waiting(_) if ready.has_read_end || connection.stream.failure().is_some() => {
                 self.on_end(id, ready);
             }
             State::Waiting(_) if !ready.is_readable => {}
@@ -237,11 +239,12 @@ impl<N: Net> Engine<N> {
     /// Lets go of a waiting peer that has left, and bounds the wait of one that has only ended its
     /// stream.
     fn on_end(&mut self, id: Id, ready: Readiness) {
-        let by = self.timers.now().after(self.shared.config.closed_wait);
+        let now = self.timers.now();
+        let by = now.after(self.shared.config.closed_wait);
         let Some(connection) = self.connection(id) else { return };
         if connection.has_left(ready) {
             self.withdraw(id.slot);
-        } else if ready.has_read_end && connection.on_end(by) {
+        } else if ready.has_read_end && connection.on_end(by, now) {
             self.arm(id.slot);
         }
     }
@@ -260,7 +263,7 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    fn take_back(&mut self, slot: u32) -> Option<Connection<N::Stream>> {
+    fn take_back(&mut self, slot: u32) -> Option<Connection<N::Transport>> {
         let State::Waiting(waiting) = &self.connections[slot as usize].state else {
             unreachable!("callers have seen it wait")
         };
@@ -301,8 +304,8 @@ impl<N: Net> Engine<N> {
     fn on_timer(&mut self, id: Id) {
         let now = self.timers.now();
         let Some(connection) = self.connection(id) else { return };
-        connection.armed = Tick::NEVER;
-        if connection.deadline > now {
+        connection.armed = Soon::NEVER;
+        if connection.deadline.tick(now) > now {
             return self.arm(id.slot);
         }
         match &connection.state {
@@ -350,11 +353,17 @@ impl<N: Net> Engine<N> {
         let State::Waiting(waiting) = &connection.state else {
             unreachable!("callers have seen it wait")
         };
-        let Some(interval) = connection.heartbeat_interval(&self.shared.config) else { return };
-        let (expires, elsewhere) = (waiting.expires, self.elsewhere(slot));
+        let expires = waiting.expires;
+        let Some(interval) = connection.heartbeat_interval(&self.shared.config) else {
+            // So early only because it is far away.
+            self.connections[slot as usize].deadline = self.timers.soon(expires);
+            return self.arm(slot);
+        };
+        let elsewhere = self.elsewhere(slot);
         let connection = &mut self.connections[slot as usize];
         let words = connection.heartbeat(elsewhere);
-        connection.deadline = expires.min(self.timers.now().after(interval));
+        let next = expires.min(self.timers.now().after(interval));
+        connection.deadline = self.timers.soon(next);
         match connection.say(&words) {
             Ok(()) => self.arm(slot),
             Err(_) => self.give_up(slot),
@@ -364,22 +373,24 @@ impl<N: Net> Engine<N> {
     /// Has the timer look at the connection by its deadline.
     fn arm(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
-        if connection.deadline < connection.armed {
-            if connection.armed != Tick::NEVER {
+        let now = self.timers.now();
+        let deadline = connection.deadline.tick(now);
+        if deadline < connection.armed.tick(now) {
+            if connection.armed != Soon::NEVER {
                 self.timers.disarm();
             }
             connection.armed = connection.deadline;
-            self.timers.arm(connection.armed, Id { slot, serial: connection.serial });
+            self.timers.arm(deadline, Id { slot, serial: connection.serial });
         }
     }
 
     /// Drops the timers' entries of connections that are gone, once they are many.
     fn sweep_timers(&mut self) {
         if self.timers.is_mostly_stale() {
-            let connections = &self.connections;
+            let (connections, now) = (&self.connections, self.timers.now());
             self.timers.sweep(|at, id| {
                 let connection = connections.get(id.slot as usize);
-                connection.is_some_and(|one| one.serial == id.serial && one.armed == at)
+                connection.is_some_and(|one| one.serial == id.serial && one.armed.tick(now) == at)
             });
         }
     }
@@ -417,7 +428,7 @@ impl<N: Net> Engine<N> {
     fn leave(&mut self, slot: u32, words: Vec<u8>) {
         let connection = &mut self.connections[slot as usize];
         connection.state = State::Leaving(Box::new(Leaving::new(words)));
-        connection.deadline = self.timers.now().after(LEAVING_TIMEOUT);
+        connection.deadline = self.timers.soon(self.timers.now().after(LEAVING_TIMEOUT));
         self.leave_on(slot);
     }
 
@@ -430,9 +441,13 @@ impl<N: Net> Engine<N> {
         match turn {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if leaving.is_out_of_patience() {
-                    let soon = self.timers.now().after(OVERRUN_TIMEOUT);
-                    connection.deadline = connection.deadline.min(soon);
+                    let now = self.timers.now();
+                    let by = connection.deadline.tick(now).min(now.after(OVERRUN_TIMEOUT));
+                    connection.deadline = self.timers.soon(by);
                 }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.kept.push_back(self.id(slot));
             }
             Ok(()) | Err(_) => {
                 self.remove(slot);
@@ -447,15 +462,9 @@ impl<N: Net> Engine<N> {
     /// Registers a connection that is to stay; one that cannot be is closed.
     fn register(&mut self, slot: u32) -> bool {
         let connection = &mut self.connections[slot as usize];
-        if connection.is_registered {
-            return true;
-        }
         let id = Id { slot, serial: connection.serial };
-        match self.net.watch(&connection.stream, id) {
-            Ok(()) => {
-                connection.is_registered = true;
-                true
-            }
+        match connection.stream.watch(&mut self.net, id) {
+            Ok(()) => true,
             Err(error) => {
                 let peer = connection.origin;
                 if self.may_log(Kind::Unwatched) {
@@ -467,7 +476,7 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    fn insert(&mut self, mut connection: Connection<N::Stream>) -> u32 {
+    fn insert(&mut self, mut connection: Connection<N::Transport>) -> u32 {
         self.serial = self.serial.wrapping_add(1) & SERIALS;
         connection.serial = self.serial;
         let slot = self.connections.insert(connection);
@@ -475,24 +484,20 @@ impl<N: Net> Engine<N> {
     }
 
     /// Takes a connection out of the table, to be handed to another worker.
-    fn take(&mut self, slot: u32) -> Connection<N::Stream> {
+    fn take(&mut self, slot: u32) -> Connection<N::Transport> {
         let mut connection = self.connections.remove(slot as usize);
-        if connection.armed != Tick::NEVER {
+        if connection.armed != Soon::NEVER {
             self.timers.disarm();
         }
-        if std::mem::take(&mut connection.is_registered) {
-            self.net.unwatch(&connection.stream);
-        }
-        connection.armed = Tick::NEVER;
-        connection.is_readable = true;
-        connection.is_writable = true;
+        connection.stream.unwatch(&mut self.net);
+        connection.armed = Soon::NEVER;
         connection
     }
 
     /// Takes a connection out of the table; dropping it closes it.
-    fn remove(&mut self, slot: u32) -> Connection<N::Stream> {
+    fn remove(&mut self, slot: u32) -> Connection<N::Transport> {
         let connection = self.connections.remove(slot as usize);
-        if connection.armed != Tick::NEVER {
+        if connection.armed != Soon::NEVER {
             self.timers.disarm();
         }
         self.shared.admission.leave(connection.origin, connection.standing);

@@ -12,8 +12,8 @@ use crate::origin::Origin;
 
 /// The system under one worker.
 pub(crate) trait Net {
-    /// A connection's stream.
-    type Stream: Stream;
+    /// A connection's socket.
+    type Transport: Transport;
 
     /// How many listeners there are.
     fn listeners(&self) -> usize;
@@ -22,23 +22,28 @@ pub(crate) trait Net {
     ///
     /// # Errors
     /// If the system has no room for another connection: it stays in the backlog.
-    fn accept(&mut self, listener: usize) -> io::Result<Option<Accepted<Self::Stream>>>;
+    fn accept(&mut self, listener: usize) -> io::Result<Option<Accepted<Self::Transport>>>;
 
     /// Closes all listeners.
     fn close_listeners(&mut self);
 
-    /// Has the worker told of whatever happens to `stream` from now on, and once of how it stands.
+    /// Has the worker told of whatever happens to `socket` from now on, and once of how it stands.
     ///
     /// # Errors
     /// If the system has no room for it.
-    fn watch(&mut self, stream: &Self::Stream, id: Id) -> io::Result<()>;
+    fn watch(&mut self, socket: &Self::Transport, id: Id) -> io::Result<()>;
 
-    /// Has the worker told nothing more of `stream`.
-    fn unwatch(&mut self, stream: &Self::Stream);
+    /// Has the worker told nothing more of `socket`.
+    fn unwatch(&mut self, socket: &Self::Transport);
+
+    /// The layer that begins with the bytes `first`, if one may be spoken at that listener. What is
+    /// within it is then heard from the beginning.
+    fn layer(&mut self, listener: u8, first: &[u8]) -> Option<Box<dyn Layer>>;
 }
 
-/// The stream of one connection; dropping it closes it.
-pub(crate) trait Stream: Duplex + Debug + Send + 'static {
+/// The socket of one connection; dropping it closes it. The engine reaches it through a
+/// [`Stream`](crate::engine::stream::Stream).
+pub(crate) trait Transport: Duplex + Debug + Send + 'static {
     /// Sends `framing` and then `payload`, what fits of them, and gives how much that is. If it
     /// `is_last`, the half-close that follows at once may leave together with it.
     fn write_framed(&self, framing: &[u8], payload: &[u8], is_last: bool) -> io::Result<usize>;
@@ -66,10 +71,53 @@ pub(crate) trait Stream: Duplex + Debug + Send + 'static {
     fn reset(self);
 }
 
+/// Bytes within bytes, as TLS has them: what a peer says is taken out of what its socket has, and what
+/// it is told is put into what is sent. What of it comes when is [`Stream`]'s business.
+///
+/// [`Stream`]: crate::engine::stream::Stream
+pub(crate) trait Layer: Debug + Send + 'static {
+    /// Takes in a piece of what `socket` has; it is called only when there is nothing to
+    /// [`read`](Self::read). 0 is the socket's end, which is not the peer's: that one is within.
+    ///
+    /// # Errors
+    /// Those of `socket`, and [`InvalidData`](io::ErrorKind::InvalidData) if the peer breaks the
+    /// layer's rules. What tells it so is to be sent.
+    fn take_in(&mut self, socket: &mut dyn io::Read) -> io::Result<usize>;
+
+    /// Whether something can be read, be it the end or an error.
+    fn is_readable(&self) -> bool;
+
+    /// Reads what has been taken in; 0 is the end, as the peer has said it within.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if more must be taken in,
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the socket has ended before the peer did.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Takes some of `buf` to be sent: no more than a few records' worth, and only once all that it
+    /// took before is sent, so that what it holds is bounded.
+    ///
+    /// # Errors
+    /// If nothing may be said any more.
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize>;
+
+    /// Says within that no more will come. Called again, it does nothing.
+    fn end(&mut self);
+
+    /// Whether something is to be sent: words of the peer's, or of the layer's own.
+    fn has_unsent(&self) -> bool;
+
+    /// Sends some of it.
+    ///
+    /// # Errors
+    /// Those of `socket`.
+    fn give_out(&mut self, socket: &mut dyn io::Write) -> io::Result<usize>;
+}
+
 /// A connection just accepted.
 #[derive(Debug)]
-pub(crate) struct Accepted<S> {
-    pub(crate) stream: S,
+pub(crate) struct Accepted<T> {
+    pub(crate) transport: T,
     pub(crate) origin: Origin,
     /// The number that its listener has in the configuration.
     pub(crate) listener: u8,

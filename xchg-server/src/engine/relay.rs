@@ -14,9 +14,9 @@ use crate::Config;
 use crate::dialect::Dialect;
 use crate::engine::connection::{Brought, Connection, State};
 use crate::engine::endpoint::{Endpoint, Framing};
-use crate::engine::net::{Id, Net, Stream};
+use crate::engine::net::{Id, Net, Transport};
 use crate::engine::shared::Message;
-use crate::engine::timers::Tick;
+use crate::engine::timers::{Soon, Tick};
 
 /// Bytes that a flow may move before others get their turn.
 const TURN_BYTES: u64 = 2 << 20;
@@ -105,10 +105,10 @@ impl<N: Net> Engine<N> {
         for side in Side::BOTH {
             let connection = &mut self.connections[slots[side] as usize];
             connection.state = State::Exchanging { exchange: index };
-            connection.deadline = Tick::NEVER;
+            connection.deadline = Soon::NEVER;
         }
         // One timer serves both; what the other's was set to while it waited comes to nothing.
-        self.connections[slots.upload as usize].deadline = deadline;
+        self.connections[slots.upload as usize].deadline = self.timers.soon(deadline);
         if self.shared.is_cutting() {
             return self.cut(index);
         }
@@ -223,7 +223,7 @@ impl<N: Net> Engine<N> {
             let serial = self.connections[slot as usize].serial;
             self.ready.push_back(Id { slot, serial });
         }
-        self.connections[slot as usize].deadline = deadline;
+        self.connections[slot as usize].deadline = self.timers.soon(deadline);
         self.arm(slot);
     }
 
@@ -317,26 +317,26 @@ impl Running {
 
     /// Whether the downloader has everything. Where what it says is passed on, its own stream has to
     /// end as well; where not, its system has to have acknowledged all, and it may stay connected.
-    fn has_arrived<S: Stream>(&self, peers: &mut Sides<&mut Connection<S>>) -> bool {
+    fn has_arrived<T: Transport>(&self, peers: &mut Sides<&mut Connection<T>>) -> bool {
         let has_left = self.pumps.download.has_ended();
         if self.is_closing() {
-            peers.download.has_acknowledged_all().unwrap_or(has_left)
+            peers.download.stream.has_acknowledged_all().unwrap_or(has_left)
         } else {
             self.pumps.upload.has_ended() && has_left
         }
     }
 
-    fn end<'a, S: Stream>(
+    fn end<'a, T: Transport>(
         &'a self,
         side: Side,
-        peers: &'a Sides<&mut Connection<S>>,
-    ) -> Endpoint<'a, S> {
+        peers: &'a Sides<&mut Connection<T>>,
+    ) -> Endpoint<'a, T> {
         let (framing, other) = (&self.framings[side], &self.framings[!side]);
         Endpoint { stream: &peers[side].stream, framing, other }
     }
 
     /// The payload has all been passed on.
-    fn on_sent<S: Stream>(&mut self, peers: &mut Sides<&mut Connection<S>>) {
+    fn on_sent<T: Transport>(&mut self, peers: &mut Sides<&mut Connection<T>>) {
         let is_http = peers.upload.http.is_some() || peers.download.http.is_some();
         if !is_http || std::mem::replace(&mut self.is_sent, true) {
             return;
@@ -350,9 +350,9 @@ impl Running {
     }
 
     /// Whose connection the poll has seen fail, if its part is not over.
-    fn failed<S: Stream>(
+    fn failed<T: Transport>(
         &self,
-        peers: &Sides<&mut Connection<S>>,
+        peers: &Sides<&mut Connection<T>>,
     ) -> Option<(Side, io::ErrorKind)> {
         Side::BOTH.into_iter().find_map(|side| {
             let (from, to) = (&self.pumps[side], &self.pumps[!side]);
@@ -416,7 +416,7 @@ impl Looks {
 
 /// Bounds what a bulk flow queues for a peer on this machine, as [`LOCAL_RECV_BYTES`](crate::system::listener::LOCAL_RECV_BYTES) does in the
 /// other direction. Peers elsewhere keep the kernel's choice, which fits the distance.
-pub(super) fn keep_queue_short(config: &Config, sink: &Connection<impl Stream>) {
+pub(super) fn keep_queue_short(config: &Config, sink: &Connection<impl Transport>) {
     const LOCAL_SEND_BYTES: usize = 1 << 20;
     if sink.origin.is_local() && config.send_buffer.is_none() {
         sink.stream.set_send_buffer(LOCAL_SEND_BYTES);
@@ -424,10 +424,10 @@ pub(super) fn keep_queue_short(config: &Config, sink: &Connection<impl Stream>) 
 }
 
 /// The connections of an exchange.
-fn peers<S: Stream>(
-    connections: &mut Slab<Connection<S>>,
+fn peers<T: Transport>(
+    connections: &mut Slab<Connection<T>>,
     slots: Sides<u32>,
-) -> Sides<&mut Connection<S>> {
+) -> Sides<&mut Connection<T>> {
     let (upload, download) = connections
         .get2_mut(slots.upload as usize, slots.download as usize)
         .expect("an exchange has two connections, and they stay as long as it runs");
@@ -444,9 +444,9 @@ enum Turned {
 
 /// Lets a peer pause as long as an exchange may stand still: to the kernel, one that reads nothing looks dead, however alive it answers
 /// the probes (`TCP_USER_TIMEOUT` in tcp(7) counts closed windows too).
-fn be_patient<S: Stream>(
+fn be_patient<T: Transport>(
     running: &mut Running,
-    peers: &Sides<&mut Connection<S>>,
+    peers: &Sides<&mut Connection<T>>,
     side: Side,
     timeout: Duration,
 ) {
@@ -456,46 +456,36 @@ fn be_patient<S: Stream>(
 }
 
 /// Lets a peer pause so long before it is given up.
-pub(super) fn let_pause(connection: &Connection<impl Stream>, timeout: Duration) {
+pub(super) fn let_pause(connection: &Connection<impl Transport>, timeout: Duration) {
     connection.stream.set_stall_timeout(timeout);
 }
 
-/// Moves the flow from `side` as far as it goes, and notes whose readiness is used up.
-fn turn<S: Stream>(
+/// Moves the flow from `side` as far as it goes.
+fn turn<T: Transport>(
     running: &mut Running,
     side: Side,
-    peers: &mut Sides<&mut Connection<S>>,
+    peers: &mut Sides<&mut Connection<T>>,
     resources: &mut Resources,
     moved: &mut u64,
 ) -> Turned {
     let (pump, framings) = (&mut running.pumps[side], &running.framings);
-    let may_go_on =
-        if pump.is_holding() { peers[!side].is_writable } else { peers[side].is_readable };
-    if pump.has_ended() || !may_go_on {
-        return Turned::Blocked;
-    }
     let end = |side: Side| {
         let (framing, other) = (&framings[side], &framings[!side]);
         Endpoint { stream: &peers[side].stream, framing, other }
     };
     match pump.turn(&end(side), &end(!side), resources, TURN_BYTES, moved) {
-        Turn::SourceBlocked => peers[side].is_readable = false,
-        Turn::SinkBlocked => {
-            peers[!side].is_writable = false;
-            return Turned::Full;
-        }
-        Turn::Ended => {}
-        Turn::Spent => return Turned::Spent,
-        Turn::SourceFailed(error) => return Turned::Lost(side, error),
-        Turn::SinkFailed(error) => return Turned::Lost(!side, error),
+        Turn::SourceBlocked | Turn::Ended => Turned::Blocked,
+        Turn::SinkBlocked => Turned::Full,
+        Turn::Spent => Turned::Spent,
+        Turn::SourceFailed(error) => Turned::Lost(side, error),
+        Turn::SinkFailed(error) => Turned::Lost(!side, error),
     }
-    Turned::Blocked
 }
 
 /// The flows between two peers, beginning with what each is told and what each has sent already.
-fn pumps<S: Stream>(
+fn pumps<T: Transport>(
     dialects: Sides<Dialect>,
-    peers: &mut Sides<&mut Connection<S>>,
+    peers: &mut Sides<&mut Connection<T>>,
     brought: &mut Sides<Brought>,
 ) -> Sides<Pump> {
     let length = brought.upload.as_ref().and_then(|luggage| luggage.length);

@@ -21,12 +21,12 @@ use crate::engine::throttle::Throttles;
 use crate::engine::{Arrived, Gathering, Join};
 use crate::system::descriptors::Descriptors;
 
-pub(crate) struct Shared<S> {
+pub(crate) struct Shared<T> {
     /// As it was given, with no more connections than there are descriptors for.
     pub(crate) config: Config,
     pub(crate) descriptors: Descriptors,
     pub(crate) broker: Broker<Address>,
-    pub(crate) inboxes: Vec<Inbox<S>>,
+    pub(crate) inboxes: Vec<Inbox<T>>,
     pub(crate) admission: Admission,
     pub(crate) counters: Counters,
     pub(crate) tally: Tally,
@@ -49,9 +49,9 @@ pub(crate) struct Shared<S> {
 }
 
 /// What is asked of a worker.
-pub(crate) enum Message<S> {
+pub(crate) enum Message<T> {
     /// To run an exchange with a peer that waits there.
-    Join(Box<Join<S>>),
+    Join(Box<Join<T>>),
     /// To let go of a waiting peer that the broker has given back.
     Release(u32),
     /// To close a waiting peer that the broker has given back because others were paired.
@@ -59,11 +59,11 @@ pub(crate) enum Message<S> {
     /// To tell an uploader, if it still waits at that place, that one of its receivers has come.
     ReceiverCame { slot: u32, place: Place },
     /// To run an exchange with several receivers, once all have arrived.
-    Gather(Box<Gathering<S>>),
+    Gather(Box<Gathering<T>>),
     /// To send a peer that waits to the worker that runs its exchange.
     Summon { slot: u32, to: u16, exchange: ExchangeId },
     /// To take in a peer that was sent for.
-    Arrive { exchange: ExchangeId, arrived: Box<Arrived<S>> },
+    Arrive { exchange: ExchangeId, arrived: Box<Arrived<T>> },
     /// To look at an exchange that a handle has cancelled.
     Cancelled(Id),
     /// To accept nobody any more.
@@ -75,9 +75,9 @@ pub(crate) enum Message<S> {
 }
 
 /// A worker's messages, and the means to wake it for them.
-pub(crate) struct Inbox<S> {
-    sender: Sender<Message<S>>,
-    receiver: Receiver<Message<S>>,
+pub(crate) struct Inbox<T> {
+    sender: Sender<Message<T>>,
+    receiver: Receiver<Message<T>>,
     wake: Wake,
     /// Whether the worker knows that something is here: a second wake-up would be a system call for nothing.
     is_woken: AtomicBool,
@@ -86,14 +86,14 @@ pub(crate) struct Inbox<S> {
 /// Has a worker that waits for something to happen look at its messages.
 pub(crate) type Wake = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
-impl<S> Inbox<S> {
-    pub(crate) fn new(wake: Wake) -> Inbox<S> {
+impl<T> Inbox<T> {
+    pub(crate) fn new(wake: Wake) -> Inbox<T> {
         // Unbounded, and yet bounded: each connection and exchange is in few messages at a time.
         let (sender, receiver) = crossbeam_channel::unbounded();
         Inbox { sender, receiver, wake, is_woken: AtomicBool::new(false) }
     }
 
-    pub(crate) fn send(&self, message: Message<S>) {
+    pub(crate) fn send(&self, message: Message<T>) {
         self.sender.send(message).expect("the inbox itself holds a receiver");
         if !self.is_woken.swap(true, Ordering::AcqRel)
             && let Err(error) = (self.wake)()
@@ -110,7 +110,7 @@ impl<S> Inbox<S> {
         while !matches!(self.receiver.recv(), Ok(Message::Stop) | Err(_)) {}
     }
 
-    pub(crate) fn drain(&self) -> impl Iterator<Item = Message<S>> {
+    pub(crate) fn drain(&self) -> impl Iterator<Item = Message<T>> {
         // Before the first look: what is sent after the last one then wakes the worker again. A swap, not a store: it reads what `send`
         // has swapped in, and so sees the message of one who found the worker woken. A store may become visible only after the look.
         self.is_woken.swap(false, Ordering::AcqRel);
@@ -211,15 +211,15 @@ pub struct Stats {
     pub proxy_header_failures: u64,
 }
 
-impl<S> Shared<S> {
+impl<T> Shared<T> {
     /// The state of a server whose workers have `inboxes`, and whose broker `broker` makes, and where
     /// the word to drain comes out.
     pub(crate) fn new(
         mut config: Config,
         descriptors: Descriptors,
-        inboxes: Vec<Inbox<S>>,
+        inboxes: Vec<Inbox<T>>,
         broker: impl FnOnce(Limits) -> Broker<Address>,
-    ) -> (Shared<S>, Receiver<()>) {
+    ) -> (Shared<T>, Receiver<()>) {
         descriptors.bound(&mut config);
         let (drain, drains) = crossbeam_channel::bounded(1);
         let shared = Shared {
@@ -315,7 +315,7 @@ impl<S> Shared<S> {
         self.cuts.load(Ordering::Acquire)
     }
 
-    pub(crate) fn broadcast(&self, message: impl Fn() -> Message<S>) {
+    pub(crate) fn broadcast(&self, message: impl Fn() -> Message<T>) {
         self.inboxes.iter().for_each(|inbox| inbox.send(message()));
     }
 
@@ -340,7 +340,7 @@ impl<S> Shared<S> {
     }
 }
 
-impl<S> std::fmt::Debug for Shared<S> {
+impl<T> std::fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
     }

@@ -29,6 +29,39 @@ impl Tick {
     }
 }
 
+/// A tick that is at most [`Soon::FURTHEST`] away, in half the bytes: every connection has two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Soon(u32);
+
+impl Soon {
+    pub(crate) const NEVER: Soon = Soon(u32::MAX);
+
+    /// What lies further ahead, in milliseconds, is first looked at then: 20 days. The last 32 bits of
+    /// two ticks tell up to 24 days which of them is first.
+    const FURTHEST: u64 = 20 * 24 * 3600 * 1000;
+
+    /// `at`, or as late as can be if that is earlier.
+    #[expect(clippy::cast_possible_truncation, reason = "the rest follows from what is now")]
+    pub(crate) fn of(at: Tick, now: Tick) -> Soon {
+        if at == Tick::NEVER {
+            return Soon::NEVER;
+        }
+        let bits = at.0.min(now.0 + Soon::FURTHEST) as u32;
+        // A millisecond early, if it would be taken for never.
+        Soon(bits.min(u32::MAX - 1))
+    }
+
+    /// The tick that is meant, which is not more than 24 days past.
+    pub(crate) fn tick(self, now: Tick) -> Tick {
+        if self == Soon::NEVER {
+            return Tick::NEVER;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "only the last bits are compared")]
+        let ahead = self.0.wrapping_sub(now.0 as u32).cast_signed();
+        Tick(now.0.saturating_add_signed(ahead.into()))
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Timers<Id> {
     start: Instant,
@@ -48,6 +81,11 @@ impl<Id: Ord + Copy> Timers<Id> {
 
     pub(crate) fn now(&self) -> Tick {
         self.now
+    }
+
+    /// As [`Soon::of`], from now.
+    pub(crate) fn soon(&self, at: Tick) -> Soon {
+        Soon::of(at, self.now)
     }
 
     /// The time as it was last told.
@@ -142,6 +180,22 @@ mod tests {
         assert!(most <= 10_000 + 2 * 10_000 + KEEP, "{most} entries for 10,000 that count");
         timers.sweep(|_, id| id % 10 == 0);
         assert_eq!(timers.heap.len(), 10_000);
+    }
+
+    #[test]
+    fn half_the_bytes_of_a_tick_tell_it_for_weeks() {
+        let (past, day) = (20 * 24 * 3600 * 1000, 24 * 3600 * 1000);
+        for now in [past, u64::from(u32::MAX) - day, u64::from(u32::MAX), 1 << 40] {
+            for distance in [-(past as i64), -1, 0, 1, 999, day as i64, Soon::FURTHEST as i64] {
+                let at = Tick(now.saturating_add_signed(distance));
+                let told = Soon::of(at, Tick(now)).tick(Tick(now));
+                // Not later, and no more than a millisecond early.
+                assert!(told == at || told.0 + 1 == at.0, "{at:?} at {now} is {told:?}");
+            }
+            let far = Soon::of(Tick(now + (1 << 50)), Tick(now)).tick(Tick(now));
+            assert!(far.0 - now >= Soon::FURTHEST - 1, "{far:?} at {now}");
+            assert_eq!(Soon::of(Tick::NEVER, Tick(now)).tick(Tick(now)), Tick::NEVER);
+        }
     }
 
     #[test]

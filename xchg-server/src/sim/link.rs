@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use xchg_core::relay::Duplex;
 
-use crate::engine::net::{Id, Readiness, Stream};
+use crate::engine::net::{Id, Readiness, Transport};
 
 /// Microseconds since the world began.
 pub(super) type Time = u64;
@@ -392,11 +392,11 @@ impl fmt::Display for Link {
 
 /// The server's end of a link.
 #[derive(Debug)]
-pub(super) struct SimStream {
+pub(super) struct SimSocket {
     pub(super) link: Arc<Mutex<Link>>,
 }
 
-impl Duplex for SimStream {
+impl Duplex for SimSocket {
     fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let mut link = self.link.lock();
         assert!(!std::mem::take(&mut link.panics), "a panic that the world wants");
@@ -444,7 +444,7 @@ impl Duplex for SimStream {
     }
 }
 
-impl Stream for SimStream {
+impl Transport for SimSocket {
     fn write_framed(&self, framing: &[u8], payload: &[u8], _is_last: bool) -> io::Result<usize> {
         self.write(&[framing, payload].concat())
     }
@@ -470,7 +470,7 @@ impl Stream for SimStream {
     }
 }
 
-impl Drop for SimStream {
+impl Drop for SimSocket {
     fn drop(&mut self) {
         self.link.lock().server_closes(false);
     }

@@ -8,6 +8,8 @@ mod link;
 mod oracle;
 mod peer;
 mod random;
+mod records;
+mod words;
 mod world;
 
 /// Lives the world of `seed` and judges it. With `trace`, what is told of a wrong one is everything

@@ -124,7 +124,8 @@ fn may_be_cut(peer: &Peer) -> bool {
         Speaks::Native => !peer.plan.announces,
         _ => false,
     };
-    is_bare && peer.left_at.is_some()
+    // In records an end is said.
+    is_bare && peer.left_at.is_some() && !peer.plan.is_wrapped
 }
 
 /// Keys as the server knows them.

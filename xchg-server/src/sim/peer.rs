@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use xchg_core::wire::{
-    Answer, Command, CounterpartDialect, Decoded, Greeting, Offer, RefusalCode, Wait,
-};
-use xchg_core::{Key, Realm, Side};
+use xchg_core::Side;
+use xchg_core::wire::{Answer, CounterpartDialect, RefusalCode};
 
 use super::link::{Link, Time};
 use super::random::Random;
+use super::records::Records;
+use super::words::{
+    Chunks, Ending, answers, http, matched, native, native_payload, opening, stream,
+};
+use crate::engine::net::Layer;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speaks {
@@ -49,6 +52,8 @@ pub(super) struct Plan {
     pub(super) pace: usize,
     /// Whether it stays connected when its part is over.
     pub(super) stays: bool,
+    /// Whether all that it says and hears is in records.
+    pub(super) is_wrapped: bool,
 }
 
 /// What a peer can tell of how its part ended.
@@ -76,9 +81,12 @@ pub(super) struct Peer {
     pub(super) refused_at: Option<Time>,
     /// When it stopped playing its part, by its fate.
     pub(super) left_at: Option<Time>,
+    records: Option<Records>,
     script: Vec<u8>,
     said: usize,
     ends: bool,
+    /// Whether its end is said within, and its connection's is still to follow.
+    ends_behind: bool,
     heard: Vec<u8>,
     acts: u32,
     halted: bool,
@@ -89,6 +97,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(plan: Plan, link: Arc<Mutex<Link>>, now: Time) -> Peer {
         let (script, ends) = opening(&plan);
+        let records = plan.is_wrapped.then(Records::new);
         Peer {
             plan,
             link,
@@ -97,9 +106,11 @@ impl Peer {
             matched_at: None,
             refused_at: None,
             left_at: None,
+            records,
             script,
             said: 0,
             ends,
+            ends_behind: false,
             heard: Vec::new(),
             acts: 0,
             halted: false,
@@ -135,33 +146,54 @@ impl Peer {
             _ => {}
         }
         let pace = random.skewed(self.plan.pace as u64) + 1;
-        let before = (self.heard.len(), self.said);
         let mut link = self.link.lock();
-        self.heard.extend(link.peer_read(pace));
-        let (failed, ended) = (link.peer_failure, link.down.has_end);
+        let bytes = link.peer_read(pace);
         let drained = link.down.received.is_empty();
+        hear(&mut self.heard, &mut self.records, &bytes);
+        let ending = Ending::of(&link, self.records.as_ref(), drained);
         drop(link);
         if drained {
             self.note(now);
         }
         self.react();
-        let mut link = self.link.lock();
-        if !failed && self.said < self.script.len() {
-            let most = self.script.len().min(self.said + pace);
-            self.said += link.peer_write(&self.script[self.said..most]);
-        }
-        if !failed && self.said == self.script.len() && std::mem::take(&mut self.ends) {
-            link.peer_ends();
-        }
-        drop(link);
+        let failed = ending == Ending::Reset;
+        let wrote = if failed { 0 } else { self.say(pace) };
         // The end of one way of a transit connection says nothing of the other.
-        let ended = ended && (self.plan.speaks != Speaks::Transit || self.has_sent_all());
+        let ended =
+            ending == Ending::End && (self.plan.speaks != Speaks::Transit || self.has_sent_all());
         let over = drained && (failed || ended || self.is_satisfied());
         if over && !self.plan.stays {
             self.link.lock().peer_closes(false);
             self.is_closed = true;
         }
-        before != (self.heard.len(), self.said)
+        wrote + bytes.len() > 0
+    }
+
+    /// Says more of its script, and its end behind that; gives how many bytes went.
+    fn say(&mut self, pace: usize) -> usize {
+        let mut link = self.link.lock();
+        let Some(records) = &mut self.records else {
+            let most = self.script.len().min(self.said + pace);
+            let n = link.peer_write(&self.script[self.said..most]);
+            self.said += n;
+            if self.said == self.script.len() && std::mem::take(&mut self.ends) {
+                link.peer_ends();
+            }
+            return n;
+        };
+        if records.is_greeted && !records.has_unsent() {
+            let most = self.script.len().min(self.said + pace);
+            self.said += records.write(&self.script[self.said..most]).unwrap_or(0);
+            if self.said == self.script.len() && std::mem::take(&mut self.ends) {
+                records.end();
+                self.ends_behind = true;
+            }
+        }
+        let n = records.send(|bytes| link.peer_write(bytes));
+        if !records.has_unsent() && std::mem::take(&mut self.ends_behind) {
+            link.peer_ends();
+        }
+        n
     }
 
     /// Whether its part is over though the connection is not.
@@ -170,7 +202,7 @@ impl Peer {
         // Most clients of a classic uploader's kind close at once when all is sent.
         let sent_all = self.plan.speaks == Speaks::Classic
             && self.plan.side == Side::Upload
-            && self.said == self.script.len();
+            && self.has_said_all();
         sent_all || (http && !matches!(self.seen(), Seen::Nothing | Seen::Failed))
     }
 
@@ -188,7 +220,12 @@ impl Peer {
 
     /// Whether it has sent everything that it had to.
     pub(super) fn has_sent_all(&self) -> bool {
-        self.said == self.script.len() && (self.reacted || !self.reacts())
+        self.has_said_all() && (self.reacted || !self.reacts())
+    }
+
+    fn has_said_all(&self) -> bool {
+        let is_sent = |records: &Records| !records.has_unsent() && !self.ends && !self.ends_behind;
+        self.said == self.script.len() && self.records.as_ref().is_none_or(is_sent)
     }
 
     fn reacts(&self) -> bool {
@@ -255,15 +292,10 @@ impl Peer {
     /// What it can tell, with what has come and not been read.
     pub(super) fn seen(&self) -> Seen {
         let link = self.link.lock();
-        let mut heard = self.heard.clone();
-        heard.extend(&link.down.received);
-        let ending = if link.peer_failure {
-            Ending::Reset
-        } else if link.down.has_end {
-            Ending::End
-        } else {
-            Ending::Open
-        };
+        let (mut heard, mut records) = (self.heard.clone(), self.records.clone());
+        let received: Vec<u8> = link.down.received.iter().copied().collect();
+        hear(&mut heard, &mut records, &received);
+        let ending = Ending::of(&link, records.as_ref(), true);
         drop(link);
         match (self.plan.speaks, self.plan.side) {
             (Speaks::Classic, Side::Upload) => match ending {
@@ -282,203 +314,12 @@ impl Peer {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    Open,
-    End,
-    Reset,
-}
-
-/// What a bare stream tells by its end alone.
-fn stream(payload: Vec<u8>, ending: Ending) -> Seen {
-    match ending {
-        Ending::Open => Seen::Nothing,
-        Ending::End => Seen::Whole(payload),
-        Ending::Reset => Seen::Failed,
-    }
-}
-
-/// What a peer says of its own accord, and whether it ends its stream behind it.
-fn opening(plan: &Plan) -> (Vec<u8>, bool) {
-    let path = match plan.receivers {
-        1 => plan.key.clone(),
-        n => format!("{}?n={n}", plan.key),
-    };
-    let close = if plan.speaks == Speaks::HttpClosing { "Connection: close\r\n" } else { "" };
-    let version = if plan.speaks == Speaks::Http10 { "1.0" } else { "1.1" };
-    match (plan.speaks, plan.side) {
-        (Speaks::Classic, side) => {
-            let mut bytes = vec![0; 9];
-            bytes[0] = if side == Side::Upload { b'P' } else { b'G' };
-            bytes[1..=plan.key.len()].copy_from_slice(plan.key.as_bytes());
-            if side == Side::Upload {
-                bytes.extend(&plan.payload);
-            }
-            (bytes, side == Side::Upload)
-        }
-        (Speaks::Native, side) => {
-            let key = Key::parse(plan.key.as_bytes()).expect("keys of worlds are keys");
-            let mut offer = Offer::new(Realm::Plain, side, key);
-            if side == Side::Upload && plan.announces {
-                offer.length = Some(plan.payload.len() as u64);
-            }
-            if let Some(seconds) = plan.wait {
-                offer.wait = Wait::AtMost(std::time::Duration::from_secs(seconds.into()));
-            }
-            (Greeting::new(Command::Offer(offer)).encode(), false)
-        }
-        (Speaks::Transit, _) => (format!("please relay {:0>64}\n", plan.key).into_bytes(), false),
-        (_, Side::Download) => {
-            let head = format!("GET /{path} HTTP/{version}\r\nHost: localhost\r\n{close}\r\n");
-            (head.into_bytes(), false)
-        }
-        (_, Side::Upload) => {
-            let chunked = !plan.announces && plan.speaks != Speaks::Http10;
-            let framing = if chunked {
-                "Transfer-Encoding: chunked\r\n".to_owned()
-            } else {
-                format!("Content-Length: {}\r\n", plan.payload.len())
-            };
-            let head =
-                format!("PUT /{path} HTTP/{version}\r\nHost: localhost\r\n{framing}{close}\r\n");
-            let mut bytes = head.into_bytes();
-            if chunked {
-                for chunk in plan.payload.chunks(7_000) {
-                    bytes.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
-                    bytes.extend(chunk);
-                    bytes.extend(b"\r\n");
-                }
-                bytes.extend(b"0\r\n\r\n");
-            } else {
-                bytes.extend(&plan.payload);
-            }
-            (bytes, false)
-        }
-    }
-}
-
-/// The answers at the start of `heard` up to the last of them, and what follows.
-fn answers(mut heard: &[u8]) -> (Vec<Answer>, &[u8]) {
-    let mut answers = Vec::new();
-    while let Ok(Decoded::Whole { message, len }) = Answer::decode(heard) {
-        heard = &heard[len..];
-        let is_last = matches!(message, Some(Answer::Matched(_) | Answer::Refused { .. }));
-        answers.extend(message);
-        if is_last {
-            break;
-        }
-    }
-    (answers, heard)
-}
-
-fn matched(heard: &[u8]) -> Option<CounterpartDialect> {
-    answers(heard).0.iter().find_map(|answer| match answer {
-        Answer::Matched(matched) => Some(matched.dialect),
-        _ => None,
-    })
-}
-
-enum Chunks {
-    Whole(Vec<u8>),
-    Partial,
-}
-
-/// The payload that a native counterpart has sent, if there is one.
-fn native_payload(heard: &[u8]) -> Option<Chunks> {
-    if matched(heard) != Some(CounterpartDialect::Native) {
-        return None;
-    }
-    let mut rest = answers(heard).1;
-    let mut payload = Vec::new();
-    loop {
-        let Some((len, behind)) = rest.split_first_chunk::<8>() else {
-            return Some(Chunks::Partial);
-        };
-        let len = usize::try_from(u64::from_be_bytes(*len)).unwrap_or(usize::MAX);
-        match behind.get(..len) {
-            Some([]) => return Some(Chunks::Whole(payload)),
-            Some(chunk) => payload.extend(chunk),
-            None => return Some(Chunks::Partial),
-        }
-        rest = &behind[len..];
-    }
-}
-
-fn native(heard: &[u8], ending: Ending, side: Side) -> Seen {
-    let (answers, rest) = answers(heard);
-    let refused = answers.iter().find_map(|answer| match answer {
-        Answer::Refused { code, .. } => Some(*code),
-        _ => None,
-    });
-    if let Some(code) = refused {
-        return Seen::Refused(Some(code));
-    }
-    match (matched(heard), side) {
-        (None, _) if ending == Ending::Open => Seen::Nothing,
-        (None, _) => Seen::Failed,
-        (Some(CounterpartDialect::Native), Side::Download) => match native_payload(heard) {
-            Some(Chunks::Whole(payload)) => Seen::Whole(payload),
-            _ if ending == Ending::Open => Seen::Nothing,
-            _ => Seen::Failed,
-        },
-        (Some(CounterpartDialect::Native), Side::Upload) => match (rest.first(), ending) {
-            (Some(0), _) if rest.len() >= 9 => Seen::Received,
-            (_, Ending::Open) => Seen::Nothing,
-            _ => Seen::Failed,
-        },
-        (Some(_), Side::Download) => stream(rest.to_vec(), ending),
-        (Some(_), Side::Upload) => match ending {
-            Ending::Open => Seen::Nothing,
-            Ending::End => Seen::Received,
-            Ending::Reset => Seen::Failed,
-        },
-    }
-}
-
-fn http(heard: &[u8], ending: Ending, side: Side) -> Seen {
-    let pending = if ending == Ending::Open { Seen::Nothing } else { Seen::Failed };
-    let mut rest = heard;
-    let head = loop {
-        let Some(end) = memchr::memmem::find(rest, b"\r\n\r\n") else { return pending };
-        let head = String::from_utf8_lossy(&rest[..end]).into_owned();
-        rest = &rest[end + 4..];
-        if !head.contains("HTTP/1.1 1") {
-            break head;
-        }
-    };
-    let Some(body) = body(&head, rest, ending) else { return pending };
-    if !head.starts_with("HTTP/1.1 200") && !head.starts_with("HTTP/1.0 200") {
-        return Seen::Refused(None);
-    }
-    match side {
-        Side::Download => Seen::Whole(body),
-        Side::Upload if String::from_utf8_lossy(&body).contains("received successfully") => {
-            Seen::Received
-        }
-        Side::Upload => Seen::Failed,
-    }
-}
-
-/// The body of a response, if it is whole.
-fn body(head: &str, rest: &[u8], ending: Ending) -> Option<Vec<u8>> {
-    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
-    if let Some(len) = field("Content-Length: ") {
-        let len: usize = len.parse().expect("a server says numbers");
-        return rest.get(..len).map(<[u8]>::to_vec);
-    }
-    if field("Transfer-Encoding: chunked").is_none() {
-        return (ending == Ending::End).then(|| rest.to_vec());
-    }
-    let (mut rest, mut body) = (rest, Vec::new());
-    loop {
-        let line = memchr::memmem::find(rest, b"\r\n")?;
-        let digits = std::str::from_utf8(&rest[..line]).expect("chunk lengths are digits");
-        let len = usize::from_str_radix(digits, 16).expect("chunk lengths are hexadecimal");
-        rest = &rest[line + 2..];
-        if len == 0 {
-            return rest.starts_with(b"\r\n").then_some(body);
-        }
-        body.extend(rest.get(..len)?);
-        rest = rest.get(len + 2..)?;
+/// Adds what has come to what was heard, taken out of records if it was in them.
+fn hear(heard: &mut Vec<u8>, records: &mut Option<Records>, bytes: &[u8]) {
+    if let Some(records) = records {
+        records.take(bytes);
+        heard.extend(records.drain());
+    } else {
+        heard.extend(bytes);
     }
 }

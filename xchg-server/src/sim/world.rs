@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use xchg_core::{Broker, Events, Limits, Side};
 
-use super::link::{Link, SECOND, Shape, SimStream, Time};
+use super::link::{Link, SECOND, Shape, SimSocket, Time};
 use super::oracle;
 use super::peer::{Fate, Peer, Plan, Seen, Speaks};
 use super::random::Random;
+use super::records::{GREETING, Records};
 use crate::Config;
 use crate::engine::Engine;
-use crate::engine::net::{Accepted, Id, Net, Stream};
+use crate::engine::net::{Accepted, Id, Layer, Net, Transport};
 use crate::engine::shared::{Inbox, Message, Shared};
 use crate::origin::Origin;
 use crate::system::descriptors::Descriptors;
@@ -24,7 +25,7 @@ use crate::system::descriptors::Descriptors;
 /// More steps than any world takes: one that takes more does not come to rest.
 const MOST_STEPS: u32 = 400_000;
 
-type Backlog = Arc<Mutex<VecDeque<Accepted<SimStream>>>>;
+type Backlog = Arc<Mutex<VecDeque<Accepted<SimSocket>>>>;
 
 /// The system under one worker.
 pub(super) struct SimNet {
@@ -34,29 +35,33 @@ pub(super) struct SimNet {
 }
 
 impl Net for SimNet {
-    type Stream = SimStream;
+    type Transport = SimSocket;
 
     fn listeners(&self) -> usize {
         1
     }
 
-    fn accept(&mut self, _listener: usize) -> io::Result<Option<Accepted<SimStream>>> {
+    fn accept(&mut self, _listener: usize) -> io::Result<Option<Accepted<SimSocket>>> {
         Ok(self.backlog.lock().pop_front())
     }
 
     fn close_listeners(&mut self) {
         self.is_closed = true;
         // The kernel resets who was not accepted.
-        self.backlog.lock().drain(..).for_each(|accepted| accepted.stream.reset());
+        self.backlog.lock().drain(..).for_each(|accepted| accepted.transport.reset());
     }
 
-    fn watch(&mut self, stream: &SimStream, id: Id) -> io::Result<()> {
-        stream.link.lock().watch(self.index, id);
+    fn watch(&mut self, socket: &SimSocket, id: Id) -> io::Result<()> {
+        socket.link.lock().watch(self.index, id);
         Ok(())
     }
 
-    fn unwatch(&mut self, stream: &SimStream) {
-        stream.link.lock().unwatch();
+    fn unwatch(&mut self, socket: &SimSocket) {
+        socket.link.lock().unwatch();
+    }
+
+    fn layer(&mut self, _listener: u8, first: &[u8]) -> Option<Box<dyn Layer>> {
+        (first.first() == Some(&GREETING)).then(|| Box::new(Records::new()) as Box<dyn Layer>)
     }
 }
 
@@ -73,7 +78,7 @@ pub(super) struct World {
     pub(super) random: Random,
     pub(super) now: Time,
     start: Instant,
-    pub(super) shared: Arc<Shared<SimStream>>,
+    pub(super) shared: Arc<Shared<SimSocket>>,
     pub(super) events: Events,
     seats: Vec<Seat>,
     pub(super) peers: Vec<Peer>,
@@ -142,7 +147,7 @@ impl World {
             acts: Vec::new(),
             to_come,
             // What the server says of its own fits, so that all that moves is payload.
-            narrowest: 300 + largest / 30,
+            narrowest: 400 + largest / 30,
             steps: 0,
             is_draining: false,
             panics_wanted: 0,
@@ -271,11 +276,10 @@ impl World {
         let origin = Origin::of([192, 0, 2, host].into());
         if self.is_draining {
             // Nobody listens.
-            let stream = SimStream { link: link.clone() };
-            stream.reset();
+            SimSocket { link: link.clone() }.reset();
         } else {
-            let stream = SimStream { link: link.clone() };
-            let accepted = Accepted { stream, origin, listener: 0 };
+            let transport = SimSocket { link: link.clone() };
+            let accepted = Accepted { transport, origin, listener: 0 };
             self.seats[seat].backlog.lock().push_back(accepted);
             self.seats[seat].has_knock = true;
         }
@@ -475,6 +479,7 @@ fn plans(random: &mut Random) -> Vec<(Time, Plan)> {
                 wait: random.once_in(5).then(|| u32::try_from(random.below(100)).unwrap_or(0)),
                 fate,
                 // Native peers say goodbye: an uploader closes once it has the receipt.
+                is_wrapped: random.once_in(4),
                 stays: speaks != Speaks::Native && random.once_in(4),
             };
             (random.below(30 * SECOND), plan)

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
-use xchg_core::relay::Socket as Stream;
+use xchg_core::relay;
 
 use crate::engine::net::Accepted;
 use crate::origin::Origin;
@@ -308,7 +308,7 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
 
 impl Listener {
     /// Accepts one connection, non-blocking.
-    pub(crate) fn accept(&self) -> io::Result<Accepted<Stream<OwnedFd>>> {
+    pub(crate) fn accept(&self) -> io::Result<Accepted<relay::Socket<OwnedFd>>> {
         #[cfg(target_os = "linux")]
         let (socket, address) = {
             use rustix::net::{SocketFlags, acceptfrom_with};
@@ -327,7 +327,7 @@ impl Listener {
             // A wish: the kernel's own choice serves as well.
             SockRef::from(&socket).set_recv_buffer_size(LOCAL_RECV_BYTES).ok();
         }
-        Ok(Accepted { stream: Stream(socket), origin, listener: self.index })
+        Ok(Accepted { transport: relay::Socket(socket), origin, listener: self.index })
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use socket2::SockRef;
 use xchg_core::relay::Socket;
 
-use crate::engine::net::{Accepted, Id, Net, Stream};
+use crate::engine::net::{Accepted, Id, Layer, Net, Transport};
 use listener::Listener;
 
 pub(crate) use driver::drive;
@@ -51,7 +51,7 @@ impl System {
 }
 
 impl Net for System {
-    type Stream = Socket<OwnedFd>;
+    type Transport = Socket<OwnedFd>;
 
     fn listeners(&self) -> usize {
         self.listeners.len()
@@ -76,16 +76,20 @@ impl Net for System {
         }
     }
 
-    fn watch(&mut self, stream: &Socket<OwnedFd>, id: Id) -> io::Result<()> {
+    fn watch(&mut self, socket: &Socket<OwnedFd>, id: Id) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
-        let fd = stream.0.as_raw_fd();
+        let fd = socket.0.as_raw_fd();
         self.registry.register(&mut mio::unix::SourceFd(&fd), token(id), both)
     }
 
-    fn unwatch(&mut self, stream: &Socket<OwnedFd>) {
-        let fd = stream.0.as_raw_fd();
+    fn unwatch(&mut self, socket: &Socket<OwnedFd>) {
+        let fd = socket.0.as_raw_fd();
         // Whatever this poll knew, another's says anew when it watches the stream.
         self.registry.deregister(&mut mio::unix::SourceFd(&fd)).ok();
+    }
+
+    fn layer(&mut self, _listener: u8, _first: &[u8]) -> Option<Box<dyn Layer>> {
+        None
     }
 }
 
@@ -101,7 +105,7 @@ const SEND_LAST: SendFlags = SEND.union(SendFlags::MORE);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const SEND_LAST: SendFlags = SEND;
 
-impl Stream for Socket<OwnedFd> {
+impl Transport for Socket<OwnedFd> {
     fn write_framed(&self, framing: &[u8], payload: &[u8], is_last: bool) -> io::Result<usize> {
         let flags = if is_last { SEND_LAST } else { SEND };
         Ok(rustix::io::retry_on_intr(|| {

@@ -13,7 +13,8 @@ use std::os::fd::BorrowedFd;
 use xchg_core::relay::Duplex;
 
 use crate::dialect::http::{Body, BodyError, Description, ReplyTo};
-use crate::engine::net::Stream;
+use crate::engine::net::Transport;
+use crate::engine::stream::Stream;
 
 use response::Response;
 use source::Source;
@@ -104,14 +105,14 @@ impl Framing {
 
 /// One peer's end of an exchange.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Endpoint<'a, S> {
-    pub(crate) stream: &'a S,
+pub(crate) struct Endpoint<'a, T> {
+    pub(crate) stream: &'a Stream<T>,
     pub(crate) framing: &'a Framing,
     /// The counterpart's: a form describes itself, and so the response to its downloader.
     pub(crate) other: &'a Framing,
 }
 
-impl<S: Stream> Endpoint<'_, S> {
+impl<T: Transport> Endpoint<'_, T> {
     /// The response, whose payload has begun or ended: what describes it is known now.
     fn described<'r>(&self, response: &'r RefCell<Box<Response>>) -> RefMut<'r, Box<Response>> {
         let mut response = response.borrow_mut();
@@ -128,7 +129,7 @@ impl<S: Stream> Endpoint<'_, S> {
     }
 }
 
-impl<S: Stream> Duplex for Endpoint<'_, S> {
+impl<T: Transport> Duplex for Endpoint<'_, T> {
     fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self.framing {
             Framing::Bare => self.stream.read(buf),

@@ -6,7 +6,8 @@ use std::num::NonZeroU64;
 use crate::dialect::http::{
     ChunkedEncoder, Description, Framing, MAX_HEAD_BYTES, ReplyTo, download_head,
 };
-use crate::engine::net::Stream;
+use crate::engine::net::Transport;
+use crate::engine::stream::Stream;
 
 /// A response being written.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Response {
     }
 
     /// Sends what is pending.
-    pub(super) fn flush(&mut self, stream: &impl Stream) -> io::Result<()> {
+    pub(super) fn flush(&mut self, stream: &Stream<impl Transport>) -> io::Result<()> {
         while !self.pending.is_empty() {
             self.send(stream, &[], false)?;
         }
@@ -68,7 +69,7 @@ impl Response {
     /// Sends what is pending and then of `payload` what fits, at least one byte; says how many bytes of it.
     pub(super) fn write(
         &mut self,
-        stream: &impl Stream,
+        stream: &Stream<impl Transport>,
         payload: &[u8],
         is_last: bool,
     ) -> io::Result<usize> {
@@ -96,7 +97,12 @@ impl Response {
     }
 
     /// Sends once; says how many bytes of `payload` went.
-    fn send(&mut self, stream: &impl Stream, payload: &[u8], is_last: bool) -> io::Result<usize> {
+    fn send(
+        &mut self,
+        stream: &Stream<impl Transport>,
+        payload: &[u8],
+        is_last: bool,
+    ) -> io::Result<usize> {
         let sent = stream.write_framed(&self.pending, payload, is_last)?;
         self.head = Head::Begun;
         let framing = sent.min(self.pending.len());
@@ -105,7 +111,7 @@ impl Response {
     }
 
     /// Sends what ends the body.
-    pub(super) fn end(&mut self, stream: &impl Stream) -> io::Result<()> {
+    pub(super) fn end(&mut self, stream: &Stream<impl Transport>) -> io::Result<()> {
         if !self.has_ended {
             self.has_ended = true;
             if let Some((encoder, _)) = self.chunked {

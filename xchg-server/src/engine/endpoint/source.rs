@@ -2,8 +2,11 @@
 
 use std::io;
 
+use xchg_core::relay::Duplex;
+
 use crate::dialect::http::{Body, BodyDecoder, BodyError, Description, Step};
-use crate::engine::net::Stream;
+use crate::engine::net::Transport;
+use crate::engine::stream::Stream;
 
 /// Reads that may yield no payload before others get their turn: a form's other parts are dropped, however long they are.
 const READS: usize = 16;
@@ -58,7 +61,11 @@ impl Source {
     }
 
     /// Reads payload into `buf`; 0 is its end.
-    pub(super) fn read(&mut self, stream: &impl Stream, buf: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(
+        &mut self,
+        stream: &Stream<impl Transport>,
+        buf: &mut [u8],
+    ) -> io::Result<usize> {
         for _ in 0..READS {
             if !self.decoded.is_empty() {
                 return Ok(take(&mut self.decoded, buf));
@@ -137,7 +144,7 @@ impl Source {
     }
 
     /// The payload has been read.
-    fn end(&self, stream: &impl Stream) -> io::Result<usize> {
+    fn end(&self, stream: &Stream<impl Transport>) -> io::Result<usize> {
         if self.behind == Behind::Request || self.raw.is_empty() && stream.read(&mut [0])? == 0 {
             return Ok(0);
         }

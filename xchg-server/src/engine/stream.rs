@@ -1,0 +1,323 @@
+//! A connection's bytes, both ways, as the engine has them: with what is known of when there are any,
+//! and of why it failed.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
+#[cfg(target_os = "linux")]
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use xchg_core::relay::Duplex;
+
+use crate::engine::net::{Id, Layer, Net, Readiness, Transport};
+
+/// Pieces of a layer's bytes that are taken in, with none of the peer's own among them, before others
+/// get their turn.
+const PIECES: usize = 16;
+
+/// Payload that is put into a layer together with its framing, so that both leave in one record: what
+/// a record of TLS holds.
+const JOINED_BYTES: usize = 16 << 10;
+
+/// The stream of one connection; dropping it closes it.
+///
+/// What the peer says may be within a [`Layer`]. Some of it is then held here, though no edge will
+/// tell of it, and what was written may still wait for room.
+#[derive(Debug)]
+pub(crate) struct Stream<T> {
+    transport: T,
+    /// What the system has said and no call has refuted since.
+    is_readable: Cell<bool>,
+    is_writable: Cell<bool>,
+    is_watched: bool,
+    /// The error that the system has reported. `read` may hide it: behind unread bytes a reset looks
+    /// like an end.
+    failure: Option<ErrorKind>,
+    /// Boxed twice, for most have none, and many wait.
+    layer: Option<Box<RefCell<Box<dyn Layer>>>>,
+}
+
+/// A socket that is asked only for what may be there: it counts as readable and writable until a call
+/// finds that it is not, and again once the system says so. Nobody else keeps count of that.
+#[derive(Debug)]
+struct Socket<'a, T> {
+    transport: &'a T,
+    is_readable: &'a Cell<bool>,
+    is_writable: &'a Cell<bool>,
+}
+
+impl<T: Transport> Stream<T> {
+    pub(crate) fn new(transport: T) -> Stream<T> {
+        Stream {
+            transport,
+            is_readable: Cell::new(true),
+            is_writable: Cell::new(true),
+            is_watched: false,
+            failure: None,
+            layer: None,
+        }
+    }
+
+    fn socket(&self) -> Socket<'_, T> {
+        let (is_readable, is_writable) = (&self.is_readable, &self.is_writable);
+        Socket { transport: &self.transport, is_readable, is_writable }
+    }
+
+    /// Has what the peer says taken out of `layer` from now on; `heard` is the beginning, which has
+    /// been read already.
+    ///
+    /// # Errors
+    /// If that breaks the layer's rules; the peer has been told, as far as it can be.
+    pub(crate) fn wrap(&mut self, mut layer: Box<dyn Layer>, mut heard: &[u8]) -> io::Result<()> {
+        let mut taken = Ok(0);
+        while taken.is_ok() && !heard.is_empty() {
+            taken = layer.take_in(&mut heard);
+        }
+        let pushed = unless_blocked(self.socket().push(&mut *layer));
+        self.layer = Some(Box::new(RefCell::new(layer)));
+        taken.and(pushed)
+    }
+
+    /// Whether what the peer says is within a layer.
+    pub(crate) fn is_wrapped(&self) -> bool {
+        self.layer.is_some()
+    }
+
+    /// Notes what has happened to the socket, and says what that means to who reads and writes here.
+    pub(crate) fn on_ready(&mut self, mut ready: Readiness) -> Readiness {
+        if ready.is_readable || ready.has_read_end {
+            self.is_readable.set(true);
+        }
+        if ready.is_writable {
+            self.is_writable.set(true);
+        }
+        if ready.has_failed {
+            let failure = self.transport.take_failure().ok().flatten();
+            self.failure = Some(failure.unwrap_or(ErrorKind::ConnectionReset));
+        }
+        if let Some(layer) = &self.layer {
+            let mut layer = layer.borrow_mut();
+            let done = self.socket().push(&mut **layer).and(self.socket().pull(&mut **layer));
+            let failed = done
+                .err()
+                .map(|error| error.kind())
+                .filter(|kind| !matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted));
+            self.failure = self.failure.or(failed);
+            ready.is_readable = layer.is_readable();
+        }
+        ready
+    }
+
+    /// Has the worker of `net` told of what happens from now on, by the name `id`.
+    ///
+    /// # Errors
+    /// As those of [`Net::watch`].
+    pub(crate) fn watch<N>(&mut self, net: &mut N, id: Id) -> io::Result<()>
+    where
+        N: Net<Transport = T>,
+    {
+        if !self.is_watched {
+            net.watch(&self.transport, id)?;
+            self.is_watched = true;
+        }
+        Ok(())
+    }
+
+    /// Has that worker told nothing more; the next one is told anew how it stands.
+    pub(crate) fn unwatch<N: Net<Transport = T>>(&mut self, net: &mut N) {
+        if std::mem::take(&mut self.is_watched) {
+            net.unwatch(&self.transport);
+        }
+        self.is_readable.set(true);
+        self.is_writable.set(true);
+    }
+
+    /// Whether a read may find something.
+    pub(crate) fn is_readable(&self) -> bool {
+        let holds = |layer: &RefCell<Box<dyn Layer>>| layer.borrow().is_readable();
+        self.is_readable.get() || self.layer.as_deref().is_some_and(holds)
+    }
+
+    /// The error by which the connection is known to have failed.
+    pub(crate) fn failure(&self) -> Option<ErrorKind> {
+        self.failure
+    }
+
+    /// Sends `framing` and then `payload`, what fits of them, and gives how much that is. If it
+    /// `is_last`, the half-close that follows at once may leave together with it.
+    pub(crate) fn write_framed(
+        &self,
+        framing: &[u8],
+        payload: &[u8],
+        is_last: bool,
+    ) -> io::Result<usize> {
+        if self.layer.is_some() {
+            let joined = [framing, &payload[..payload.len().min(JOINED_BYTES)]].concat();
+            return self.write(&joined);
+        }
+        let socket = self.socket();
+        socket.may_write()?;
+        socket.note_write(socket.transport.write_framed(framing, payload, is_last))
+    }
+
+    /// How many bytes, with those not sent yet, the peer's system has not acknowledged. `None` where
+    /// the system cannot tell.
+    pub(crate) fn unacknowledged(&self) -> Option<u64> {
+        let unsent = |layer: &RefCell<Box<dyn Layer>>| layer.borrow().has_unsent();
+        let unsent = self.layer.as_deref().is_some_and(unsent);
+        Some(self.transport.unacknowledged()? + u64::from(unsent))
+    }
+
+    /// Whether the peer's system has acknowledged everything that it was sent; on a unix socket,
+    /// whether it has read it. `None` where the system cannot tell.
+    ///
+    /// Whoever closes with bytes unread, or before they come, causes a reset instead of an
+    /// acknowledgement, which leaves an error behind.
+    pub(crate) fn has_acknowledged_all(&mut self) -> Option<bool> {
+        let left = self.unacknowledged()?;
+        // A reset may have come since the poll last reported. Its event is on the way, and finds the
+        // failure noted here.
+        self.failure = self.failure.or(self.transport.take_failure().ok()?);
+        Some(left == 0 && self.failure.is_none())
+    }
+
+    /// Has the kernel buffer so many bytes each way. A wish: its own choice serves as well.
+    pub(crate) fn set_buffers(&self, bytes: usize) {
+        self.transport.set_buffers(bytes);
+    }
+
+    /// Has the kernel hold no more than so many bytes on their way out. A wish.
+    pub(crate) fn set_send_buffer(&self, bytes: usize) {
+        self.transport.set_send_buffer(bytes);
+    }
+
+    /// How long sent bytes may stay unacknowledged before the connection counts as lost. A wish.
+    pub(crate) fn set_stall_timeout(&self, timeout: Duration) {
+        self.transport.set_stall_timeout(timeout);
+    }
+
+    /// Closes so that the peer sees a failure rather than an end.
+    pub(crate) fn reset(self) {
+        self.transport.reset();
+    }
+}
+
+impl<T: Transport> Duplex for Stream<T> {
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let Some(layer) = &self.layer else { return self.socket().read(buf) };
+        let mut layer = layer.borrow_mut();
+        self.socket().pull(&mut **layer)?;
+        layer.read(buf)
+    }
+
+    fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        let Some(layer) = &self.layer else { return self.socket().write(buf) };
+        let mut layer = layer.borrow_mut();
+        self.socket().push(&mut **layer)?;
+        let n = layer.write(buf)?;
+        // It is taken, and bound to be sent: when there is room, if there is none now.
+        unless_blocked(self.socket().push(&mut **layer))?;
+        Ok(n)
+    }
+
+    fn write_last(&self, buf: &[u8]) -> io::Result<usize> {
+        if self.layer.is_some() {
+            return self.write(buf);
+        }
+        self.socket().may_write()?;
+        self.socket().note_write(self.transport.write_last(buf))
+    }
+
+    fn half_close(&self) -> io::Result<()> {
+        if let Some(layer) = &self.layer {
+            let mut layer = layer.borrow_mut();
+            layer.end();
+            self.socket().push(&mut **layer)?;
+        }
+        self.transport.half_close()
+    }
+
+    fn abort(&self) {
+        self.transport.abort();
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splice_source(&self) -> Option<(BorrowedFd<'_>, usize)> {
+        let may_find = self.layer.is_none() && self.is_readable.get();
+        self.transport.splice_source().filter(|_| may_find)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splice_sink(&self) -> Option<BorrowedFd<'_>> {
+        self.transport.splice_sink().filter(|_| self.layer.is_none())
+    }
+}
+
+impl<T: Transport> Socket<'_, T> {
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        if !self.is_readable.get() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.transport.read(buf).inspect_err(|error| {
+            self.is_readable.set(error.kind() != ErrorKind::WouldBlock);
+        })
+    }
+
+    fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.may_write()?;
+        self.note_write(self.transport.write(buf))
+    }
+
+    fn may_write(&self) -> io::Result<()> {
+        if self.is_writable.get() { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+    }
+
+    fn note_write(&self, written: io::Result<usize>) -> io::Result<usize> {
+        written.inspect_err(|error| {
+            self.is_writable.set(error.kind() != ErrorKind::WouldBlock);
+        })
+    }
+
+    /// Takes in until there is something to read, and sends what the layer answers to it.
+    fn pull(&self, layer: &mut dyn Layer) -> io::Result<()> {
+        for _ in 0..PIECES {
+            if layer.is_readable() {
+                return Ok(());
+            }
+            let taken = layer.take_in(&mut &*self);
+            let pushed = unless_blocked(self.push(layer));
+            taken.and(pushed)?;
+        }
+        Err(ErrorKind::Interrupted.into())
+    }
+
+    /// Sends all that is to be sent.
+    fn push(&self, layer: &mut dyn Layer) -> io::Result<()> {
+        while layer.has_unsent() {
+            if layer.give_out(&mut &*self)? == 0 {
+                return Err(ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: Transport> io::Read for &Socket<'_, T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (**self).read(buf)
+    }
+}
+
+impl<T: Transport> io::Write for &Socket<'_, T> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (**self).write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn unless_blocked(sent: io::Result<()>) -> io::Result<()> {
+    sent.or_else(|error| if error.kind() == ErrorKind::WouldBlock { Ok(()) } else { Err(error) })
+}
