@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use xchg_client::files::Existing;
+use xchg_client::files::Destination;
 use xchg_client::{
-    Client, Key, Matched, Observer, PlainDownloadOptions, PlainUploadOptions, Source, Summary,
-    Target, Waiting,
+    Client, Content, DownloadOptions, Key, Matched, Observer, Security, UploadOptions, Waiting,
 };
 use xchg_server::{Config, Listen, Server};
 
@@ -61,7 +60,8 @@ struct News {
 enum What {
     Waits,
     Exchanges,
-    Ends(Result<Summary, xchg_client::Error>),
+    /// With so many bytes, or not at all.
+    Ends(Result<u64, xchg_client::Error>),
 }
 
 /// Prints the next `count` pieces of news as they come.
@@ -70,7 +70,7 @@ fn show(news: &Receiver<News>, count: usize) -> Result<(), Box<dyn Error>> {
         match what {
             What::Waits => println!("{from} waits"),
             What::Exchanges => println!("{from} exchanges"),
-            What::Ends(Ok(summary)) => println!("{from} is done: {} bytes", summary.bytes),
+            What::Ends(Ok(bytes)) => println!("{from} is done: {bytes} bytes"),
             // The server refuses those who wait when it shuts down. Nothing else may go wrong here.
             What::Ends(Err(error)) if error.is_worth_a_retry() => {
                 println!("{from} is told: {error}")
@@ -88,9 +88,10 @@ fn upload(
     path: &Path,
     tell: &Sender<News>,
 ) -> Result<(), Box<dyn Error>> {
-    let options = PlainUploadOptions::new(xchg_client::key_for(path)?, Source::File(path.into()));
+    let key = path.file_name().ok_or("it has no name")?.as_encoded_bytes();
+    let options = UploadOptions::new(Key::parse(key)?, Security::Plain, Content::paths([path]));
     let client = client.clone();
-    start(name, tell, move |observer| client.upload_plain(options, observer));
+    start(name, tell, move |observer| Ok(client.upload(options, observer)?.bytes));
     Ok(())
 }
 
@@ -103,10 +104,10 @@ fn download(
     tell: &Sender<News>,
 ) -> Result<PathBuf, Box<dyn Error>> {
     let path = folder.join(format!("{file} of {name}"));
-    let target = Target::Path { path: path.clone(), existing: Existing::Refuse };
-    let options = PlainDownloadOptions::new(Key::parse(file.as_bytes())?, target);
+    let destination = Destination::File(path.clone());
+    let options = DownloadOptions::new(Key::parse(file.as_bytes())?, Security::Plain, destination);
     let client = client.clone();
-    start(name, tell, move |observer| client.download_plain(options, observer));
+    start(name, tell, move |observer| Ok(client.download(options, observer)?.bytes));
     Ok(path)
 }
 
@@ -114,7 +115,7 @@ fn download(
 fn start(
     from: &'static str,
     tell: &Sender<News>,
-    transfer: impl FnOnce(&mut dyn Observer) -> Result<Summary, xchg_client::Error> + Send + 'static,
+    transfer: impl FnOnce(&mut dyn Observer) -> Result<u64, xchg_client::Error> + Send + 'static,
 ) {
     let mut reporter = Reporter { from, tell: tell.clone() };
     thread::spawn(move || {

@@ -11,11 +11,10 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use xchg_client::files::{Destination, Manifest, Survey, WalkOptions};
-use xchg_client::sealed;
+use xchg_client::files::{Destination, Manifest, Survey};
 use xchg_client::terminal::escape;
 use xchg_client::{
-    Cancel, Client, Code, Content, Decision, DownloadOptions, Observer, UploadOptions,
+    Cancel, Client, Code, Content, Decision, DownloadOptions, Observer, UploadOptions, Uploaded,
 };
 use xchg_server::{Config, Listen, Server};
 
@@ -66,8 +65,8 @@ fn send(
     client: Client,
     code: Code,
     folder: &Path,
-) -> thread::JoinHandle<Result<sealed::Uploaded, xchg_client::Error>> {
-    let content = Content::Paths { paths: vec![folder.into()], walk: WalkOptions::default() };
+) -> thread::JoinHandle<Result<Uploaded, xchg_client::Error>> {
+    let content = Content::paths([folder]);
     let options = UploadOptions::new(code.key(), code.secret(), content);
     thread::spawn(move || client.upload(options, &mut ()))
 }

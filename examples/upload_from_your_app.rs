@@ -10,9 +10,10 @@ use std::error::Error;
 use std::io;
 use std::thread;
 
+use xchg_client::files::{Destination, Stream};
 use xchg_client::{
-    Address, Cancel, Client, Key, Observer, PlainDownloadOptions, PlainUploadOptions, Source,
-    Summary, Target,
+    Address, Cancel, Client, Content, DownloadOptions, Downloaded, Key, Observer, Security,
+    UploadOptions,
 };
 use xchg_server::{Config, Listen, Server};
 
@@ -24,19 +25,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let report = vec![b'x'; 10 << 20];
     let counterpart = receive(address.clone(), Key::parse(b"report")?);
     let mut bar = Bar { moved: 0, shown: 0, length: report.len() as u64 };
-    let source = Source::Reader(Box::new(io::Cursor::new(report)));
-    let options = PlainUploadOptions::new(Key::parse(b"report")?, source);
-    let summary = Client::new(address.clone()).upload_plain(options, &mut bar)?;
-    println!("the counterpart has confirmed all {} bytes", summary.bytes);
+    let options = plain("report", Stream::new(io::Cursor::new(report)))?;
+    let uploaded = Client::new(address.clone()).upload(options, &mut bar)?;
+    println!("the counterpart has confirmed all {} bytes", uploaded.bytes);
     counterpart.join().expect("it does not panic")?;
 
     // An endless upload, until somebody presses the button.
     let cancel = Cancel::new()?;
     let counterpart = receive(address.clone(), Key::parse(b"endless")?);
     let mut button = Button { press_after: 1 << 20, cancel: cancel.clone() };
-    let source = Source::Reader(Box::new(io::repeat(b'x')));
-    let options = PlainUploadOptions::new(Key::parse(b"endless")?, source);
-    match Client::new(address).cancel(cancel).upload_plain(options, &mut button) {
+    let options = plain("endless", Stream::new(io::repeat(b'x')))?;
+    match Client::new(address).cancel(cancel).upload(options, &mut button) {
         Err(xchg_client::Error::Cancelled) => println!("cancelled"),
         other => return Err(format!("not cancelled, but {other:?}").into()),
     }
@@ -47,6 +46,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     server.drain();
     server.join();
     Ok(())
+}
+
+/// Bytes that curl or a browser could take as well: not encrypted.
+fn plain(key: &str, stream: Stream) -> Result<UploadOptions, Box<dyn Error>> {
+    let content = Content::Stream { name: key.into(), stream };
+    Ok(UploadOptions::new(Key::parse(key.as_bytes())?, Security::Plain, content))
 }
 
 /// Shows the progress in steps of ten per cent.
@@ -84,7 +89,14 @@ impl Observer for Button {
 }
 
 /// Stands for the person at the other end: takes what comes and keeps none of it.
-fn receive(address: Address, key: Key) -> thread::JoinHandle<Result<Summary, xchg_client::Error>> {
-    let options = PlainDownloadOptions::new(key, Target::Writer(Box::new(io::sink())));
-    thread::spawn(move || Client::new(address).download_plain(options, &mut ()))
+fn receive(
+    address: Address,
+    key: Key,
+) -> thread::JoinHandle<Result<Downloaded, xchg_client::Error>> {
+    thread::spawn(move || {
+        let mut sink = io::sink();
+        let destination = Destination::Writer(&mut sink);
+        let options = DownloadOptions::new(key, Security::Plain, destination);
+        Client::new(address).download(options, &mut ())
+    })
 }

@@ -1,7 +1,7 @@
 //! The crate's one error.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use xchg_core::Side;
@@ -12,7 +12,8 @@ use crate::{Address, InvalidCode, Key, files, session};
 
 /// Why a transfer or a command did not do what it should.
 ///
-/// `Display` is one level and says what to do; [`source`](std::error::Error::source) has the rest.
+/// `Display` is one level and says what happened; [`source`](std::error::Error::source) has the rest.
+/// What to do about it depends on the application.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -25,7 +26,7 @@ pub enum Error {
         why: &'static str,
     },
     /// The host's name has no address, or nobody could tell in time.
-    #[error("unknown host `{}`; check its spelling and your network", escape(host))]
+    #[error("unknown host `{}`", escape(host))]
     UnknownHost {
         /// The name.
         host: String,
@@ -33,7 +34,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Nothing that accepts connections is there.
-    #[error("cannot reach {address}; {}", connect_advice(source))]
+    #[error("cannot reach {address}")]
     Connect {
         /// Where.
         address: Address,
@@ -41,7 +42,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The server accepted the connection, and did not answer in time.
-    #[error("{address} accepted the connection and said nothing within {}; check that it is an xchg server, or allow more time with --connect-timeout", duration_in_words(*timeout))]
+    #[error("{address} accepted the connection and said nothing within {}", duration_in_words(*timeout))]
     NoAnswer {
         /// Where.
         address: Address,
@@ -49,7 +50,7 @@ pub enum Error {
         timeout: Duration,
     },
     /// What answers there does not speak the native dialect.
-    #[error("malformed answer: {address} is not an xchg server; check the address and port")]
+    #[error("malformed answer: {address} is not an xchg server")]
     NotAServer {
         /// Where.
         address: Address,
@@ -57,7 +58,7 @@ pub enum Error {
         source: xchg_core::Error,
     },
     /// The connection ended, or was silent for too long, before a counterpart came.
-    #[error("lost {address} before a counterpart came; {}", lost_advice(*had_place))]
+    #[error("lost {address} before a counterpart came")]
     ServerLost {
         /// Where.
         address: Address,
@@ -74,18 +75,8 @@ pub enum Error {
         /// Why, for the person. Hostile until escaped, as `Display` does.
         text: String,
     },
-    /// The wait is over.
-    #[error("{}", nobody_came(*counterpart, key, *wait))]
-    NobodyCame {
-        /// For whom it was.
-        counterpart: Side,
-        /// What the person calls the exchange.
-        key: String,
-        /// How long it was.
-        wait: Duration,
-    },
     /// The exchange ended before all its bytes had moved, or before the receipt.
-    #[error("lost the {} after {bytes} bytes; both sides have to try again", role(*counterpart))]
+    #[error("lost the {} after {bytes} bytes", role(*counterpart))]
     CounterpartLost {
         /// Which side was lost.
         counterpart: Side,
@@ -103,9 +94,7 @@ pub enum Error {
         what: &'static str,
     },
     /// The uploader did not send as many bytes as it had announced.
-    #[error(
-        "the uploader announced {announced} bytes and sent {sent}; nothing is kept, both sides have to try again"
-    )]
+    #[error("the uploader announced {announced} bytes and sent {sent}; nothing is kept")]
     WrongLength {
         /// The length that came with the match.
         announced: u64,
@@ -113,29 +102,14 @@ pub enum Error {
         sent: u64,
     },
     /// The downloader says in its receipt that it has not got the payload.
-    #[error("the downloader gave up after {bytes} bytes; its own message says why")]
+    #[error("the downloader gave up after {bytes} bytes")]
     NotReceived {
         /// What it had got by then.
         bytes: u64,
     },
-    /// What is to be uploaded cannot be read.
-    #[error("cannot read `{}`", path.display())]
-    Source {
-        /// Its name.
-        path: PathBuf,
-        /// How it failed.
-        source: io::Error,
-    },
-    /// A folder cannot be uploaded.
-    #[error("`{}` is a folder; name a file, or pack the folder: tar c FOLDER | xchg-client upload - --key NAME.tar", path.display())]
-    SourceIsFolder {
-        /// Its name.
-        path: PathBuf,
-    },
-    /// The file has another length than was announced, or became shorter while it was being sent: the downloader has no whole version
-    /// of it.
-    #[error("`{}` has changed since the upload began; upload it again", path.display())]
-    SourceChanged {
+    /// A plain transfer is of one file, and this is a folder.
+    #[error("`{}` is a folder", path.display())]
+    Folder {
         /// Its name.
         path: PathBuf,
     },
@@ -144,55 +118,21 @@ pub enum Error {
     Code(#[from] InvalidCode),
     /// The session with the counterpart did not come to a receipt.
     #[error(transparent)]
-    Session(#[from] session::Error),
+    Session(session::Error),
     /// What is to be sent cannot be, or the destination cannot take it.
     #[error(transparent)]
-    Files(#[from] files::Error),
+    Files(files::Error),
     /// The key does not end in a name that is safe for a new file.
-    #[error("the key `{}` is no safe file name; name the file yourself: -o FILE", show(key))]
+    #[error("the key `{}` is no safe file name", show(key))]
     UnsafeName {
         /// The key.
         key: Key,
     },
-    /// There is something already under the name.
-    #[error("`{}` exists; use --overwrite or --rename, or another name with -o", path.display())]
-    TargetExists {
-        /// The name.
-        path: PathBuf,
-    },
-    /// What is offered would be added to a folder that exists, and nobody was asked.
-    #[error("`{}` exists, and {names} new {} there; use --merge, or another folder with -o", escape(folder), if *names == 1 { "name would be" } else { "names would be" })]
-    WouldMerge {
-        /// Within the destination; the first, if there are several.
-        folder: String,
-        /// How many new names there would be in folders that exist.
-        names: usize,
-    },
-    /// The payload cannot be written.
-    #[error("cannot write {}", target_name(path.as_deref()))]
-    Target {
-        /// The file; `None` for the standard output and other writers.
-        path: Option<PathBuf>,
-        /// How it failed.
-        source: io::Error,
-    },
-    /// The payload does not fit.
-    #[error("no space in `{}` for {needed} bytes, {available} are free; make room, or choose another place with -o", folder.display())]
-    NoSpace {
-        /// Where the file was to be.
-        folder: PathBuf,
-        /// The payload's length in bytes.
-        needed: u64,
-        /// Free for this user, in bytes.
-        available: u64,
-    },
-    /// A person would have to be asked, and there is none.
-    #[error("there is no terminal to ask at; {otherwise}")]
-    NoTerminal {
-        /// What to do instead.
-        otherwise: &'static str,
-    },
-    /// Somebody used the [`Cancel`](crate::Cancel) token, or left a question unanswered.
+    /// [`Observer::decide`](crate::Observer::decide) or
+    /// [`Observer::existing`](crate::Observer::existing) declined the offer.
+    #[error("the offer was declined here")]
+    DeclinedHere,
+    /// Somebody used the [`Cancel`](crate::Cancel) token.
     #[error("interrupted")]
     Cancelled,
     /// This process ran out of something.
@@ -212,8 +152,7 @@ impl Error {
         use RefusalCode::{Busy, Draining, TimedOut};
         matches!(
             self,
-            Error::NobodyCame { .. }
-                | Error::ServerLost { had_place: true, .. }
+            Error::ServerLost { had_place: true, .. }
                 | Error::Refused { code: Busy | Draining | TimedOut, .. }
         )
     }
@@ -226,12 +165,29 @@ impl Error {
 
     /// Whether the reader of the standard output, or of another pipe that was written to, has left.
     pub fn is_broken_pipe(&self) -> bool {
-        let source = match self {
-            Error::Target { source, .. }
-            | Error::Session(session::Error::Files(files::Error::Io { source, .. })) => source,
-            _ => return false,
-        };
-        source.kind() == io::ErrorKind::BrokenPipe
+        matches!(self, Self::Files(files::Error::Io { source, .. })
+            if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<session::Error> for Error {
+    /// What a session has of its own; what it only passes on is what it was.
+    fn from(error: session::Error) -> Self {
+        match error {
+            session::Error::Files(error) => error.into(),
+            session::Error::Cancelled => Self::Cancelled,
+            session::Error::DeclinedHere => Self::DeclinedHere,
+            error => Self::Session(error),
+        }
+    }
+}
+
+impl From<files::Error> for Error {
+    fn from(error: files::Error) -> Self {
+        match error {
+            files::Error::Stopped => Self::Cancelled,
+            error => Self::Files(error),
+        }
     }
 }
 
@@ -256,37 +212,11 @@ fn role(side: Side) -> &'static str {
     }
 }
 
-fn nobody_came(counterpart: Side, key: &str, wait: Duration) -> String {
-    let (role, key) = (role(counterpart), escape(key));
-    match wait {
-        Duration::ZERO => format!("no {role} of {key} is waiting"),
-        wait => format!("no {role} of {key} came within {}", duration_in_words(wait)),
-    }
-}
-
 /// A duration as people write it: `1.5 s`, `5m`, `1h 30m`.
 pub fn duration_in_words(duration: Duration) -> String {
     match duration.as_secs() {
         0..60 => format!("{} s", duration.as_secs_f64()),
         _ => humantime::format_duration(duration).to_string(),
-    }
-}
-
-fn target_name(path: Option<&Path>) -> String {
-    path.map_or("the output".into(), |path| format!("`{}`", path.display()))
-}
-
-fn lost_advice(had_place: bool) -> &'static str {
-    if had_place { "try again" } else { "check that it is an xchg server, and try again" }
-}
-
-fn connect_advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
-            "is the server running? start one with xchg-server"
-        }
-        io::ErrorKind::TimedOut => "check the address, or allow more time with --connect-timeout",
-        _ => "check the address and your network",
     }
 }
 

@@ -1,16 +1,15 @@
 //! Uploads and downloads files through an xchg server.
 //!
 //! ```no_run
-//! use xchg_client::files::{Destination, WalkOptions};
-//! use xchg_client::session::Secret;
-//! use xchg_client::{Client, Content, DownloadOptions, Key, UploadOptions};
+//! use xchg_client::files::Destination;
+//! use xchg_client::{Client, Content, DownloadOptions, Key, Secret, UploadOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::new("example.org".parse()?);
 //! let key = Key::parse(b"stocks")?;
 //! let secret = || Secret::new("swordfish");
 //! // Here: uploads the folder as soon as somebody downloads the key, and returns when it is there.
-//! let content = Content::Paths { paths: vec!["stocks".into()], walk: WalkOptions::default() };
+//! let content = Content::paths(["stocks"]);
 //! client.upload(UploadOptions::new(key.clone(), secret(), content), &mut ())?;
 //! // There: takes it as soon as somebody uploads the key, and only what is not there yet.
 //! let destination = Destination::Directory("downloads".into());
@@ -19,12 +18,13 @@
 //! # }
 //! ```
 //!
-//! These transfers are sealed: encrypted from end to end, in realm sealed.
-//! [`Client::upload_plain`] and [`Client::download_plain`] move bare bytes in realm plain, where the
-//! counterpart may be curl, a browser or a classic client.
+//! These transfers are sealed: encrypted from end to end, in realm sealed. With
+//! [`Security::Plain`] they are bare bytes in realm plain, where the counterpart may be curl, a
+//! browser or a classic client.
 //!
-//! Calls block. An [`Observer`] hears what goes on meanwhile, and a [`Cancel`] token ends it from another thread. Nothing is
-//! printed, and no signal is handled: that is the business of the program `xchg-client`, a thin layer around this.
+//! Calls block. An [`Observer`] hears what goes on meanwhile, and a [`Cancel`] token ends it from
+//! another thread. Nothing is printed, no signal is handled, and no error speaks of options of a
+//! command line: that is the business of the program `xchg-client`, a thin layer around this.
 
 mod client;
 pub mod code;
@@ -36,28 +36,28 @@ mod key;
 mod link;
 mod net;
 mod observer;
+mod options;
+mod outcome;
 mod plain;
 mod retry;
 pub mod sealed;
 pub mod session;
+mod supply;
 mod sys;
 pub mod terminal;
 
-pub use client::{
-    Client, DEFAULT_BUFFER_BYTES, DEFAULT_CONNECT_TIMEOUT, PlainDownloadOptions,
-    PlainUploadOptions, Summary,
-};
+pub use client::Client;
 pub use code::{Code, InvalidCode};
 pub use error::{Error, duration_in_words};
-pub use key::normalised;
+pub use key::{file_name, normalised};
 pub use link::Link;
 pub use net::address::Address;
 pub use net::cancel::Cancel;
 pub use observer::{Decision, Observer};
-pub use plain::source::{Source, key_for};
-pub use plain::target::{Target, file_name};
+pub use options::{Content, DownloadOptions, Security, UploadOptions};
+pub use outcome::{Downloaded, Uploaded};
 pub use retry::Retry;
-pub use sealed::{Content, DownloadOptions, UploadOptions};
+pub use session::Secret;
 pub use xchg_core::wire::{
     CounterpartDialect, Matched, RefusalCode, StatusReport, Token, Wait, Waiting,
 };

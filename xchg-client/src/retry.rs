@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use xchg_core::wire::RefusalCode;
+use xchg_core::wire::{RefusalCode, Wait};
 
 use crate::{Cancel, Error, Observer, session};
 
@@ -20,10 +20,48 @@ pub struct Retry {
     pub longest: Duration,
 }
 
+impl Retry {
+    /// Pauses of `first`, twice that, and so on, up to `longest`.
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest }
+    }
+}
+
 impl Default for Retry {
     /// From a quarter of a second to 15 seconds: quick after a short break, and no burden on a server that is down.
     fn default() -> Retry {
         Retry { first: Duration::from_millis(250), longest: Duration::from_secs(15) }
+    }
+}
+
+/// How long the counterpart is waited for, whatever number of offers that takes.
+pub(crate) struct Deadline {
+    wait: Wait,
+    /// When the first of them was made.
+    began: Option<Instant>,
+}
+
+impl Deadline {
+    /// The wait begins with the first offer.
+    pub(crate) fn of(wait: Wait) -> Self {
+        Self { wait, began: None }
+    }
+
+    /// How long the next offer may wait. In the end, only for who waits already.
+    pub(crate) fn left(&mut self) -> Wait {
+        let Some(began) = self.began else {
+            self.began = Some(Instant::now());
+            return self.wait;
+        };
+        match self.wait {
+            Wait::AtMost(wait) => Wait::AtMost(wait.saturating_sub(began.elapsed())),
+            Wait::Forever => Wait::Forever,
+        }
+    }
+
+    /// The counterpart has come: should it be lost again, it is waited for anew.
+    pub(crate) fn renew(&mut self) {
+        self.began = None;
     }
 }
 

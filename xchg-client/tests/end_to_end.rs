@@ -17,9 +17,10 @@ use std::thread;
 use rendezvous::Rendezvous;
 use support::{DEADLINE, names};
 use tempfile::{TempDir, tempdir};
+use xchg_client::files::{Destination, Stream};
 use xchg_client::{
-    Cancel, Error, Key, Matched, Observer, PlainDownloadOptions, PlainUploadOptions, Source,
-    Target, Wait, Waiting,
+    Cancel, Content, DownloadOptions, Error, Key, Matched, Observer, Security, UploadOptions, Wait,
+    Waiting,
 };
 
 fn folder_with(name: &str, content: &[u8]) -> TempDir {
@@ -189,23 +190,25 @@ fn the_library_transfers_between_any_reader_and_writer() {
     let key = Key::parse(b"library").unwrap();
     let client = server.client();
     let (sender, heard) = mpsc::channel();
-    let (reader, writer) = std::io::pipe().unwrap();
+    let mut received = Vec::new();
     let uploader = {
         let (client, key) = (client.clone(), key.clone());
         thread::spawn(move || {
-            let source = Source::Reader(Box::new(&b"in memory"[..]));
-            client
-                .upload_plain(PlainUploadOptions::new(key, source), &mut Listening(sender))
-                .unwrap()
+            let stream = Stream::new(&b"in memory"[..]);
+            let content = Content::Stream { name: "memory".into(), stream };
+            let options = UploadOptions::new(key, Security::Plain, content);
+            client.upload(options, &mut Listening(sender)).unwrap()
         })
     };
     assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), "waiting");
-    let options = PlainDownloadOptions::new(key, Target::Writer(Box::new(writer)));
-    let downloaded = client.download_plain(options, &mut ()).unwrap();
+    let destination = Destination::Writer(&mut received);
+    let options = DownloadOptions::new(key, Security::Plain, destination);
+    let downloaded = client.download(options, &mut ()).unwrap();
     let uploaded = uploader.join().unwrap();
     assert_eq!((downloaded.bytes, uploaded.bytes), (9, 9));
+    assert!(downloaded.is_confirmed && uploaded.is_confirmed);
     assert_eq!(heard.iter().collect::<Vec<_>>(), ["matched None", "9 bytes"]);
-    assert_eq!(std::io::read_to_string(reader).unwrap(), "in memory");
+    assert_eq!(received, b"in memory");
 }
 
 #[test]
@@ -215,9 +218,11 @@ fn the_library_can_be_cancelled_while_it_waits() {
     let client = server.client().cancel(cancel.clone());
     let (sender, heard) = mpsc::channel();
     let waits = thread::spawn(move || {
-        let target = Target::Writer(Box::new(std::io::sink()));
-        let options = PlainDownloadOptions::new(Key::parse(b"k").unwrap(), target);
-        client.download_plain(options, &mut Listening(sender))
+        let mut sink = std::io::sink();
+        let destination = Destination::Writer(&mut sink);
+        let key = Key::parse(b"k").unwrap();
+        let options = DownloadOptions::new(key, Security::Plain, destination);
+        client.download(options, &mut Listening(sender))
     });
     heard.recv_timeout(DEADLINE).unwrap();
     cancel.cancel();
@@ -227,9 +232,11 @@ fn the_library_can_be_cancelled_while_it_waits() {
 #[test]
 fn a_refused_library_call_says_whether_to_try_again() {
     let server = Rendezvous::start();
-    let mut options = PlainDownloadOptions::new(Key::parse(b"k").unwrap(), Target::Stdout);
-    options.wait = Wait::AtMost(std::time::Duration::ZERO);
-    let error = server.client().download_plain(options, &mut ()).unwrap_err();
+    let mut sink = std::io::sink();
+    let destination = Destination::Writer(&mut sink);
+    let options = DownloadOptions::new(Key::parse(b"k").unwrap(), Security::Plain, destination)
+        .wait(Wait::AtMost(std::time::Duration::ZERO));
+    let error = server.client().download(options, &mut ()).unwrap_err();
     assert!(error.is_worth_a_retry(), "{error}");
     assert_eq!(server.client().status().unwrap().waiting, 0);
 }

@@ -14,10 +14,10 @@ use crate::terminal::escape;
 #[non_exhaustive]
 pub enum Error {
     /// There is nothing to send.
-    #[error("nothing to send; name at least one file or directory")]
+    #[error("nothing to send")]
     Nothing,
     /// A path to send cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read `{}`", path.display())]
     Unreadable {
         /// As the caller named it, or below.
         path: PathBuf,
@@ -25,19 +25,19 @@ pub enum Error {
         source: io::Error,
     },
     /// A name to send is not Unicode, on a system whose names are something else then than bytes.
-    #[error("{} has a name that is not Unicode; rename it", path.display())]
+    #[error("{} has a name that is not Unicode", path.display())]
     NotUnicode {
         /// As the caller named it, or below.
         path: PathBuf,
     },
     /// A path to send has no name of its own, like `/`.
-    #[error("{} has no name; name what is in it", path.display())]
+    #[error("{} has no name", path.display())]
     NoName {
         /// As the caller named it.
         path: PathBuf,
     },
     /// Two paths to send have the same last component.
-    #[error("{} and {} would both arrive as `{}`; rename one or send them one by one", first.display(), second.display(), escape(name))]
+    #[error("{} and {} would both arrive as `{}`", first.display(), second.display(), escape(name))]
     Duplicate {
         /// The name that both have.
         name: String,
@@ -47,13 +47,13 @@ pub enum Error {
         second: PathBuf,
     },
     /// A device, socket or pipe is among what is to be sent.
-    #[error("{} is no file, directory or link; --special-files leave-out sends all else", path.display())]
+    #[error("{} is no file, directory or link", path.display())]
     Special {
         /// As the caller named it, or below.
         path: PathBuf,
     },
     /// A link leads out of the directory that is to be sent, and links are not to be followed.
-    #[error("{} is a link to {}, which leads out of what is sent; --outside-links follow sends what it leads to, leave-out all else", path.display(), target.display())]
+    #[error("{} is a link to {}, which leads out of what is sent", path.display(), target.display())]
     LinkLeaves {
         /// As the caller named it, or below.
         path: PathBuf,
@@ -61,13 +61,13 @@ pub enum Error {
         target: PathBuf,
     },
     /// Following links leads round in a circle.
-    #[error("{} is a link to a directory that it is in; leave it out", path.display())]
+    #[error("{} is a link to a directory that it is in", path.display())]
     LinkLoop {
         /// As the caller named it, or below.
         path: PathBuf,
     },
     /// A file's size or time of modification is not what the offer said.
-    #[error("`{}` changed while it was sent; start again", escape(path))]
+    #[error("`{}` has changed since the upload began", escape(path))]
     Changed {
         /// Within the manifest.
         path: String,
@@ -84,7 +84,7 @@ pub enum Error {
     #[error("the offer is not acceptable: {0}")]
     Manifest(&'static str),
     /// A name is not safe, or none that the destination can hold.
-    #[error("`{}` cannot have its name: {problem}{}", escape(path), replacement(*problem))]
+    #[error("`{}` cannot have its name: {problem}", escape(path))]
     Name {
         /// As it was offered, within the manifest.
         path: String,
@@ -93,22 +93,19 @@ pub enum Error {
     },
     /// Two entries of one directory have the same name, or names that the destination's file system
     /// does not tell apart.
-    #[error(
-        "`{}` and `{}` would be one file at the destination; download with --fix-names to rename one, or to elsewhere",
-        escape(first),
-        escape(second)
-    )]
+    #[error("`{}` and `{}` would be one file at the destination", escape(first), escape(second))]
     Collision {
         /// The path within the manifest of the one that came first.
         first: String,
         /// That of the other.
         second: String,
     },
-    /// The destination takes the bytes of one file, and something else was offered.
-    #[error("more than one file was offered; name a directory to put it in")]
+    /// What is offered is not one file, text or stream, which is all that the destination, or a
+    /// plain transfer, takes.
+    #[error("more than one file was offered")]
     NotOneFile,
     /// The destination cannot be used.
-    #[error("cannot use the destination {}", path.display())]
+    #[error("cannot use the destination `{}`", path.display())]
     Destination {
         /// As the caller named it.
         path: PathBuf,
@@ -116,7 +113,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Something has the name already, and nothing may be overwritten.
-    #[error("`{}` exists already{}; use --overwrite or --rename, or another place with -o", escape(path), and_more(*more))]
+    #[error("`{}` exists already{}", escape(path), and_more(*more))]
     Exists {
         /// Within the destination.
         path: String,
@@ -124,7 +121,7 @@ pub enum Error {
         more: usize,
     },
     /// Something that cannot be replaced is where a directory or file shall be.
-    #[error("`{}` is in the way: a {} was offered; move it away", escape(path), offered)]
+    #[error("`{}` is in the way: a {} was offered", escape(path), offered)]
     InTheWay {
         /// Within the destination.
         path: String,
@@ -132,7 +129,7 @@ pub enum Error {
         offered: &'static str,
     },
     /// The destination has too little space for what was offered.
-    #[error("{needed} bytes are needed at the destination, {available} are free; make room")]
+    #[error("no space at the destination for {needed} bytes, {available} are free")]
     NoSpace {
         /// Bytes that would have to be written.
         needed: u64,
@@ -140,7 +137,7 @@ pub enum Error {
         available: u64,
     },
     /// The disk or quota became full in the midst of a file.
-    #[error("the disk is full, `{}` is unfinished; make room and start again", escape(path))]
+    #[error("the disk is full, `{}` is unfinished", escape(path))]
     DiskFull {
         /// Within the destination.
         path: String,
@@ -148,13 +145,13 @@ pub enum Error {
         source: io::Error,
     },
     /// Another transfer is writing the same file.
-    #[error("another transfer is writing `{}`; wait for it", escape(path))]
+    #[error("another transfer is writing `{}`", escape(path))]
     Busy {
         /// Within the destination.
         path: String,
     },
     /// A file arrived, but is not the one that the uploader read.
-    #[error("`{}` did not arrive as it was sent; start again", escape(path))]
+    #[error("`{}` did not arrive as it was sent", escape(path))]
     WrongHash {
         /// Within the destination.
         path: String,
@@ -175,13 +172,6 @@ pub enum Error {
         /// How it failed.
         source: io::Error,
     },
-}
-
-fn replacement(problem: NameProblem) -> &'static str {
-    match problem.is_replaceable() {
-        true => "; download with --fix-names to give it another",
-        false => "",
-    }
 }
 
 fn and_more(number: usize) -> String {

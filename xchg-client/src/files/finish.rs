@@ -33,6 +33,8 @@ pub(super) struct Job {
     pub(super) existing: Existing,
     pub(super) mode: u16,
     pub(super) modified: Modified,
+    /// Whether it is of use to a later run should it not get its name.
+    pub(super) can_be_resumed: bool,
 }
 
 /// Something that the person should know, though it is no failure.
@@ -138,7 +140,13 @@ fn work(waiting: &Receiver<Job>, tell: &Sender<Result<Note, Error>>) {
             Ok(placed) => {
                 reports.push(Ok(Note::Renamed { path: path.clone(), name: placed.to_string() }))
             }
-            Err(error) => reports.push(Err(error)),
+            Err(error) => {
+                if !job.can_be_resumed {
+                    // The transfer has failed, and has its error.
+                    drop(job.dir.remove_file(job.partial.name()));
+                }
+                reports.push(Err(error));
+            }
         }
         for report in reports {
             // Nobody listens any more if the transfer has failed.

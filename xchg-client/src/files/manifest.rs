@@ -5,6 +5,7 @@
 //! downloader would refuse. Whether names are safe is for [`names`](super::names) to say, on the
 //! downloader's side.
 
+use std::fs::Metadata;
 use std::iter;
 use std::time::{Duration, SystemTime};
 
@@ -127,6 +128,11 @@ pub struct Modified {
 }
 
 impl Modified {
+    /// The time that `metadata` says; systems without one have 1970.
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self::from_system(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH))
+    }
+
     /// The nearest time that a manifest can hold.
     pub fn from_system(time: SystemTime) -> Self {
         let (seconds, nanos) = match time.duration_since(SystemTime::UNIX_EPOCH) {

@@ -22,6 +22,7 @@ mod peculiar;
 mod place;
 mod sink;
 mod sparse;
+mod stream;
 mod survey;
 mod tree;
 mod walk;
@@ -31,8 +32,6 @@ use std::path::{Path, PathBuf};
 
 use dir::Dir;
 
-#[cfg(unix)]
-pub(crate) use dir::available_bytes;
 pub use error::Error;
 pub use finish::Note;
 pub use manifest::{
@@ -43,12 +42,12 @@ pub use name::Name;
 pub use names::{NamePolicy, NameProblem};
 pub use outgoing::Outgoing;
 pub use place::{Existing, Kept, PlaceOptions};
+pub use stream::{Stream, open_output, stdout};
 pub use survey::Survey;
 pub use walk::{OutsideLinks, SpecialFiles, WalkOptions};
 
 pub(crate) use outgoing::Source;
 pub(crate) use partial::{Prefix, hash_prefix};
-pub(crate) use peculiar::may_be_made_up;
 pub(crate) use place::{ResumePoint, Start};
 pub(crate) use sink::Sink;
 
@@ -63,7 +62,7 @@ pub enum Destination<'a> {
     /// To this writer goes the content of the one file, text or stream that is offered. It gets
     /// bytes before their hash can be checked: an error afterwards says that they are not to be
     /// used.
-    Writer(&'a mut dyn Write),
+    Writer(&'a mut (dyn Write + Send)),
 }
 
 impl Destination<'_> {
@@ -87,6 +86,17 @@ impl Destination<'_> {
         let unusable = |source| Error::Destination { path: path.into(), source };
         let folder = Dir::open(folder).map_err(unusable)?;
         folder.check_writable().map_err(unusable)
+    }
+}
+
+impl Destination<'_> {
+    /// The same once more.
+    pub(crate) fn again(&mut self) -> Destination<'_> {
+        match self {
+            Self::Directory(path) => Destination::Directory(path.clone()),
+            Self::File(path) => Destination::File(path.clone()),
+            Self::Writer(writer) => Destination::Writer(&mut **writer),
+        }
     }
 }
 

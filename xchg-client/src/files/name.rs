@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
 
+use crate::sys;
+
 /// The name of a file, or several that are joined by `/` to the target of a link: bytes, which
 /// nearly always are UTF-8.
 ///
@@ -16,13 +18,7 @@ impl Name {
     /// The name of a file of this system, if it can be sent: on Windows, names that are not Unicode
     /// cannot.
     pub fn of_os(name: &OsStr) -> Option<Self> {
-        #[cfg(unix)]
-        {
-            use std::os::unix::ffi::OsStrExt;
-            Some(name.as_bytes().into())
-        }
-        #[cfg(not(unix))]
-        name.to_str().map(Self::from)
+        sys::name_bytes(name).map(Self::from)
     }
 
     /// All of it.
@@ -76,14 +72,7 @@ impl From<String> for Name {
 impl AsRef<OsStr> for Name {
     /// What this system calls it.
     fn as_ref(&self) -> &OsStr {
-        #[cfg(unix)]
-        {
-            use std::os::unix::ffi::OsStrExt;
-            OsStr::from_bytes(&self.0)
-        }
-        // What is not UTF-8 is refused here, or replaced, before it is a name of anything.
-        #[cfg(not(unix))]
-        OsStr::new(self.as_str().unwrap_or("\u{fffd}"))
+        sys::os_name(&self.0)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is to be sent: a manifest, and where each entry's content comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use std::time::SystemTime;
 
 use super::manifest::{Entry, Kind, MAX_TEXT_BYTES, Manifest, Modified};
 use super::walk::Collected;
-use super::{Error, Note, WalkOptions, walk};
+use super::{Error, Note, Stream, WalkOptions, walk};
+use crate::sys;
 
 /// The mode of what has none of its own: readable to all, as a shell's `>` makes it.
 const PLAIN_MODE: u16 = 0o644;
@@ -25,7 +26,7 @@ pub struct Outgoing {
 enum Content {
     Paths(Paths),
     Text(Vec<u8>),
-    Stream(Box<dyn Read + Send>),
+    Stream(Stream),
     /// A stream that has been taken.
     Taken,
 }
@@ -48,7 +49,7 @@ struct Paths {
 pub(crate) enum Source {
     File(File),
     Bytes(Vec<u8>),
-    Stream(Box<dyn Read + Send>),
+    Stream(Stream),
 }
 
 impl Outgoing {
@@ -109,8 +110,8 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`Error::Manifest`] if the name is empty or too long.
-    pub fn stream(name: &str, reader: impl Read + Send + 'static) -> Result<Self, Error> {
-        Self::single(name, Kind::Stream, Content::Stream(Box::new(reader)))
+    pub fn stream(name: &str, stream: Stream) -> Result<Self, Error> {
+        Self::single(name, Kind::Stream, Content::Stream(stream))
     }
 
     /// What it consists of.
@@ -136,13 +137,13 @@ impl Outgoing {
                     return Ok(Source::Bytes(content.clone()));
                 }
                 let path = local_path(&self.manifest, &paths.tops, index);
-                let file = open_file(&path).map_err(|source| self.failed(index, source))?;
+                let file = sys::open(&path).map_err(|source| self.failed(index, source))?;
                 self.check_unchanged(index, &file)?;
                 Ok(Source::File(file))
             }
             Content::Text(text) => Ok(Source::Bytes(text.clone())),
             content => match mem::replace(content, Content::Taken) {
-                Content::Stream(reader) => Ok(Source::Stream(reader)),
+                Content::Stream(stream) => Ok(Source::Stream(stream)),
                 _ => Err(self.failed(index, io::ErrorKind::NotFound.into())),
             },
         }
@@ -158,7 +159,7 @@ impl Outgoing {
         let metadata = file.metadata().map_err(|source| self.failed(index, source))?;
         let offered = self.manifest.entries()[index].kind.size().unwrap_or_default();
         let Content::Paths(paths) = &mut self.content else { return Ok(()) };
-        let now = modified(&metadata);
+        let now = Modified::of(&metadata);
         let is_good = if metadata.len() > offered {
             paths.grown.insert(index);
             true
@@ -166,10 +167,12 @@ impl Outgoing {
             let is_same = *paths.opened.entry(index).or_insert(now) == now;
             metadata.len() == offered && metadata.is_file() && is_same
         };
-        match is_good {
-            true => Ok(()),
-            false => Err(Error::Changed { path: self.manifest.path(index) }),
-        }
+        if is_good { Ok(()) } else { Err(self.changed(index)) }
+    }
+
+    /// What to say of entry `index` if it is not what was offered.
+    pub(crate) fn changed(&self, index: usize) -> Error {
+        Error::Changed { path: self.manifest.path(index) }
     }
 
     /// What to say if reading entry `index` fails.
@@ -190,11 +193,6 @@ impl Outgoing {
     }
 }
 
-/// The time that `metadata` says; systems without one have 1970.
-pub(super) fn modified(metadata: &Metadata) -> Modified {
-    Modified::from_system(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH))
-}
-
 fn local_path(manifest: &Manifest, tops: &BTreeMap<usize, PathBuf>, index: usize) -> PathBuf {
     match manifest.parent(index) {
         Some(parent) => {
@@ -203,16 +201,4 @@ fn local_path(manifest: &Manifest, tops: &BTreeMap<usize, PathBuf>, index: usize
         }
         None => tops.get(&index).cloned().unwrap_or_default(),
     }
-}
-
-/// Opens a file; should a pipe have taken its place, that does not block.
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
-    }
-    options.open(path)
 }

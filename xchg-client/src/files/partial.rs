@@ -11,6 +11,7 @@ use super::dir::{self, Dir};
 use super::manifest::{MAX_NAME_BYTES, Modified};
 use super::names::PARTIAL_SUFFIX;
 use super::sparse::SparseFile;
+use crate::sys::Pipe;
 
 /// Bytes read at once while hashing: enough for BLAKE3 to use the widest instructions, little
 /// enough for the cache.
@@ -72,6 +73,10 @@ impl Partial {
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write(bytes)
+    }
+
+    pub(super) fn write_from(&mut self, pipe: &Pipe, count: usize) -> io::Result<usize> {
+        self.file.write_from(pipe, count)
     }
 
     /// Gives it the length of what has been written.

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::Error;
+use crate::sys;
 
 /// The longest that a file may say it is, and still be made up: those in Linux's `/sys` mostly say
 /// a page, of at most 64 KiB, those in `/proc` 0.
@@ -17,17 +18,8 @@ const MOST_HELD: u64 = 16 * 1024 * 1024;
 
 /// Whether only reading the file tells how long it is: the system says that it takes no room on a
 /// disk. (Some small files say so too; reading them does no harm.)
-pub(crate) fn may_be_made_up(metadata: &Metadata) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        metadata.is_file() && metadata.blocks() == 0 && metadata.len() <= MOST_SAID
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = metadata;
-        false
-    }
+fn may_be_made_up(metadata: &Metadata) -> bool {
+    metadata.is_file() && sys::takes_no_room(metadata) && metadata.len() <= MOST_SAID
 }
 
 /// Files whose content is not as long as they say.
@@ -67,7 +59,7 @@ impl MadeUp {
 /// The content of a file, or one byte more than `most` of it.
 fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    super::outgoing::open_file(path)?.take(most + 1).read_to_end(&mut content)?;
+    sys::open(path)?.take(most + 1).read_to_end(&mut content)?;
     Ok(content)
 }
 
@@ -81,13 +73,7 @@ pub(super) struct HardLinks {
 
 impl HardLinks {
     pub(super) fn see(&mut self, metadata: &Metadata) {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt;
-            let is_new = metadata.nlink() < 2 || self.seen.insert((metadata.dev(), metadata.ino()));
-            self.count += usize::from(!is_new);
-        }
-        #[cfg(not(unix))]
-        let _ = metadata;
+        let shared = sys::shared_identity(metadata);
+        self.count += usize::from(shared.is_some_and(|identity| !self.seen.insert(identity)));
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::names::fit;
 use super::place::{Placement, ResumePoint, Start, at_exact_path};
 use super::{Destination, Error, Existing, Kept, Kind, Manifest, Note, PlaceOptions, Survey};
+use crate::sys::Pipe;
 
+/// Where the content of one offer goes.
 pub(crate) struct Sink<'a> {
     manifest: Arc<Manifest>,
     /// What of it is worth a look, and what is there already.
@@ -16,7 +18,7 @@ pub(crate) struct Sink<'a> {
 
 enum Target<'a> {
     Disk(Box<Placement>),
-    Writer(&'a mut dyn Write),
+    Writer(&'a mut (dyn Write + Send)),
     Memory(Vec<u8>),
 }
 
@@ -153,6 +155,48 @@ impl<'a> Sink<'a> {
                 text.extend_from_slice(bytes);
                 Ok(())
             }
+        }
+    }
+
+    /// Whether bytes can come out of a [`Pipe`].
+    pub(crate) fn takes_pipes(&self) -> bool {
+        matches!(self.target, Target::Disk(_))
+    }
+
+    /// Appends the `count` bytes that are in `pipe`, without copying them through this process
+    /// where the file system can.
+    pub(crate) fn write_from(
+        &mut self,
+        index: usize,
+        pipe: &Pipe,
+        mut count: usize,
+    ) -> Result<(), Error> {
+        while count > 0 {
+            let moved = match &mut self.target {
+                Target::Disk(placement) => placement.write_from(pipe, count)?,
+                Target::Writer(_) | Target::Memory(_) => 0,
+            };
+            count -= moved;
+            if moved == 0 {
+                let mut bytes = vec![0; count];
+                let read = pipe
+                    .read(&mut bytes)
+                    .map_err(|source| Error::io("writing", self.manifest.path(index), source))?;
+                self.write(index, &bytes[..read])?;
+                count -= read;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether content of so many bytes fits.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] if not, as far as the system can tell.
+    pub(crate) fn check_space(&self, bytes: u64) -> Result<(), Error> {
+        match &self.target {
+            Target::Disk(placement) => placement.check_space(bytes),
+            Target::Writer(_) | Target::Memory(_) => Ok(()),
         }
     }
 

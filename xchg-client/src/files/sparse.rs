@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
+use crate::sys::Pipe;
+
 /// What a file system keeps or leaves out as a whole: the size of a page, which is a block on
 /// nearly all of them.
 const BLOCK_BYTES: usize = 4096;
@@ -56,6 +58,17 @@ impl SparseFile {
         self.write_data(&bytes[data])
     }
 
+    /// Moves what is in `pipe`, up to `count` bytes, to the file's end, without holes.
+    ///
+    /// # Errors
+    /// `Unsupported` if the file system cannot.
+    pub(crate) fn write_from(&mut self, pipe: &Pipe, count: usize) -> io::Result<usize> {
+        self.go_there()?;
+        let moved = pipe.drain_into(&self.file, count)?;
+        self.at += moved as u64;
+        Ok(moved)
+    }
+
     /// Makes the file as long as what has been written, should a hole be at its end.
     pub(crate) fn end(&mut self) -> io::Result<()> {
         match self.is_there {
@@ -64,14 +77,20 @@ impl SparseFile {
         }
     }
 
-    fn write_data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
+    /// Sets the file's own position to where the next byte belongs.
+    fn go_there(&mut self) -> io::Result<()> {
         if !self.is_there {
             self.file.seek(SeekFrom::Start(self.at))?;
             self.is_there = true;
         }
+        Ok(())
+    }
+
+    fn write_data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.go_there()?;
         let mut rest = bytes;
         while !rest.is_empty() {
             match self.file.write(rest) {

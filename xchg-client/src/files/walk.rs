@@ -6,11 +6,11 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::manifest::{Entry, Kind, Manifest};
+use super::manifest::{Entry, Kind, Manifest, Modified};
 use super::names::link_stays_inside;
-use super::outgoing::modified;
 use super::peculiar::{HardLinks, MadeUp};
 use super::{Error, Name};
+use crate::sys;
 
 /// How to treat what is neither file nor directory.
 ///
@@ -116,7 +116,8 @@ impl Walk {
         floor: usize,
     ) -> Result<(), Error> {
         if metadata.is_file() {
-            check_readable(path).map_err(|source| unreadable(path, source))?;
+            // Better known now than when its turn comes, perhaps hours after the other peer has come.
+            sys::check_readable(path).map_err(|source| unreadable(path, source))?;
             let index = self.manifest.entries().len();
             let size = self.made_up.size(index, path, metadata)?;
             self.hard_links.see(metadata);
@@ -228,11 +229,11 @@ impl Walk {
         metadata: &Metadata,
     ) -> Result<(), Error> {
         let entry = Entry {
-            mode: mode(metadata),
+            mode: sys::mode(metadata),
             kind,
             depth: self.around.len(),
             name: name.clone(),
-            modified: modified(metadata),
+            modified: Modified::of(metadata),
         };
         match self.manifest.push(entry) {
             Ok(_) => Ok(()),
@@ -269,33 +270,6 @@ fn plain_target(target: &Path) -> Option<Name> {
     match &names[..] {
         [] => Some(".".into()),
         names => Some(names.iter().map(Name::as_bytes).collect::<Vec<_>>().join(&b'/').into()),
-    }
-}
-
-/// Whether a file may be read: better known now than when its turn comes, perhaps hours after the
-/// other peer has come.
-#[cfg(unix)]
-fn check_readable(path: &Path) -> io::Result<()> {
-    Ok(rustix::fs::access(path, rustix::fs::Access::READ_OK)?)
-}
-
-#[cfg(not(unix))]
-fn check_readable(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn mode(metadata: &Metadata) -> u16 {
-    use std::os::unix::fs::PermissionsExt;
-    u16::try_from(metadata.permissions().mode() & 0o7777).unwrap_or(0o644)
-}
-
-#[cfg(not(unix))]
-fn mode(metadata: &Metadata) -> u16 {
-    match (metadata.is_dir(), metadata.permissions().readonly()) {
-        (true, _) => 0o755,
-        (false, true) => 0o444,
-        (false, false) => 0o644,
     }
 }
 

@@ -4,10 +4,12 @@ pub(crate) mod address;
 pub(crate) mod cancel;
 mod connect;
 pub(crate) mod connection;
-pub(crate) mod handshake;
-pub(crate) mod throttle;
+mod handshake;
+mod server;
+mod throttle;
 
-pub(crate) use connect::{Settings, connect};
+use connect::{Settings, connect};
 pub(crate) use connection::Connection;
-pub(crate) use handshake::Handshake;
+use handshake::Handshake;
+pub(crate) use server::Server;
 pub(crate) use throttle::Throttle;

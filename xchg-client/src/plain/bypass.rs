@@ -3,8 +3,8 @@
 use std::io::{self, BufReader};
 
 use super::framing::Payload;
-use super::target::Sink;
 use crate::Error;
+use crate::files::Sink;
 use crate::net::Connection;
 use crate::sys::Pipe;
 
@@ -19,8 +19,8 @@ pub(super) struct Bypass {
 
 impl Bypass {
     /// Only files are written so.
-    pub(super) fn new(sink: &Sink) -> Self {
-        Self { pipe: if sink.is_file() { Pipe::new() } else { None } }
+    pub(super) fn new(sink: &Sink<'_>) -> Self {
+        Self { pipe: if sink.takes_pipes() { Pipe::new() } else { None } }
     }
 
     /// Moves up to `most` bytes, and says how many; 0 is the payload's end. `None` if the next
@@ -28,7 +28,7 @@ impl Bypass {
     pub(super) fn take(
         &mut self,
         payload: &mut Payload<BufReader<Connection>>,
-        sink: &mut Sink,
+        sink: &mut Sink<'_>,
         most: usize,
     ) -> Result<Option<usize>, Error> {
         let (Some(pipe), Some((stream, left))) = (&self.pipe, payload.bare()) else {
@@ -44,7 +44,7 @@ impl Bypass {
             return Ok(None);
         }
         let count = payload.took(taken)?;
-        sink.write_from(pipe, count)?;
+        sink.write_from(0, pipe, count)?;
         Ok(Some(count))
     }
 }

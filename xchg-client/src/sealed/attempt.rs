@@ -1,11 +1,12 @@
 //! One offer in realm sealed, and the session in its exchange.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use xchg_core::wire::{Offer, Wait};
@@ -13,35 +14,50 @@ use xchg_core::{Key, Realm, Side};
 
 use super::SealedStream;
 use super::half::Half;
-use crate::net::Connection;
-use crate::net::Throttle;
+use crate::net::{Connection, Server, Throttle};
 use crate::session::{self, Secret};
-use crate::{Cancel, Client, Error, Observer};
+use crate::{Cancel, Error, Observer};
 
 pub(super) struct Attempt<'a> {
-    client: &'a Client,
+    server: &'a Server,
     side: Side,
     key: &'a Key,
     secret: &'a Secret,
     wait: Wait,
     cancel: &'a Cancel,
     is_confirmed: RefCell<Arc<AtomicBool>>,
+    /// When the counterpart came.
+    matched: Cell<Option<Instant>>,
 }
 
 impl<'a> Attempt<'a> {
     pub(super) fn new(
-        client: &'a Client,
+        server: &'a Server,
         side: Side,
         (key, secret): (&'a Key, &'a Secret),
         wait: Wait,
         cancel: &'a Cancel,
     ) -> Attempt<'a> {
-        Attempt { client, side, key, secret, wait, cancel, is_confirmed: RefCell::default() }
+        Attempt {
+            server,
+            side,
+            key,
+            secret,
+            wait,
+            cancel,
+            is_confirmed: RefCell::default(),
+            matched: Cell::default(),
+        }
     }
 
     /// Whether the counterpart came, and has the same secret.
     pub(super) fn has_met(&self) -> bool {
         self.is_confirmed.borrow().load(Ordering::Acquire)
+    }
+
+    /// How long ago the counterpart came.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.matched.get().map_or(Duration::ZERO, |matched| matched.elapsed())
     }
 
     /// Waits for the counterpart, agrees on keys with it, and runs `transfer`.
@@ -59,8 +75,8 @@ impl<'a> Attempt<'a> {
         offer.wait = self.wait;
         // With a secret, the server shall not know the key.
         offer.twin = self.secret.is_none().then(|| self.key.clone());
-        offer.buffer_bytes = self.client.wished_buffer_bytes();
-        let (connection, _) = self.client.offer(offer, self.cancel, observer)?;
+        let (connection, _) = self.server.offer(offer, self.cancel, observer)?;
+        self.matched.set(Some(Instant::now()));
         let stop = Stop::new().map_err(set_up)?;
         let (reader, writer) = self.halves(&connection, &stop.hard, throttle).map_err(set_up)?;
         let result = stop.during(self.cancel, || {

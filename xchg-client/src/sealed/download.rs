@@ -4,12 +4,12 @@ use std::io::{Read, Write};
 use std::time::Instant;
 
 use super::link::{self, Link};
-use super::outcome::{Downloaded, tell};
 use super::stream::SealedStream;
+use super::tell::tell;
 use crate::files::{self, Destination, PlaceOptions, ResumePoint, Sink};
 use crate::session::download::{Download, Effect, Refusal};
 use crate::session::{Error, Point, Role, Start};
-use crate::{Cancel, Decision, Observer};
+use crate::{Cancel, Decision, Downloaded, Observer};
 
 /// What the uploader is told if a person here wants none of what may be done.
 const SAID_NO: &str = "the person there said no";
@@ -163,6 +163,7 @@ impl Driver<'_, '_> {
         // Everything is here, whatever the uploader says now: that it could not be told any more is
         // its trouble only.
         while let Ok(Some(_)) = link.next(role) {}
-        Ok(Downloaded { manifest, bytes: role.bytes(), moved: role.moved(), text, notes })
+        let (bytes, moved) = (role.bytes(), role.moved());
+        Ok(Downloaded { manifest, bytes, moved, text, notes, ..Downloaded::default() })
     }
 }

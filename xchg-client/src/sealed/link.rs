@@ -265,12 +265,12 @@ mod tests {
 
     use super::*;
     use crate::Observer;
-    use crate::files::{Destination, Outgoing, PlaceOptions};
+    use crate::files::{Destination, Outgoing, PlaceOptions, Stream};
     use crate::session::message::Message;
 
     /// Zeros without an end.
     fn endless() -> Outgoing {
-        Outgoing::stream("zeros", io::repeat(0)).unwrap()
+        Outgoing::stream("zeros", Stream::new(io::repeat(0))).unwrap()
     }
 
     #[test]

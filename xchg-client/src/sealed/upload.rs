@@ -7,12 +7,12 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::link::{self, Link, Waited};
-use super::outcome::{Uploaded, tell};
 use super::stream::SealedStream;
-use crate::files::{self, Outgoing, Prefix, Source, hash_prefix};
+use super::tell::tell;
+use crate::files::{self, Outgoing, Prefix, Source, Stream, hash_prefix};
 use crate::session::upload::{Effect, Upload};
 use crate::session::{ContentHash, Error, Point};
-use crate::{Cancel, Observer};
+use crate::{Cancel, Observer, Uploaded};
 
 /// Buffers between a stream's reader and the transfer.
 const STREAM_BUFFERS: usize = 4;
@@ -58,6 +58,7 @@ where
             bytes: role.bytes(),
             moved: role.moved(),
             notes: driver.outgoing.notes(),
+            ..Uploaded::default()
         })
     });
     let is_begun = outgoing.manifest().has_stream() && !outgoing.is_unread_stream();
@@ -172,7 +173,7 @@ type Piece = io::Result<(Vec<u8>, usize)>;
 
 /// Reads a stream on a thread of its own: its reads may block for ever, and the other peer may be
 /// lost meanwhile.
-fn read_ahead(mut reader: Box<dyn Read + Send>) -> (Receiver<Piece>, Sender<Vec<u8>>) {
+fn read_ahead(mut reader: Stream) -> (Receiver<Piece>, Sender<Vec<u8>>) {
     let (tell, pieces) = bounded(STREAM_BUFFERS);
     let (buffers, empty) = bounded(STREAM_BUFFERS);
     for _ in 0..STREAM_BUFFERS {

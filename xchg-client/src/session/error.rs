@@ -18,8 +18,7 @@ pub enum Error {
     /// had come: it may have held a guess at the secret against ours, and left. Only with a secret;
     /// without one there is nothing to guess.
     #[error(
-        "the other side was lost at the moment the secrets were compared, which counts as a guess at yours; \
-         start both again, or allow more guesses with --guesses N"
+        "the other side was lost at the moment the secrets were compared, which counts as a guess at yours"
     )]
     Unconfirmed {
         /// How it ended.

@@ -47,9 +47,12 @@ impl Pipe {
     /// # Errors
     /// `Unsupported` if the file system cannot.
     pub(crate) fn drain_into(&self, file: &File, count: usize) -> io::Result<usize> {
-        match splice(&self.read, None, file, None, count, SpliceFlags::MOVE) {
-            Err(Errno::INVAL) => Err(io::ErrorKind::Unsupported.into()),
-            done => Ok(done?),
+        loop {
+            match splice(&self.read, None, file, None, count, SpliceFlags::MOVE) {
+                Err(Errno::INTR) => {}
+                Err(Errno::INVAL) => return Err(io::ErrorKind::Unsupported.into()),
+                done => return Ok(done?),
+            }
         }
     }
 

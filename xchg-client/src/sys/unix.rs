@@ -1,10 +1,16 @@
 //! Unix: sockets are non-blocking, and every wait also watches what a cancellation closes.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Access, OFlags};
 use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
@@ -105,6 +111,57 @@ pub(crate) fn connect(
 /// How long a read may block: here none does, and [`wait`] has its deadline.
 pub(crate) fn set_read_timeout(_: &Socket, _: Option<Duration>) -> io::Result<()> {
     Ok(())
+}
+
+/// The standard input, past the buffer that [`io::stdin`] has.
+pub(crate) fn stdin() -> io::Result<File> {
+    Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+}
+
+/// The standard output, past the buffer that [`io::stdout`] has.
+pub(crate) fn stdout() -> io::Result<File> {
+    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+}
+
+/// Whether it is read and written as it comes: a named pipe or a device.
+pub(crate) fn is_stream(metadata: &Metadata) -> bool {
+    metadata.file_type().is_char_device() || metadata.file_type().is_fifo()
+}
+
+/// Whether the system says that the file takes no room on a disk.
+pub(crate) fn takes_no_room(metadata: &Metadata) -> bool {
+    metadata.blocks() == 0
+}
+
+/// What tells a file from others, if it has more names than one.
+pub(crate) fn shared_identity(metadata: &Metadata) -> Option<(u64, u64)> {
+    (metadata.nlink() > 1).then(|| (metadata.dev(), metadata.ino()))
+}
+
+/// Opens a file to read it; should a pipe have taken its place, that does not block.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// Whether this user may read the file at `path`.
+pub(crate) fn check_readable(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(path, Access::READ_OK)?)
+}
+
+/// The file's permission bits.
+pub(crate) fn mode(metadata: &Metadata) -> u16 {
+    u16::try_from(metadata.permissions().mode() & 0o7777).unwrap_or(0o644)
+}
+
+/// The bytes of a name, if it can be sent.
+pub(crate) fn name_bytes(name: &OsStr) -> Option<&[u8]> {
+    Some(name.as_bytes())
+}
+
+/// What this system calls a name of these bytes.
+pub(crate) fn os_name(bytes: &[u8]) -> &OsStr {
+    OsStr::from_bytes(bytes)
 }
 
 #[cfg(test)]

@@ -137,7 +137,8 @@ fn nothing_is_overwritten_unasked_and_that_is_said_before_connecting() {
     for options in [&[][..], &["-o", "stocks.txt"], &["-o", "."]] {
         let nowhere = nowhere();
         let args = [&["download", "--plain", "stocks.txt", "--server", &nowhere], options].concat();
-        let part = "stocks.txt` exists; use --overwrite or --rename, or another name with -o";
+        let part =
+            "stocks.txt` exists already; use --overwrite or --rename, or another place with -o";
         Client::start(folder.path(), &args).finish().expect(1, part);
     }
     assert_eq!(fs::read(folder.path().join("stocks.txt")).unwrap(), b"old");
@@ -147,11 +148,16 @@ fn nothing_is_overwritten_unasked_and_that_is_said_before_connecting() {
 fn a_file_that_appears_meanwhile_is_not_overwritten_either() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("stocks.txt");
-    let appears = path.clone();
+    let (appears, partial) = (path.clone(), folder.path().join(".stocks.txt.xchg-part"));
     let server = Server::run(move |mut peer| {
         peer.match_native();
+        let payload = framed(b"seven");
+        peer.send(&payload[..10]);
+        while fs::read(&partial).unwrap_or_default() != b"se" {
+            std::thread::yield_now();
+        }
         fs::write(appears, "somebody else's").unwrap();
-        peer.send_payload(b"seven");
+        peer.send(&payload[10..]);
         assert_eq!(peer.read(9), receipt(1, 5));
     });
     let args = ["download", "--plain", "stocks.txt", "--server", &server.address];
@@ -204,8 +210,8 @@ fn a_target_that_cannot_be_is_refused_before_connecting() {
     let folder = tempdir().unwrap();
     fs::create_dir_all(folder.path().join("in/stocks.txt")).unwrap();
     for (options, part) in [
-        (&["-o", "missing/x"][..], "cannot write `missing/x`"),
-        (&["-o", "in", "--overwrite"], "cannot write `in/stocks.txt`"),
+        (&["-o", "missing/x"][..], "cannot use the destination `missing/x`"),
+        (&["-o", "in", "--overwrite"], "`stocks.txt` is in the way: a file was offered"),
     ] {
         let nowhere = nowhere();
         let args = [&["download", "--plain", "stocks.txt", "--server", &nowhere], options].concat();

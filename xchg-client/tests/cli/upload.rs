@@ -210,7 +210,7 @@ fn a_file_that_grows_while_it_is_sent_is_sent_as_it_was_with_a_note() {
         peer.send(&receipt(0, old));
     });
     let args = ["upload", "--plain", "log", "--server", &server.address];
-    let part = "note: the file has grown meanwhile; what was there at first has been sent";
+    let part = "note: log has grown meanwhile; what was there at first has been sent";
     Client::start(folder.path(), &args).finish().expect(0, part);
     server.finish();
 }

@@ -253,7 +253,7 @@ fn an_offer_outlives_downloaders_that_cannot_take_it() {
     for retry in ["--retry", "--no-retry"] {
         let mut upload = server.run(here.path(), &["upload", "a", "b", "--key", "k", retry]);
         for (options, theirs, ours) in [
-            (&["-o", "one"][..], "more than one file", "name a directory to put it in"),
+            (&["-o", "one"][..], "more than one file", "name a folder to put it in"),
             (&[], "is in the way", "`a` is in the way"),
             (&["--overwrite"], "is in the way", "`a` is in the way"),
         ] {

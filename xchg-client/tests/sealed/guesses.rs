@@ -145,21 +145,19 @@ fn transfer(client: &Client, side: Side, guesses: u32) -> Error {
     let key = Key::parse(b"k").unwrap();
     let secret = Secret::new("swordfish");
     let guesses = NonZeroU32::new(guesses).unwrap();
-    let mut retry = Retry::default();
-    (retry.first, retry.longest) = (Duration::ZERO, Duration::ZERO);
+    let retry = Retry::new(Duration::ZERO, Duration::ZERO);
     let observer: &mut dyn Observer = &mut ();
     match side {
         Side::Upload => {
             let content = Content::Text { name: "f".into(), text: "x".into() };
-            let mut options = UploadOptions::new(key, secret, content);
-            (options.guesses, options.retry) = (guesses, Some(retry));
+            let options = UploadOptions::new(key, secret, content).guesses(guesses).retry(retry);
             client.upload(options, observer).unwrap_err()
         }
         Side::Download => {
             let there = tempdir().unwrap();
             let destination = Destination::Directory(there.path().into());
-            let mut options = DownloadOptions::new(key, secret, destination);
-            (options.guesses, options.retry) = (guesses, Some(retry));
+            let options =
+                DownloadOptions::new(key, secret, destination).guesses(guesses).retry(retry);
             client.download(options, observer).unwrap_err()
         }
     }

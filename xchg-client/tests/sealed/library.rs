@@ -5,11 +5,11 @@ use std::num::NonZeroU64;
 use std::thread;
 
 use tempfile::tempdir;
-use xchg_client::files::{Destination, Manifest, Survey, WalkOptions};
-use xchg_client::session::{self, Secret};
+use xchg_client::files::{Destination, Manifest, Stream, Survey};
 use xchg_client::{
     Cancel, Content, Decision, DownloadOptions, Error, Key, Observer, Retry, UploadOptions,
 };
+use xchg_client::{Secret, Security, session};
 
 use crate::{Rendezvous, folder_with, noise, waiting};
 
@@ -32,9 +32,9 @@ fn a_declined_offer_is_exit_code_5() {
     let (here, there) = (folder_with("f", b"x"), tempdir().unwrap());
     let upload = waiting(&server, here.path(), &["upload", "f", "--retry"]);
     let destination = Destination::Directory(there.path().into());
-    let options = DownloadOptions::new(key(), Secret::none(), destination);
+    let options = DownloadOptions::new(key(), Security::Unauthenticated, destination);
     let declined = server.client().download(options, &mut Declines);
-    assert!(matches!(declined, Err(Error::Session(session::Error::DeclinedHere))));
+    assert!(matches!(declined, Err(Error::DeclinedHere)));
     upload.finish().expect(5, "the other side declined: not today\\u{1b}[2J");
 }
 
@@ -42,8 +42,8 @@ fn a_declined_offer_is_exit_code_5() {
 fn bytes_from_memory_go_to_memory() {
     let server = Rendezvous::start();
     let content = noise(1, 1_000_000);
-    let reader = Box::new(io::Cursor::new(content.clone()));
-    let content_sent = Content::Stream { name: "f".into(), reader };
+    let stream = Stream::new(io::Cursor::new(content.clone()));
+    let content_sent = Content::Stream { name: "f".into(), stream };
     let options = UploadOptions::new(key(), Secret::new("swordfish"), content_sent);
     let client = server.client();
     let sending = thread::spawn(move || client.upload(options, &mut ()));
@@ -91,15 +91,15 @@ fn a_cancellation_ends_an_endless_transfer_and_a_wait() {
         }
         let cancel = Cancel::new().unwrap();
         let client = server.client().cancel(cancel.clone());
-        let content = Content::Stream { name: "f".into(), reader: Box::new(io::repeat(7)) };
-        let mut options = UploadOptions::new(key(), Secret::none(), content);
+        let content = Content::Stream { name: "f".into(), stream: Stream::new(io::repeat(7)) };
         // Little is under way when it is cancelled, however slow this machine is.
-        options.rate_limit = NonZeroU64::new(1_000_000);
+        let options = UploadOptions::new(key(), Security::Unauthenticated, content)
+            .rate_limit(NonZeroU64::new(1_000_000));
         let sending = thread::spawn(move || client.upload(options, &mut CancelsAt(cancel, moment)));
         if moment == "moved" {
             let mut sink = io::sink();
-            let options =
-                DownloadOptions::new(key(), Secret::none(), Destination::Writer(&mut sink));
+            let destination = Destination::Writer(&mut sink);
+            let options = DownloadOptions::new(key(), Security::Unauthenticated, destination);
             let received = server.client().download(options, &mut ());
             let told = received.unwrap_err();
             let Error::Session(session::Error::CutStream { source }) = told else {
@@ -117,13 +117,10 @@ fn a_pause_before_another_offer_is_cancelled_too() {
     let folder = folder_with("f", b"x");
     let cancel = Cancel::new().unwrap();
     let client = server.client().cancel(cancel.clone());
-    let content =
-        Content::Paths { paths: vec![folder.path().join("f")], walk: WalkOptions::default() };
-    let mut options = UploadOptions::new(key(), Secret::none(), content);
-    let mut retry = Retry::default();
-    retry.first = std::time::Duration::from_secs(3600);
-    retry.longest = retry.first;
-    options.retry = Some(retry);
+    let content = Content::paths([folder.path().join("f")]);
+    let hour = std::time::Duration::from_secs(3600);
+    let options =
+        UploadOptions::new(key(), Security::Unauthenticated, content).retry(Retry::new(hour, hour));
     let sending = thread::spawn(move || client.upload(options, &mut CancelsAt(cancel, "retrying")));
     while server.client().status().unwrap().waiting == 0 {
         thread::yield_now();

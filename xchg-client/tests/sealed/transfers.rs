@@ -281,8 +281,10 @@ fn a_name_that_is_ours_is_refused_or_replaced_and_made_the_only_one() {
     symlink("f.xchg-part", here.path().join("top/link")).unwrap();
     let there = tempdir().unwrap();
     let mut upload = server.run(here.path(), &["upload", "top"]);
-    let part = "`top/f.xchg-part` cannot have its name: it is the name of an unfinished transfer's file; download with --fix-names";
-    server.run(there.path(), &["download", "top"]).finish().expect(1, part);
+    let part =
+        "`top/f.xchg-part` cannot have its name: it is the name of an unfinished transfer's file";
+    let advice = format!("{part}; download with --fix-names");
+    server.run(there.path(), &["download", "top"]).finish().expect(1, &advice);
     upload.wait_for(part);
     assert_eq!(names(there.path()), [""; 0]);
     server.run(there.path(), &["download", "top", "--fix-names"]).finish().expect(0, "");

@@ -7,8 +7,8 @@ use std::thread;
 
 use tempfile::tempdir;
 use xchg_client::files::{
-    Destination, Entry, Error as FilesError, Manifest, Note, Outgoing, PlaceOptions, Survey,
-    WalkOptions,
+    Destination, Entry, Error as FilesError, Manifest, Note, Outgoing, PlaceOptions, Stream,
+    Survey, WalkOptions,
 };
 use xchg_client::sealed::SealedStream;
 use xchg_client::session::{Error, Secret};
@@ -324,7 +324,7 @@ fn an_uploader_whose_input_hangs_still_hears_of_the_end() {
     let to = tempdir().unwrap();
     // The other end stays open and says nothing: reading blocks for ever.
     let (input, _silent) = std::io::pipe().unwrap();
-    let outgoing = Outgoing::stream("stdin", input).unwrap();
+    let outgoing = Outgoing::stream("stdin", Stream::new(input)).unwrap();
     let mut exchange = Exchange::new(outgoing, Destination::Directory(to.path().into()));
     exchange.downloader.observer = Box::new(OnAccept(exchange.downloader.cancel.clone()));
     let ended = exchange.run();

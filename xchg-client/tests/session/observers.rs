@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use xchg_client::Observer;
-use xchg_client::files::{Destination, Outgoing};
+use xchg_client::files::{Destination, Outgoing, Stream};
 
 use crate::support::Exchange;
 
@@ -29,7 +29,7 @@ fn the_uploader_hears_how_much_the_downloader_has() {
         }
     }
     let confirmed = Arc::new(AtomicU64::new(0));
-    let outgoing = Outgoing::stream("zeros", Box::new(Endless(Arc::clone(&confirmed)))).unwrap();
+    let outgoing = Outgoing::stream("zeros", Stream::new(Endless(Arc::clone(&confirmed)))).unwrap();
     let mut nowhere = io::sink();
     let mut exchange = Exchange::new(outgoing, Destination::Writer(&mut nowhere));
     exchange.uploader.observer = Box::new(Watcher(Arc::clone(&confirmed)));

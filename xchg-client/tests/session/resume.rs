@@ -6,8 +6,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use tempfile::tempdir;
 use xchg_client::files::{Error as FilesError, Existing, PlaceOptions};
-use xchg_client::sealed::{Downloaded, Uploaded};
 use xchg_client::session::Error;
+use xchg_client::{Downloaded, Uploaded};
 
 use crate::support::{Ended, Exchange, Line, noise, snapshot};
 

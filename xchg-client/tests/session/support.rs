@@ -12,9 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use xchg_client::files::{Destination, Outgoing, PlaceOptions, WalkOptions};
-use xchg_client::sealed::{Downloaded, SealedStream, Uploaded, download, upload};
+use xchg_client::sealed::{SealedStream, download, upload};
 use xchg_client::session::{Error, Secret};
-use xchg_client::{Cancel, Observer, Side};
+use xchg_client::{Cancel, Downloaded, Observer, Side, Uploaded};
 
 /// Everything about one exchange; the defaults are those of two peers that agree.
 pub(crate) struct Exchange<'a> {

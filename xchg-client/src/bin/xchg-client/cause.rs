@@ -2,33 +2,40 @@
 
 use xchg_client::{Error, RefusalCode, files, session};
 
+use crate::failure::Failure;
+
 /// The cause of a failure, for programs. The words are stable; more may come.
-pub(crate) fn word(error: &Error) -> &'static str {
+pub(crate) fn word(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Client(error) => word_of_error(error),
+        Failure::NobodyCame { .. } => "nobody-came",
+        Failure::WouldMerge { .. } => "would-merge",
+        Failure::NoTerminal { .. } => "no-terminal",
+        Failure::Read { .. } => "unreadable",
+        Failure::Write { .. } => "unwritable",
+    }
+}
+
+/// The same of an error of the library.
+pub(crate) fn word_of_error(error: &Error) -> &'static str {
     match error {
         Error::Address { .. } | Error::Code(_) => "usage",
-        Error::NoTerminal { .. } => "no-terminal",
         Error::UnknownHost { .. } => "unknown-host",
         Error::Connect { .. } => "unreachable",
         Error::NoAnswer { .. } => "no-answer",
         Error::NotAServer { .. } => "not-a-server",
         Error::ServerLost { .. } => "server-lost",
-        Error::Refused { code: RefusalCode::TimedOut, .. } | Error::NobodyCame { .. } => {
-            "nobody-came"
-        }
+        Error::Refused { code: RefusalCode::TimedOut, .. } => "nobody-came",
         Error::Refused { code: RefusalCode::Busy, .. } => "busy",
         Error::Refused { code: RefusalCode::Draining, .. } => "draining",
         Error::Refused { .. } => "refused",
         Error::CounterpartLost { .. } => "cut-short",
-        Error::WouldMerge { .. } => "would-merge",
-        Error::TargetExists { .. } => "exists",
         Error::UnsafeName { .. } => "unsafe-name",
-        Error::NoSpace { .. } => "no-space",
-        Error::Source { .. } | Error::SourceIsFolder { .. } => "unreadable",
-        Error::SourceChanged { .. } => "changed",
-        Error::Target { .. } => "unwritable",
+        Error::Folder { .. } => "unreadable",
         Error::Malformed { .. } | Error::WrongLength { .. } | Error::NotReceived { .. } => {
             "other-side"
         }
+        Error::DeclinedHere => "declined",
         Error::Cancelled => "interrupted",
         Error::Files(error) => word_of_files(error),
         Error::Session(error) => word_of_session(error),
@@ -40,12 +47,10 @@ fn word_of_session(error: &session::Error) -> &'static str {
     use session::Error as Session;
     match error {
         Session::WrongSecret | Session::Unconfirmed { .. } => "wrong-secret",
-        Session::Declined { .. } | Session::DeclinedHere => "declined",
+        Session::Declined { .. } => "declined",
         Session::Lost | Session::Silent | Session::Stream { .. } | Session::PeerCancelled => {
             "cut-short"
         }
-        Session::Cancelled => "interrupted",
-        Session::Files(error) => word_of_files(error),
         _ => "other-side",
     }
 }
@@ -59,7 +64,8 @@ fn word_of_files(error: &files::Error) -> &'static str {
         Files::Changed { .. } => "changed",
         Files::Destination { .. } | Files::NotOneFile | Files::Busy { .. } => "unwritable",
         Files::Manifest(_) | Files::WrongHash { .. } | Files::NotText => "other-side",
-        Files::Stopped => "interrupted",
+        Files::Io { doing: "writing out", .. } => "unwritable",
+        Files::Io { doing: "reading", .. } => "unreadable",
         Files::Nothing
         | Files::Unreadable { .. }
         | Files::NoName { .. }
@@ -71,7 +77,7 @@ fn word_of_files(error: &files::Error) -> &'static str {
     }
 }
 
-/// What happened, without the advice behind it, which belongs to the end of it all.
+/// What happened, without what may be advised behind it, which belongs to the end of it all.
 pub(crate) fn in_short(error: &Error) -> String {
     let text = error.to_string();
     // The words of the other side are whole only with what it advises.
@@ -127,17 +133,17 @@ mod tests {
         let refused = |code| Error::Refused { code, text: String::new() };
         for (error, expected) in [
             (Error::Cancelled, "interrupted"),
+            (Error::DeclinedHere, "declined"),
             (refused(RefusalCode::Busy), "busy"),
             (refused(RefusalCode::TimedOut), "nobody-came"),
             (refused(RefusalCode::Forbidden), "refused"),
             (session::Error::WrongSecret.into(), "wrong-secret"),
-            (session::Error::DeclinedHere.into(), "declined"),
             (session::Error::Lost.into(), "cut-short"),
             (files::Error::Nothing.into(), "unreadable"),
             (files::Error::Exists { path: "a".into(), more: 0 }.into(), "exists"),
             (session::Error::Files(files::Error::Stopped).into(), "interrupted"),
         ] {
-            assert_eq!(word(&error), expected);
+            assert_eq!(word(&Failure::from(error)), expected);
             assert!(WORDS.contains(&expected));
         }
     }

@@ -4,6 +4,8 @@ use std::process;
 
 use xchg_client::{Error, session};
 
+use crate::failure::Failure;
+
 /// A contract with scripts. The help texts in `cli.rs` say the same to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -28,17 +30,24 @@ pub(crate) enum ExitCode {
 
 impl ExitCode {
     /// The one for a call that failed like this.
-    pub(crate) fn of(error: &Error) -> ExitCode {
-        use session::Error::{Cancelled, Declined, DeclinedHere};
+    pub(crate) fn of(failure: &Failure) -> ExitCode {
+        match failure {
+            Failure::Client(error) => ExitCode::of_error(error),
+            Failure::NobodyCame { .. } => ExitCode::NoCounterpart,
+            Failure::WouldMerge { .. } => ExitCode::Declined,
+            Failure::NoTerminal { .. } => ExitCode::Usage,
+            Failure::Read { .. } | Failure::Write { .. } => ExitCode::Failed,
+        }
+    }
+
+    fn of_error(error: &Error) -> ExitCode {
+        use session::Error::Declined;
         match error {
             Error::Session(error) if error.is_guess() => ExitCode::WrongSecret,
-            Error::Session(Declined { .. } | DeclinedHere) | Error::WouldMerge { .. } => {
-                ExitCode::Declined
-            }
+            Error::Session(Declined { .. }) | Error::DeclinedHere => ExitCode::Declined,
             error if error.is_cut_short() => ExitCode::CutShort,
-            Error::Session(Cancelled) => ExitCode::Interrupted,
             Error::Cancelled => ExitCode::Interrupted,
-            Error::Code(_) | Error::NoTerminal { .. } | Error::UnsafeName { .. } => ExitCode::Usage,
+            Error::Code(_) | Error::UnsafeName { .. } => ExitCode::Usage,
             error if error.is_worth_a_retry() => ExitCode::NoCounterpart,
             _ => ExitCode::Failed,
         }

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod downloading;
 mod exit;
+mod failure;
 mod manual;
 mod name;
 mod offer;
@@ -26,6 +27,7 @@ use xchg_client::{Address, Cancel, Client, Error};
 use cli::{Cli, Command, Common};
 use config::Settings;
 use exit::ExitCode;
+use failure::Failure;
 use progress::Tone;
 
 /// The server that is used if nobody names one.
@@ -49,7 +51,7 @@ fn main() -> process::ExitCode {
     code.into()
 }
 
-fn run(common: Common, command: Command, tone: Tone) -> Result<(), Error> {
+fn run(common: Common, command: Command, tone: Tone) -> Result<(), Failure> {
     match command {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),
@@ -58,17 +60,13 @@ fn run(common: Common, command: Command, tone: Tone) -> Result<(), Error> {
 }
 
 /// Runs a command for which there has to be a server.
-fn ask_server(common: Common, command: Command, tone: Tone) -> Result<(), Error> {
+fn ask_server(common: Common, command: Command, tone: Tone) -> Result<(), Failure> {
     let Settings { server, token, wait, yes } = config::load(tone);
     let mut server = common.server.or(server).unwrap_or_else(default_server);
     let cancel = cancel(tone)?;
     let client = |server: &Address| {
         let client = Client::new(server.clone()).connect_timeout(common.connect_timeout);
-        let client = client.cancel(cancel.clone());
-        match common.token.clone().or(token.clone()) {
-            Some(token) => client.token(token),
-            None => client,
-        }
+        client.cancel(cancel.clone()).token(common.token.clone().or(token.clone()))
     };
     match command {
         Command::Upload(mut upload) => {

@@ -9,9 +9,9 @@ use clap::builder::Resettable;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
-use xchg_client::Error;
 
 use crate::cli::{Cli, EXIT_CODES_AND_EVENTS};
+use crate::failure::Failure;
 use crate::report::print;
 
 const ENVIRONMENT: &str = "\
@@ -33,7 +33,7 @@ const FILES: &str = "\
 const SEE_ALSO: &str = "xchg-server(1), curl(1), wormhole(1)";
 
 /// Prints the script that completes the command line in `shell`.
-pub(crate) fn completions(shell: Shell) -> Result<(), Error> {
+pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "xchg-client", &mut script);
     // In bash, clap_complete 4.6.11 spells the commands of a program with a dash in its name in two ways, and then finds
@@ -43,7 +43,7 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Error> {
 }
 
 /// Writes the manual pages into `folder`, which is made if need be: one of the program, and one of each command.
-pub(crate) fn pages(folder: &Path) -> Result<(), Error> {
+pub(crate) fn pages(folder: &Path) -> Result<(), Failure> {
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();
     fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
@@ -120,6 +120,6 @@ xchg-client download CODE                  # on the other"
     }
 }
 
-fn failed(path: &Path, source: io::Error) -> Error {
-    Error::Target { path: Some(path.to_owned()), source }
+fn failed(path: &Path, source: io::Error) -> Failure {
+    Failure::Write { path: Some(path.to_owned()), source }
 }

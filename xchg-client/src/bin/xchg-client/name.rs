@@ -4,10 +4,10 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use xchg_client::session::Secret;
-use xchg_client::{Address, Code, Error, Key, Link, key_for, normalised};
+use xchg_client::{Address, Code, Error, Key, Link, Secret, normalised};
 
 use crate::cli::{Transfer, usage_error};
+use crate::failure::Failure;
 use crate::questions;
 
 /// Where the secret may be, invisible to other users.
@@ -72,7 +72,10 @@ impl Named {
     }
 
     /// The name, with what is still missing asked for; and the server, if it was named too, in which case the transfer is a plain one.
-    pub(crate) fn resolve(self, transfer: &mut Transfer) -> Result<(Name, Option<Address>), Error> {
+    pub(crate) fn resolve(
+        self,
+        transfer: &mut Transfer,
+    ) -> Result<(Name, Option<Address>), Failure> {
         let name = match self {
             Named::Code(code) => Name::of_code(&code),
             Named::Key(key) => {
@@ -108,23 +111,24 @@ pub(crate) fn given(text: &OsStr, transfer: &Transfer) -> Named {
 }
 
 /// What a downloader names; asked for if it is nothing yet.
-pub(crate) fn of_download(text: Option<OsString>, transfer: &Transfer) -> Result<Named, Error> {
+pub(crate) fn of_download(text: Option<OsString>, transfer: &Transfer) -> Result<Named, Failure> {
     match text {
         Some(text) => Ok(given(&text, transfer)),
-        None => questions::name(transfer.plain),
+        None => questions::name(|line| Named::parse(OsStr::new(line), transfer.plain)),
     }
 }
 
 /// The name of a file or folder, as the key of who names none.
-pub(crate) fn of_path(path: &Path, transfer: &Transfer) -> Result<Named, Error> {
+pub(crate) fn of_path(path: &Path, transfer: &Transfer) -> Result<Named, Failure> {
     // `.` and `..` have a name elsewhere.
     let real = match path.file_name() {
         Some(_) => PathBuf::from(path),
         None => {
-            path.canonicalize().map_err(|source| Error::Source { path: path.into(), source })?
+            path.canonicalize().map_err(|source| Failure::Read { path: path.into(), source })?
         }
     };
-    let key = key_for(&real)?;
+    let key = real.file_name().and_then(|name| Key::parse(name.as_encoded_bytes()).ok());
+    let key = key.ok_or_else(|| Error::Folder { path: path.into() })?;
     let text = str::from_utf8(key.as_bytes()).unwrap_or_default();
     match Named::parse(OsStr::new(text), transfer.plain) {
         // A file's name may have a colon in it that means nothing.
@@ -135,7 +139,7 @@ pub(crate) fn of_path(path: &Path, transfer: &Transfer) -> Result<Named, Error> 
 }
 
 /// The secret of a key that was named without one.
-fn secret_for(transfer: &Transfer) -> Result<Secret, Error> {
+fn secret_for(transfer: &Transfer) -> Result<Secret, Failure> {
     match (transfer.plain, transfer.ask_secret) {
         (true, _) => Ok(Secret::none()),
         (_, true) => questions::secret(),

@@ -1,16 +1,13 @@
 //! What the person is asked.
 
 use std::convert::Infallible;
-use std::ffi::OsStr;
-use std::path::Path;
 
-use xchg_client::Error;
+use xchg_client::Secret;
 use xchg_client::files::{Existing, Manifest, Survey};
-use xchg_client::session::Secret;
 use xchg_client::terminal::escape;
 
 use crate::cli::usage_error;
-use crate::name::Named;
+use crate::failure::Failure;
 use crate::prompt::{self, Question};
 use crate::{offer, progress};
 
@@ -43,7 +40,7 @@ const MORE: Question = Question { text: "Enter for more, q to stop: ", otherwise
 const PAGE_LINES: usize = 22;
 
 /// Asks for a secret without showing it.
-pub(crate) fn secret() -> Result<Secret, Error> {
+pub(crate) fn secret() -> Result<Secret, Failure> {
     let text = SECRET.ask_secret()?;
     if text.is_empty() {
         usage_error("an empty secret is none; leave out the colon, or --ask-secret");
@@ -51,9 +48,9 @@ pub(crate) fn secret() -> Result<Secret, Error> {
     Ok(Secret::new(&text))
 }
 
-/// Asks for what to download, until it can be understood.
-pub(crate) fn name(is_plain: bool) -> Result<Named, Error> {
-    NAME.ask(|line| Named::parse(OsStr::new(line.trim()), is_plain))
+/// Asks for what to download, until `read` understands it.
+pub(crate) fn name<T>(read: impl Fn(&str) -> Result<T, String>) -> Result<T, Failure> {
+    NAME.ask(|line| read(line.trim()))
 }
 
 /// Whether somebody is there to answer.
@@ -72,7 +69,7 @@ enum Reply<T> {
 ///
 /// # Errors
 /// [`Error::Cancelled`] if the person wants no more, which is a no too.
-pub(crate) fn accept(manifest: &Manifest, survey: &Survey) -> Result<bool, Error> {
+pub(crate) fn accept(manifest: &Manifest, survey: &Survey) -> Result<bool, Failure> {
     if offer::is_text(manifest) {
         return ACCEPT_TEXT.choose(|line| yes_or_no(line).ok_or("answer y or n"));
     }
@@ -86,12 +83,12 @@ pub(crate) fn accept(manifest: &Manifest, survey: &Survey) -> Result<bool, Error
     })
 }
 
-/// Asks what to do with a file that has the name; `None` is to take nothing at all.
+/// Asks what to do with a file that has the `name`; `None` is to take nothing at all.
 ///
 /// # Errors
 /// As [`accept`].
-pub(crate) fn existing_file(path: &Path) -> Result<Option<Existing>, Error> {
-    progress::say(&format!("{} exists", escape(&path.to_string_lossy())));
+pub(crate) fn existing_file(name: &str) -> Result<Option<Existing>, Failure> {
+    progress::say(&format!("{} exists", escape(name)));
     EXISTING_FILE.choose(|line| match line.trim().to_lowercase().as_str() {
         "o" | "overwrite" => Ok(Some(Existing::Overwrite)),
         "r" | "rename" => Ok(Some(Existing::Rename)),
@@ -104,7 +101,7 @@ pub(crate) fn existing_file(path: &Path) -> Result<Option<Existing>, Error> {
 ///
 /// # Errors
 /// As [`accept`].
-pub(crate) fn existing(manifest: &Manifest, survey: &Survey) -> Result<Option<Existing>, Error> {
+pub(crate) fn existing(manifest: &Manifest, survey: &Survey) -> Result<Option<Existing>, Failure> {
     until_settled(manifest, survey, || {
         EXISTING.choose(|line| match line.trim().to_lowercase().as_str() {
             "o" | "overwrite" => Ok(Reply::Settled(Some(Existing::Overwrite))),
@@ -127,8 +124,8 @@ fn yes_or_no(line: &str) -> Option<bool> {
 fn until_settled<T>(
     manifest: &Manifest,
     survey: &Survey,
-    ask: impl Fn() -> Result<Reply<T>, Error>,
-) -> Result<T, Error> {
+    ask: impl Fn() -> Result<Reply<T>, Failure>,
+) -> Result<T, Failure> {
     loop {
         match ask()? {
             Reply::Settled(answer) => return Ok(answer),
@@ -138,7 +135,7 @@ fn until_settled<T>(
 }
 
 /// Shows `lines`, as many at once as the terminal has.
-fn view(lines: &[String]) -> Result<(), Error> {
+fn view(lines: &[String]) -> Result<(), Failure> {
     // One is for the question, and one for what was there before.
     let page = prompt::lines().map_or(PAGE_LINES, |lines| lines.saturating_sub(2)).max(1);
     let mut pages = lines.chunks(page).peekable();

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use indicatif::FormattedDuration;
 use serde::Serialize;
-use xchg_client::{Error, StatusReport};
+use xchg_client::StatusReport;
 
+use crate::failure::Failure;
 use crate::progress::Tone;
 
 /// `status --json`.
@@ -28,7 +29,7 @@ struct Terminated {
 }
 
 /// Shows how the server is.
-pub(crate) fn status(report: &StatusReport, tone: Tone) -> Result<(), Error> {
+pub(crate) fn status(report: &StatusReport, tone: Tone) -> Result<(), Failure> {
     let &StatusReport { waiting, exchanging, completed, failed, uptime_millis, draining } = report;
     if tone == Tone::Json {
         let status = Status { waiting, exchanging, completed, failed, uptime_millis, draining };
@@ -49,7 +50,7 @@ pub(crate) fn status(report: &StatusReport, tone: Tone) -> Result<(), Error> {
 }
 
 /// Shows what a drain released, and what it still waits for.
-pub(crate) fn terminate(report: &StatusReport, tone: Tone) -> Result<(), Error> {
+pub(crate) fn terminate(report: &StatusReport, tone: Tone) -> Result<(), Failure> {
     let &StatusReport { waiting: released, exchanging, .. } = report;
     match tone {
         Tone::Json => print(json(&Terminated { released, exchanging }).as_bytes()),
@@ -67,8 +68,8 @@ fn json(value: &impl Serialize) -> String {
 }
 
 /// Prints all of `text`, or says why not.
-pub(crate) fn print(text: &[u8]) -> Result<(), Error> {
+pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let printed = stdout.write_all(text).and_then(|()| stdout.flush());
-    printed.map_err(|source| Error::Target { path: None, source })
+    printed.map_err(|source| Failure::Write { path: None, source })
 }

@@ -43,7 +43,7 @@ pub(crate) fn cancel_on_signals(cancel: &Cancel, tone: Tone) -> io::Result<()> {
             cancel.cancel();
             thread::sleep(GRACE);
             prompt::restore();
-            progress::failed(tone, &Error::Cancelled, ExitCode::Interrupted);
+            progress::failed(tone, &Error::Cancelled.into(), ExitCode::Interrupted);
             process::exit(INTERRUPTED);
         }
     })?;

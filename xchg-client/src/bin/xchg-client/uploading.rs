@@ -1,18 +1,15 @@
 //! The command `upload`.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 
-use indicatif::HumanBytes;
-use xchg_client::files::{self, WalkOptions};
-use xchg_client::terminal::escape;
+use xchg_client::files::{self, Stream, WalkOptions};
 use xchg_client::{
-    Address, Client, Code, Content, Error, PlainUploadOptions, Retry, Side, Source, UploadOptions,
-    file_name,
+    Address, Client, Code, Content, Retry, Security, Side, UploadOptions, file_name,
 };
 
 use crate::cli::{OutsideLinks, SpecialFiles, Upload, usage_error};
+use crate::failure::Failure;
 use crate::name::{self, Name, Named};
 use crate::progress::{self, Reporter, Tone};
 use crate::{DEFAULT_SERVER, is_dash};
@@ -31,7 +28,7 @@ pub(crate) fn prepare(
     mut upload: Upload,
     server: &mut Address,
     tone: Tone,
-) -> Result<Prepared, Error> {
+) -> Result<Prepared, Failure> {
     let takes_one = upload.paths.len() > 1 && upload.paths.iter().any(|path| is_dash(path));
     if takes_one || (upload.transfer.plain && upload.paths.len() != 1) {
         usage_error("name one file; several go together without --plain, and without `-`");
@@ -83,54 +80,17 @@ fn download_command(code: &Code, server: &Address) -> String {
     format!("xchg-client download {code}{option}")
 }
 
-pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<(), Error> {
+pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<(), Failure> {
     let Prepared { upload, name } = prepared;
-    if let Some(bytes) = upload.transfer.buffer_size {
+    let transfer = upload.transfer;
+    if let Some(bytes) = transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let reporter = Reporter::new(tone, Side::Upload, &name, upload.transfer.wait());
-    let reporter = reporter.every(upload.transfer.progress_interval);
-    match upload.transfer.plain {
-        true => plain(&client, upload, name, reporter),
-        false => sealed(&client, upload, name, reporter),
+    let mut reporter =
+        Reporter::new(tone, Side::Upload, &name, transfer.wait()).every(transfer.progress_interval);
+    if !transfer.plain {
+        reporter = reporter.sealed(!name.secret.is_none());
     }
-}
-
-fn plain(client: &Client, upload: Upload, name: Name, mut reporter: Reporter) -> Result<(), Error> {
-    let source = match upload.paths.into_iter().next() {
-        Some(path) if !is_dash(&path) => Source::File(path),
-        _ => Source::Stdin,
-    };
-    reporter.offering(&described(&source));
-    let mut options = PlainUploadOptions::new(name.key, source);
-    options.wait = upload.transfer.wait();
-    options.pace = upload.pace;
-    options.rate_limit = upload.transfer.limit_rate;
-    options.retry = upload.transfer.retries().then(Retry::default);
-    let uploaded = client.upload_plain(options, &mut reporter);
-    let summary = uploaded.map_err(|error| reporter.explain(error))?;
-    reporter.done(&summary);
-    Ok(())
-}
-
-/// What is uploaded, in words.
-fn described(source: &Source) -> String {
-    match source {
-        Source::File(path) => {
-            let name = escape(&path.to_string_lossy());
-            match std::fs::metadata(path) {
-                Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {
-                    format!("{name}, {}", HumanBytes(metadata.len()))
-                }
-                _ => name,
-            }
-        }
-        _ => "a stream of unknown length".into(),
-    }
-}
-
-fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Result<(), Error> {
-    let mut reporter = reporter.sealed(!name.secret.is_none(), false);
     let walk = WalkOptions {
         outside_links: match upload.outside_links {
             OutsideLinks::Refuse => files::OutsideLinks::Refuse,
@@ -142,76 +102,38 @@ fn sealed(client: &Client, upload: Upload, name: Name, reporter: Reporter) -> Re
             SpecialFiles::LeaveOut => files::SpecialFiles::LeaveOut,
         },
     };
-    let stream_name = || match name.is_code {
+    let stream_name = match name.is_code {
         true => NAMELESS.into(),
         false => file_name(&name.key).unwrap_or(NAMELESS.into()),
     };
     let content = match upload.text {
-        Some(text) => Content::Text { name: stream_name(), text },
+        Some(text) => Content::Text { name: stream_name, text },
         None => content_of(upload.paths, walk, stream_name)?,
     };
-    let mut options = UploadOptions::new(name.key.clone(), name.secret, content);
-    options.wait = upload.transfer.wait();
-    options.retry = upload.transfer.retries().then(Retry::default);
-    options.guesses = upload.transfer.guesses;
-    options.pace = upload.pace;
-    options.rate_limit = upload.transfer.limit_rate;
-    let sent = client.upload(options, &mut reporter);
-    let sent = sent.map_err(|error| reporter.explain(error))?;
+    let security = if transfer.plain { Security::Plain } else { name.secret.into() };
+    let options = UploadOptions::new(name.key, security, content)
+        .wait(transfer.wait())
+        .retry(transfer.retries().then(Retry::default))
+        .guesses(transfer.guesses)
+        .pace(upload.pace)
+        .rate_limit(transfer.limit_rate);
+    let sent = client.upload(options, &mut reporter).map_err(|error| reporter.explain(error))?;
     reporter.sent(&sent);
     Ok(())
 }
 
-fn content_of(
-    paths: Vec<PathBuf>,
-    walk: WalkOptions,
-    stream_name: impl Fn() -> String,
-) -> Result<Content, Error> {
-    match &paths[..] {
-        [path] if is_dash(path) => {
-            let reader = stdin().map_err(|source| unreadable("the standard input", source))?;
-            Ok(Content::Stream { name: stream_name(), reader })
+fn content_of(paths: Vec<PathBuf>, walk: WalkOptions, name: String) -> Result<Content, Failure> {
+    let stream = match &paths[..] {
+        [path] if is_dash(path) => Stream::stdin()
+            .map(Some)
+            .map_err(|source| Failure::Read { path: "the standard input".into(), source })?,
+        [path] => {
+            Stream::open(path).map_err(|source| Failure::Read { path: path.clone(), source })?
         }
-        [path] if is_stream(path) => {
-            let file = File::open(path).map_err(|source| unreadable(path, source))?;
-            Ok(Content::Stream { name: stream_name(), reader: Box::new(file) })
-        }
-        _ => Ok(Content::Paths { paths, walk }),
-    }
-}
-
-fn unreadable(path: impl Into<PathBuf>, source: io::Error) -> Error {
-    Error::Source { path: path.into(), source }
-}
-
-/// Whether it is read to its end rather than up to its length: a named pipe, the output of another program, or a file that
-/// the kernel makes up as it is read, as in `/proc`, and whose length it says is 0.
-#[cfg(unix)]
-fn is_stream(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    let Ok(metadata) = std::fs::metadata(path) else {
-        return false;
+        _ => None,
     };
-    let kind = metadata.file_type();
-    let has_content =
-        || File::open(path).is_ok_and(|mut file| matches!(file.read(&mut [0]), Ok(1)));
-    kind.is_fifo()
-        || kind.is_char_device()
-        || (kind.is_file() && metadata.len() == 0 && has_content())
-}
-
-#[cfg(not(unix))]
-fn is_stream(_: &Path) -> bool {
-    false
-}
-
-/// The standard input without the small buffer that `io::stdin` has.
-fn stdin() -> io::Result<Box<dyn Read + Send>> {
-    #[cfg(unix)]
-    {
-        use std::os::fd::AsFd;
-        Ok(Box::new(File::from(io::stdin().as_fd().try_clone_to_owned()?)))
-    }
-    #[cfg(not(unix))]
-    Ok(Box::new(io::stdin()))
+    Ok(match stream {
+        Some(stream) => Content::Stream { name, stream },
+        None => Content::Paths { paths, walk },
+    })
 }

@@ -12,8 +12,6 @@ mod unix;
 #[cfg(not(unix))]
 pub(super) use portable::{Dir, set_metadata};
 #[cfg(unix)]
-pub(crate) use unix::available_bytes;
-#[cfg(unix)]
 pub(super) use unix::{Dir, set_metadata};
 
 /// What has a name.

@@ -210,7 +210,7 @@ impl Dir {
 
 /// Bytes that this user may still write to a file system. Some, mounted from elsewhere or made of
 /// several, report 0 of 0 blocks: they do not know.
-pub(crate) fn available_bytes(status: &StatVfs) -> Option<u64> {
+fn available_bytes(status: &StatVfs) -> Option<u64> {
     (status.f_blocks > 0).then(|| status.f_bavail.saturating_mul(status.f_frsize))
 }
 

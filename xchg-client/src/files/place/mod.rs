@@ -16,17 +16,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::dir::Dir;
-use super::finish::{Finisher, Job, Note};
+use super::finish::{Finisher, Job, Note, numbered};
 use super::manifest::{Entry, Kind, Manifest};
 use super::names::{NamePolicy, PARTIAL_SUFFIX, trial_name};
 use super::partial::{OpenError, Partial};
 use super::survey::Survey;
 use super::tree::Tree;
 use super::{Error, Name, folder_of};
+use crate::sys::Pipe;
 
 /// A file with this name is in the outermost directories that a transfer has made and not finished.
 /// No offer has the name.
 const MARKER: &str = PARTIAL_SUFFIX;
+
+/// Transfers to one name that go on at once, if each may give its file another.
+const MAX_BESIDE: u32 = 100;
 
 /// What to do if a name at the destination is taken. A directory is never replaced by what is not
 /// one, nor the reverse.
@@ -187,6 +191,19 @@ impl Placement {
         current.partial.write(bytes).map_err(|source| self.failed("writing", index, source))
     }
 
+    /// Appends up to `count` bytes, which are in `pipe`, to the content of the current entry. How
+    /// many; 0 if they have to be copied.
+    pub(crate) fn write_from(&mut self, pipe: &Pipe, count: usize) -> Result<usize, Error> {
+        let Some(current) = &mut self.current else {
+            return Ok(0);
+        };
+        let index = current.index;
+        match current.partial.write_from(pipe, count) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(0),
+            moved => moved.map_err(|source| self.failed("writing", index, source)),
+        }
+    }
+
     /// The current entry's content is all there and right.
     pub(crate) fn end(&mut self, index: usize) -> Result<(), Error> {
         self.whole += 1;
@@ -204,6 +221,7 @@ impl Placement {
             existing: self.options.existing,
             mode,
             modified: entry.modified,
+            can_be_resumed: matches!(entry.kind, Kind::File { .. }),
         });
         Ok(())
     }
@@ -226,10 +244,26 @@ impl Placement {
 
     fn open_partial(&mut self, index: usize) -> Result<Partial, Error> {
         let dir = self.around(index)?;
-        Partial::open(&dir, &self.entry(index).name).map_err(|error| match error {
-            OpenError::Busy => Error::Busy { path: self.tree.path(&self.manifest, index) },
-            OpenError::Io(source) => self.failed("opening the partial file of", index, source),
-        })
+        let mut target = self.entry(index).name.clone();
+        let mut number = 0;
+        loop {
+            match Partial::open(&dir, &target) {
+                // Another transfer to the same name gets its own, if it may have another at all.
+                Err(OpenError::Busy)
+                    if self.options.existing == Existing::Rename && number < MAX_BESIDE =>
+                {
+                    number += 1;
+                    target = numbered(&self.entry(index).name, number);
+                }
+                Err(OpenError::Busy) => {
+                    return Err(Error::Busy { path: self.tree.path(&self.manifest, index) });
+                }
+                Err(OpenError::Io(source)) => {
+                    return Err(self.failed("opening the partial file of", index, source));
+                }
+                Ok(partial) => return Ok(partial),
+            }
+        }
     }
 
     /// The mode that entry `index` gets: the offered one, as far as what is made in `dir` may have

@@ -81,6 +81,14 @@ impl Placement {
         for index in 0..self.manifest.entries().len() {
             needed = needed.saturating_sub(self.survey_entry(index)?);
         }
+        self.check_space(needed)
+    }
+
+    /// Looks whether so many more bytes fit.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] if not, as far as the system can tell.
+    pub(crate) fn check_space(&self, needed: u64) -> Result<(), Error> {
         match self.tree.root().available_bytes() {
             Some(available) if needed > available => Err(Error::NoSpace { needed, available }),
             _ => Ok(()),

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use tempfile::tempdir;
 
-use super::super::outcome::Downloaded;
 use super::super::testing::{Puppet, play, streams};
 use super::{Script, entry, expect, file, have, is_protocol, link_to};
 use crate::files::{self, Destination, Entry, Kind, Manifest, PlaceOptions, Survey};
 use crate::session::Error;
 use crate::session::message::{Message, encode_entry, encode_proof};
-use crate::{Cancel, Decision, Observer};
+use crate::{Cancel, Decision, Downloaded, Observer};
 
 /// Says an offer that adds up.
 fn offer(link: &mut Puppet, entries: &[Entry]) -> Result<(), Error> {

@@ -14,13 +14,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use indicatif::HumanBytes;
+use xchg_client::files::Note;
 use xchg_client::terminal::escape;
 use xchg_client::{
-    Address, Code, CounterpartDialect, Error, RefusalCode, Side, Summary, Wait, Waiting,
+    Address, Code, CounterpartDialect, Downloaded, Error, RefusalCode, Side, Uploaded, Wait,
+    Waiting,
 };
 
 use crate::cause;
 use crate::exit::ExitCode;
+use crate::failure::Failure;
 use crate::name::Name;
 use crate::qr::{self, Paper};
 use event::{Event, emit};
@@ -45,9 +48,14 @@ pub(crate) struct Reporter {
     tone: Tone,
     side: Side,
     wait: Wait,
-    has_connected: bool,
-    /// When the server was asked last.
-    asked: Instant,
+    /// Whether the person is asked about what arrives.
+    asks: bool,
+    /// Whether the person left a question rather than answer it.
+    is_left: bool,
+    /// When the wait for the counterpart began, if it is waited for.
+    asked: Option<Instant>,
+    /// When the content began to move.
+    began: Instant,
     /// What the person calls the exchange.
     key: String,
     connecting: Option<Notice>,
@@ -72,8 +80,10 @@ impl Reporter {
             tone,
             side,
             wait,
-            has_connected: false,
-            asked: Instant::now(),
+            asks: false,
+            is_left: false,
+            asked: None,
+            began: Instant::now(),
             key: name.shown.clone(),
             connecting: None,
             length: None,
@@ -87,69 +97,82 @@ impl Reporter {
         }
     }
 
+    /// Asks the person about what arrives, if it `asks`.
+    pub(crate) fn asking(mut self, asks: bool) -> Reporter {
+        self.asks = asks;
+        self
+    }
+
     /// Tells the progress no more often than that.
     pub(crate) fn every(mut self, interval: Duration) -> Reporter {
         self.interval = interval;
         self
     }
 
-    /// How much is told, and to whom.
-    pub(crate) fn tone(&self) -> Tone {
-        self.tone
-    }
-
-    /// Whether the server has been asked.
-    pub(crate) fn has_connected(&self) -> bool {
-        self.has_connected
-    }
-
-    /// Says what is uploaded, before anybody has come for it.
-    pub(crate) fn offering(&mut self, what: &str) {
-        if self.tone == Tone::Human && self.retrying.is_none() {
-            say(&format!("offering {what}"));
+    /// What to say of `error`, with which the transfer ended.
+    pub(crate) fn explain(&mut self, error: Error) -> Failure {
+        let waited = self.asked.map(|asked| asked.elapsed());
+        match (&error, self.wait, waited) {
+            // The server may allow less, and says so then.
+            (
+                Error::Refused { code: RefusalCode::TimedOut, .. },
+                Wait::AtMost(wait),
+                Some(waited),
+            ) if waited >= wait => {
+                Failure::NobodyCame { counterpart: !self.side, key: self.key.clone(), wait }
+            }
+            _ => self.explain_refusal(error),
         }
     }
 
-    /// The last word of a transfer that is done.
-    pub(crate) fn done(&mut self, summary: &Summary) {
+    /// The last word of an upload that is done.
+    pub(crate) fn sent(&mut self, sent: &Uploaded) {
+        let whose = match sent.is_confirmed {
+            true => "; the downloader has it",
+            false => "; the downloader's connection took it",
+        };
+        self.finish((sent.bytes, sent.moved), sent.is_confirmed, whose, None);
+        self.tell_notes(&sent.notes);
+    }
+
+    /// The last word of a download that is done.
+    pub(crate) fn received(&mut self, received: &Downloaded) {
+        let path = received.path.as_deref().map(Path::to_string_lossy);
+        let place = path.as_ref().map(|path| format!("; it is in {}", escape(path)));
+        let place = place.unwrap_or_default();
+        let bytes = (received.bytes, received.moved);
+        self.finish(bytes, received.is_confirmed, &place, path.as_deref());
+        self.tell_notes(&received.notes);
+    }
+
+    fn finish(
+        &mut self,
+        (bytes, moved): (u64, u64),
+        receipt: bool,
+        place: &str,
+        path: Option<&str>,
+    ) {
         self.screen.clear();
-        let path = summary.path.as_deref().map(Path::to_string_lossy);
+        let elapsed = self.began.elapsed();
         match self.tone {
             Tone::Quiet => {}
             Tone::Human => {
-                let wheres = match (self.side, path) {
-                    (Side::Download, Some(path)) => format!("; it is in {}", escape(&path)),
-                    (Side::Download, None) => String::new(),
-                    (Side::Upload, _) if has_receipt(summary) => "; the downloader has it".into(),
-                    (Side::Upload, _) => "; the downloader's connection took it".into(),
+                let kept = match bytes - moved.min(bytes) {
+                    0 => String::new(),
+                    kept => format!(", {} were there already", HumanBytes(kept)),
                 };
-                say(&format!("done: {}{wheres}", figures(summary.bytes, summary.elapsed)));
-                if summary.has_grown {
-                    say(
-                        "note: the file has grown meanwhile; what was there at first has been sent",
-                    );
-                }
+                say(&format!("done: {}{kept}{place}", figures(moved, elapsed)));
             }
-            Tone::Json => emit(&Event::Done {
-                bytes: summary.bytes,
-                moved: summary.bytes,
-                seconds: summary.elapsed.as_secs_f64(),
-                receipt: has_receipt(summary),
-                path: path.as_deref(),
-            }),
+            Tone::Json => {
+                let seconds = elapsed.as_secs_f64();
+                emit(&Event::Done { bytes, moved, seconds, receipt, path });
+            }
         }
     }
 
-    /// What to say of `error`, with which the transfer ended.
-    pub(crate) fn explain(&mut self, error: Error) -> Error {
-        match (&error, self.wait) {
-            // The server may allow less, and says so then.
-            (Error::Refused { code: RefusalCode::TimedOut, .. }, Wait::AtMost(wait))
-                if self.asked.elapsed() >= wait =>
-            {
-                Error::NobodyCame { counterpart: !self.side, key: self.key.clone(), wait }
-            }
-            _ => self.explain_refusal(error),
+    fn tell_notes(&self, notes: &[Note]) {
+        if self.tone == Tone::Human {
+            notes.iter().for_each(|note| say(&describe(note)));
         }
     }
 
@@ -183,7 +206,7 @@ impl Reporter {
 }
 
 /// Reports a failure, of a transfer or of any other command, unless it is one that nobody is left to hear of.
-pub(crate) fn failed(tone: Tone, error: &Error, code: ExitCode) {
+pub(crate) fn failed(tone: Tone, error: &Failure, code: ExitCode) {
     let text = chain(error);
     match tone {
         Tone::Json => {
@@ -258,9 +281,9 @@ pub(crate) fn qr(tone: Tone, code: &Code) {
 }
 
 /// An error and its causes, in one line.
-fn chain(error: &Error) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");
         text.push_str(&error.to_string());
@@ -282,10 +305,6 @@ fn figures(bytes: u64, elapsed: Duration) -> String {
     format!("{} in {seconds:.2} s ({}/s)", HumanBytes(bytes), HumanBytes(rate))
 }
 
-fn has_receipt(summary: &Summary) -> bool {
-    summary.counterpart == CounterpartDialect::Native
-}
-
 fn with_article(side: Side) -> &'static str {
     match side {
         Side::Upload => "an uploader",
@@ -302,6 +321,31 @@ fn dialect(dialect: CounterpartDialect) -> &'static str {
     }
 }
 
+fn describe(note: &Note) -> String {
+    match note {
+        Note::Renamed { path, name } => {
+            format!("note: {} is called {}, for the name was taken", escape(path), escape(name))
+        }
+        Note::Grew { path } => {
+            format!(
+                "note: {} has grown meanwhile; what was there at first has been sent",
+                escape(path)
+            )
+        }
+        Note::HardLinks { count: 1 } => {
+            "note: 1 file is another name of one sent with it, and arrives as a file of its own"
+                .into()
+        }
+        Note::HardLinks { count } => format!(
+            "note: {count} files are other names of some sent with them, and arrive as files of their own"
+        ),
+        Note::Metadata { path, source } => {
+            format!("note: mode or time of {} could not be set: {source}", escape(path))
+        }
+        _ => format!("note: {}", escape(&format!("{note:?}"))),
+    }
+}
+
 /// Writes a line to stderr. That nobody reads it is no reason to fail.
 pub(crate) fn say(line: &str) {
     drop(io::stderr().lock().write_all(format!("{line}\n").as_bytes()));
@@ -314,9 +358,9 @@ mod tests {
     #[test]
     fn an_error_is_shown_with_its_causes() {
         let source = io::Error::new(io::ErrorKind::NotFound, "no such file");
-        let error = Error::Source { path: "stocks.txt".into(), source };
+        let error = Failure::Read { path: "stocks.txt".into(), source };
         assert_eq!(chain(&error), "cannot read `stocks.txt`: no such file");
-        assert_eq!(chain(&Error::Cancelled), "interrupted");
+        assert_eq!(chain(&Failure::from(Error::Cancelled)), "interrupted");
     }
 
     #[test]

@@ -21,7 +21,9 @@ const EVENT_NAMES: usize = 100;
 
 impl Observer for Reporter {
     fn collected(&mut self, manifest: &Manifest) {
-        self.offering(&offer::headline(manifest));
+        if self.tone == Tone::Human && self.retrying.is_none() {
+            say(&format!("offering {}", offer::headline(manifest)));
+        }
     }
 
     fn connecting(&mut self, address: &Address) {
@@ -33,7 +35,7 @@ impl Observer for Reporter {
         if self.retrying.is_none() {
             self.connecting = connecting(self.tone, address);
         }
-        (self.asked, self.has_connected) = (Instant::now(), true);
+        self.asked.get_or_insert_with(Instant::now);
     }
 
     fn waiting(&mut self, waiting: &Waiting) {
@@ -88,7 +90,7 @@ impl Observer for Reporter {
                 self.retrying = Some(what);
             }
             Tone::Json => emit(&Event::Retrying {
-                cause: cause::word(error),
+                cause: cause::word_of_error(error),
                 error: &chain(error),
                 seconds: delay.as_secs_f64(),
             }),
@@ -98,6 +100,7 @@ impl Observer for Reporter {
     fn matched(&mut self, matched: &Matched) {
         self.connecting = None;
         self.length = matched.length;
+        self.began = Instant::now();
         let counterpart = dialect(matched.dialect);
         match self.tone {
             Tone::Quiet => {}
@@ -116,6 +119,8 @@ impl Observer for Reporter {
     }
 
     fn manifest(&mut self, manifest: &Manifest) {
+        // Should the other side be lost, it is waited for anew.
+        self.asked = None;
         let same = self.story().manifest.as_ref() == Some(manifest);
         let story = self.story();
         if !same {
@@ -149,6 +154,9 @@ impl Observer for Reporter {
     }
 
     fn existing(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Existing> {
+        if self.sealed.is_none() {
+            return self.existing_file(&manifest.path(0));
+        }
         if let Some(existing) = self.story().existing {
             return Some(existing);
         }
@@ -196,7 +204,7 @@ impl Observer for Reporter {
             emit(&Event::Decision { accepted: true, resumed: bytes });
         }
         // Nobody wants to know how long the person thought about it.
-        self.story().began = Instant::now();
+        self.began = Instant::now();
         if self.tone == Tone::Human {
             self.screen.bar(self.length);
             let known = bytes.min(self.story().contents.bytes);

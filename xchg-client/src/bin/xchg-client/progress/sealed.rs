@@ -1,18 +1,17 @@
 //! What a sealed transfer tells beyond a plain one: what is offered, the decision, and each file.
 
 use std::mem;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::HumanBytes;
-use xchg_client::files::{Existing, Kept, Manifest, Note, Survey};
-use xchg_client::sealed::{Downloaded, Uploaded};
+use xchg_client::files::{Existing, Kept, Manifest, Survey};
 use xchg_client::terminal::escape;
 use xchg_client::{Error, Side};
 
 use super::contents::Contents;
 use super::event::{Event, emit};
-use super::{Notice, Reporter, Tone, figures, say};
+use super::{Notice, Reporter, Tone, say};
+use crate::failure::Failure;
 use crate::{offer, questions};
 
 /// How long to wait for the first word of how much a downloader has: it says so about four times a second.
@@ -20,8 +19,6 @@ const TELLING: Duration = Duration::from_secs(1);
 
 /// What a transfer has told so far.
 pub(super) struct Story {
-    /// Whether the person is asked to accept.
-    pub(super) asks: bool,
     pub(super) has_secret: bool,
     /// Whether the person knows what it means that there is none.
     pub(super) is_warned: bool,
@@ -34,9 +31,7 @@ pub(super) struct Story {
     /// Whether what nobody is asked about may add to folders that exist.
     pub(super) merges: bool,
     /// Why it was declined, if more can be said about it.
-    pub(super) refusal: Option<Error>,
-    /// Whether the person left the question rather than answer it.
-    pub(super) is_left: bool,
+    pub(super) refusal: Option<Failure>,
     /// What the last attempt left.
     pub(super) kept: Option<Kept>,
     pub(super) contents: Contents,
@@ -46,14 +41,12 @@ pub(super) struct Story {
     pub(super) confirmed: Option<u64>,
     /// A line that is said unless what is waited for comes soon.
     pub(super) waiting: Option<Notice>,
-    pub(super) began: Instant,
 }
 
 impl Reporter {
-    /// For a sealed transfer, with a secret or without, about whose offer the person is asked if it `asks`.
-    pub(crate) fn sealed(mut self, has_secret: bool, asks: bool) -> Reporter {
+    /// For a sealed transfer, with a secret or without.
+    pub(crate) fn sealed(mut self, has_secret: bool) -> Reporter {
         self.sealed = Some(Story {
-            asks,
             has_secret,
             is_warned: has_secret,
             manifest: None,
@@ -62,13 +55,11 @@ impl Reporter {
             existing: None,
             merges: false,
             refusal: None,
-            is_left: false,
             kept: None,
             contents: Contents::default(),
             position: 0,
             confirmed: None,
             waiting: None,
-            began: Instant::now(),
         });
         self
     }
@@ -83,22 +74,6 @@ impl Reporter {
                  or upload with --code",
             );
         }
-    }
-
-    /// The last word of an upload that the downloader has.
-    pub(crate) fn sent(&mut self, sent: &Uploaded) {
-        self.finish(sent.bytes, sent.moved, "; the downloader has it", None);
-        self.tell_notes(&sent.notes);
-    }
-
-    /// The last word of a download. `output` is the file or folder that it went to, if any.
-    pub(crate) fn received(&mut self, received: &Downloaded, output: Option<&Path>) {
-        let path = output.and_then(|output| place_of(received, output));
-        let path = path.as_deref().map(Path::to_string_lossy);
-        let place = path.as_ref().map(|path| format!("; it is in {}", escape(path)));
-        let place = place.unwrap_or_default();
-        self.finish(received.bytes, received.moved, &place, path.as_deref());
-        self.tell_notes(&received.notes);
     }
 
     /// What an unfinished download has left.
@@ -122,31 +97,6 @@ impl Reporter {
         }
     }
 
-    fn tell_notes(&self, notes: &[Note]) {
-        if self.tone == Tone::Human {
-            notes.iter().for_each(|note| say(&describe(note)));
-        }
-    }
-
-    fn finish(&mut self, bytes: u64, moved: u64, place: &str, path: Option<&str>) {
-        self.screen.clear();
-        let elapsed = self.sealed.as_ref().map_or(Duration::ZERO, |story| story.began.elapsed());
-        match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => {
-                let kept = match bytes - moved.min(bytes) {
-                    0 => String::new(),
-                    kept => format!(", {} were there already", HumanBytes(kept)),
-                };
-                say(&format!("done: {}{kept}{place}", figures(moved, elapsed)));
-            }
-            Tone::Json => {
-                let (seconds, receipt) = (elapsed.as_secs_f64(), true);
-                emit(&Event::Done { bytes, moved, seconds, receipt, path });
-            }
-        }
-    }
-
     /// Lets what nobody is asked about add to folders that exist, or not.
     pub(crate) fn merging(mut self, merges: bool) -> Reporter {
         self.story().merges = merges;
@@ -155,28 +105,27 @@ impl Reporter {
 
     /// Why what was offered was not accepted, if more can be said about it than the `error` does: the person may have left a
     /// question, or nobody was asked.
-    pub(super) fn explain_refusal(&mut self, error: Error) -> Error {
+    pub(super) fn explain_refusal(&mut self, error: Error) -> Failure {
         if let Some(kept) = self.sealed.as_mut().and_then(|story| story.kept.take()) {
             self.tell_kept(&kept);
         }
-        let Some(story) = &mut self.sealed else {
-            return error;
-        };
-        match story.refusal.take() {
-            _ if story.is_left => Error::Cancelled,
+        let refusal = self.sealed.as_mut().and_then(|story| story.refusal.take());
+        match refusal {
+            _ if self.is_left => Error::Cancelled.into(),
             Some(refusal) => refusal,
-            None => error,
+            None => error.into(),
         }
     }
 
     /// Bytes of all content that the downloader has, as far as that is known here.
     pub(super) fn position(&mut self) -> u64 {
         let is_upload = self.side == Side::Upload;
+        let began = self.began;
         let story = self.story();
         match story.confirmed {
             Some(confirmed) => confirmed.min(story.position),
             // A downloader that tells would have told by now: another one may never do so.
-            None if is_upload && story.began.elapsed() < TELLING => 0,
+            None if is_upload && began.elapsed() < TELLING => 0,
             None => story.position,
         }
     }
@@ -213,66 +162,30 @@ impl Reporter {
 
     /// Whether the person is asked about what is offered.
     pub(super) fn asks(&mut self) -> bool {
-        self.story().asks && questions::can_ask()
+        self.asks && questions::can_ask()
+    }
+
+    /// What to do with a file that has the `name`.
+    pub(super) fn existing_file(&mut self, name: &str) -> Option<Existing> {
+        if !self.asks() {
+            return Some(Existing::Refuse);
+        }
+        self.answered(questions::existing_file(name)).flatten()
     }
 
     /// What the person answered, if it was an answer.
-    pub(super) fn answered<T>(&mut self, answer: Result<T, Error>) -> Option<T> {
-        answer.inspect_err(|error| self.story().is_left = matches!(error, Error::Cancelled)).ok()
+    pub(super) fn answered<T>(&mut self, answer: Result<T, Failure>) -> Option<T> {
+        answer
+            .inspect_err(|error| {
+                self.is_left = matches!(error, Failure::Client(Error::Cancelled));
+            })
+            .ok()
     }
 
     /// Why an offer that nobody is asked about is not accepted, if it is not.
-    pub(super) fn objection(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Error> {
+    pub(super) fn objection(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Failure> {
         let first = *survey.added.first().filter(|_| !self.story().merges)?;
         let folder = manifest.parent(first)?;
-        Some(Error::WouldMerge { folder: manifest.path(folder), names: survey.added.len() })
-    }
-}
-
-/// Where what was received is: the one file or folder, or the folder that all of it went to.
-fn place_of(received: &Downloaded, output: &Path) -> Option<PathBuf> {
-    if received.text.is_some() {
-        return None;
-    }
-    if !output.is_dir() {
-        return Some(output.into());
-    }
-    let mut tops = received.manifest.entries().iter().filter(|entry| entry.depth == 0);
-    let name = match (tops.next(), tops.next()) {
-        (Some(top), None) => received
-            .notes
-            .iter()
-            .find_map(|note| match note {
-                Note::Renamed { path, name } if top.name == **path => Some(Path::new(name)),
-                _ => None,
-            })
-            .unwrap_or(Path::new(&top.name)),
-        _ => return Some(output.into()),
-    };
-    Some(if output == Path::new(".") { name.into() } else { output.join(name) })
-}
-
-fn describe(note: &Note) -> String {
-    match note {
-        Note::Renamed { path, name } => {
-            format!("note: {} is called {}, for the name was taken", escape(path), escape(name))
-        }
-        Note::Grew { path } => {
-            format!(
-                "note: {} has grown meanwhile; what was there at first has been sent",
-                escape(path)
-            )
-        }
-        Note::HardLinks { count: 1 } => {
-            "note: 1 file is another name of one sent with it, and arrives as a file of its own"
-                .into()
-        }
-        Note::HardLinks { count } => format!(
-            "note: {count} files are other names of some sent with them, and arrive as files of their own"
-        ),
-        Note::Metadata { path, source } => {
-            format!("note: mode or time of {} could not be set: {source}", escape(path))
-        }
-        _ => format!("note: {}", escape(&format!("{note:?}"))),
+        Some(Failure::WouldMerge { folder: manifest.path(folder), names: survey.added.len() })
     }
 }

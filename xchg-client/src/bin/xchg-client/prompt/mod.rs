@@ -16,6 +16,8 @@ use std::io::{self, IsTerminal};
 
 use xchg_client::Error;
 
+use crate::failure::Failure;
+
 use terminal::{Line, Shown};
 pub(crate) use terminal::{columns, lines, restore};
 
@@ -41,11 +43,11 @@ impl Question {
     /// terminals that can do that.
     ///
     /// # Errors
-    /// [`Error::NoTerminal`] if nobody can be asked, [`Error::Cancelled`] if the person wants no more.
+    /// [`Failure::NoTerminal`] if nobody can be asked, [`Error::Cancelled`] if the person wants no more.
     pub(crate) fn ask<T, E: Display>(
         &self,
         read: impl Fn(&str) -> Result<T, E>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, Failure> {
         self.check()?;
         if editor::is_possible() {
             return editor::ask(self.text, read).map_err(failed);
@@ -60,7 +62,7 @@ impl Question {
     pub(crate) fn choose<T, E: Display>(
         &self,
         read: impl Fn(&str) -> Result<T, E>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, Failure> {
         self.check()?;
         terminal::forget_input().map_err(failed)?;
         self.until_understood(read)
@@ -70,7 +72,7 @@ impl Question {
     ///
     /// # Errors
     /// As [`Question::ask`].
-    pub(crate) fn ask_secret(&self) -> Result<String, Error> {
+    pub(crate) fn ask_secret(&self) -> Result<String, Failure> {
         self.check()?;
         answer(terminal::read_line(self.text, Shown::No))
     }
@@ -78,7 +80,7 @@ impl Question {
     fn until_understood<T, E: Display>(
         &self,
         read: impl Fn(&str) -> Result<T, E>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, Failure> {
         let mut question = self.text.to_owned();
         loop {
             match read(&answer(terminal::read_line(&question, Shown::Yes))?) {
@@ -88,24 +90,25 @@ impl Question {
         }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self) -> Result<(), Failure> {
         if Question::can_be_asked() {
             return Ok(());
         }
-        Err(Error::NoTerminal { otherwise: self.otherwise })
+        Err(Failure::NoTerminal { otherwise: self.otherwise })
     }
 }
 
-fn answer(line: io::Result<Line>) -> Result<String, Error> {
+fn answer(line: io::Result<Line>) -> Result<String, Failure> {
     match line.map_err(failed)? {
         Line::Answer(text) => Ok(text),
-        Line::Left => Err(Error::Cancelled),
+        Line::Left => Err(Error::Cancelled.into()),
     }
 }
 
-fn failed(source: io::Error) -> Error {
-    match source.kind() {
+fn failed(source: io::Error) -> Failure {
+    let error = match source.kind() {
         io::ErrorKind::Interrupted => Error::Cancelled,
         _ => Error::Local { what: "the terminal", source },
-    }
+    };
+    error.into()
 }

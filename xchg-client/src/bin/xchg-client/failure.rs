@@ -1,0 +1,225 @@
+//! Why the program ends without having done what it should, and what the person can do about it.
+
+use std::error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use xchg_client::terminal::escape;
+use xchg_client::{Error, Side, duration_in_words, files, session};
+
+/// Why the program ends without having done what it should.
+///
+/// `Display` says what happened and what to do about it, in one line; `source` has the rest.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A call of the library failed.
+    Client(Error),
+    /// The wait is over.
+    NobodyCame {
+        /// For whom it was.
+        counterpart: Side,
+        /// What the person calls the exchange.
+        key: String,
+        /// How long it was.
+        wait: Duration,
+    },
+    /// What is offered would be added to a folder that exists, and nobody was asked.
+    WouldMerge {
+        /// Within the destination; the first, if there are several.
+        folder: String,
+        /// How many new names there would be in folders that exist.
+        names: usize,
+    },
+    /// A person would have to be asked, and there is none.
+    NoTerminal {
+        /// What to do instead.
+        otherwise: &'static str,
+    },
+    /// What is to be uploaded cannot be read.
+    Read {
+        /// Its name.
+        path: PathBuf,
+        /// How it failed.
+        source: io::Error,
+    },
+    /// Something cannot be written.
+    Write {
+        /// The file; `None` for the standard output.
+        path: Option<PathBuf>,
+        /// How it failed.
+        source: io::Error,
+    },
+}
+
+impl Failure {
+    /// Whether the reader of the standard output, or of another pipe that was written to, has left.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        match self {
+            Self::Client(error) => error.is_broken_pipe(),
+            Self::Write { source, .. } => source.kind() == io::ErrorKind::BrokenPipe,
+            _ => false,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<files::Error> for Failure {
+    fn from(error: files::Error) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(error) => match advice(error) {
+                "" => error.fmt(f),
+                advice => write!(f, "{error}; {advice}"),
+            },
+            Self::NobodyCame { counterpart, key, wait } => {
+                let (role, key) = (role(*counterpart), escape(key));
+                match *wait {
+                    Duration::ZERO => write!(f, "no {role} of {key} is waiting"),
+                    wait => {
+                        write!(f, "no {role} of {key} came within {}", duration_in_words(wait))
+                    }
+                }
+            }
+            Self::WouldMerge { folder, names } => {
+                let names = match names {
+                    1 => "1 new name would be".into(),
+                    names => format!("{names} new names would be"),
+                };
+                let folder = escape(folder);
+                let advice = "use --merge, or another folder with -o";
+                write!(f, "`{folder}` exists, and {names} there; {advice}")
+            }
+            Self::NoTerminal { otherwise } => {
+                write!(f, "there is no terminal to ask at; {otherwise}")
+            }
+            Self::Read { path, .. } => write!(f, "cannot read `{}`", path.display()),
+            Self::Write { path, .. } => write!(f, "cannot write {}", in_words(path.as_deref())),
+        }
+    }
+}
+
+impl error::Error for Failure {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Client(error) => error.source(),
+            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+            Self::NobodyCame { .. } | Self::WouldMerge { .. } | Self::NoTerminal { .. } => None,
+        }
+    }
+}
+
+fn role(side: Side) -> &'static str {
+    match side {
+        Side::Upload => "uploader",
+        Side::Download => "downloader",
+    }
+}
+
+fn in_words(path: Option<&Path>) -> String {
+    path.map_or("the output".into(), |path| format!("`{}`", path.display()))
+}
+
+/// What to do about an error of the library: the one place that knows both it and the options.
+/// Nothing, if the error says so itself.
+fn advice(error: &Error) -> &'static str {
+    match error {
+        Error::UnknownHost { .. } => "check its spelling and your network",
+        Error::Connect { source, .. } => match source.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                "is the server running? start one with xchg-server"
+            }
+            io::ErrorKind::TimedOut => {
+                "check the address, or allow more time with --connect-timeout"
+            }
+            _ => "check the address and your network",
+        },
+        Error::NoAnswer { .. } => {
+            "check that it is an xchg server, or allow more time with --connect-timeout"
+        }
+        Error::NotAServer { .. } => "check the address and port",
+        Error::ServerLost { had_place: true, .. } => "try again",
+        Error::ServerLost { .. } => "check that it is an xchg server, and try again",
+        Error::CounterpartLost { .. } | Error::WrongLength { .. } => "both sides have to try again",
+        Error::NotReceived { .. } => "its own message says why",
+        Error::Folder { .. } => {
+            "name a file, or pack the folder: tar c FOLDER | xchg-client upload - --key NAME.tar"
+        }
+        Error::UnsafeName { .. } => "name the file yourself: -o FILE",
+        Error::Files(error) => advice_on_files(error),
+        Error::Session(session::Error::Unconfirmed { .. }) => {
+            "start both again, or allow more guesses with --guesses N"
+        }
+        _ => "",
+    }
+}
+
+fn advice_on_files(error: &files::Error) -> &'static str {
+    use files::Error as Files;
+    match error {
+        Files::Nothing => "name at least one file or folder",
+        Files::NotUnicode { .. } => "rename it",
+        Files::NoName { .. } => "name what is in it",
+        Files::Duplicate { .. } => "rename one, or send them one by one",
+        Files::Special { .. } => "--special-files leave-out sends all else",
+        Files::LinkLeaves { .. } => {
+            "--outside-links follow sends what it leads to, leave-out all else"
+        }
+        Files::LinkLoop { .. } => "leave it out",
+        Files::Changed { .. } => "upload it again",
+        Files::Name { problem, .. } if problem.is_replaceable() => {
+            "download with --fix-names to give it another"
+        }
+        Files::Collision { .. } => "download with --fix-names to rename one, or to elsewhere",
+        Files::NotOneFile => "name a folder to put it in",
+        Files::Exists { .. } => "use --overwrite or --rename, or another place with -o",
+        Files::InTheWay { .. } => "move it away",
+        Files::NoSpace { .. } => "make room, or choose another place with -o",
+        Files::DiskFull { .. } => "make room and start again",
+        Files::Busy { .. } => "wait for it",
+        Files::WrongHash { .. } => "start again",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_comes_first_and_then_what_to_do() {
+        let missing = files::Error::Exists { path: "a\u{1b}".into(), more: 2 };
+        for (failure, shown) in [
+            (
+                Failure::from(missing),
+                "`a\\u{1b}` exists already, and 2 more; use --overwrite or --rename, or another place with -o",
+            ),
+            (Error::Cancelled.into(), "interrupted"),
+            (
+                Failure::WouldMerge { folder: "a".into(), names: 1 },
+                "`a` exists, and 1 new name would be there; use --merge, or another folder with -o",
+            ),
+            (
+                Failure::NobodyCame {
+                    counterpart: Side::Upload,
+                    key: "k".into(),
+                    wait: Duration::from_secs(90),
+                },
+                "no uploader of k came within 1m 30s",
+            ),
+        ] {
+            assert_eq!(failure.to_string(), shown);
+        }
+    }
+}

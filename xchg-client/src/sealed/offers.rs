@@ -1,0 +1,103 @@
+//! Sealed transfers through the server: offers in realm sealed, a session in each exchange, and new
+//! offers after what passes by itself.
+
+use std::time::{Duration, Instant};
+
+use xchg_core::Side;
+
+use super::attempt::Attempt;
+use crate::files::Destination;
+use crate::key::normalised;
+use crate::net::{Server, Throttle};
+use crate::options::{DownloadOptions, Security, UploadOptions};
+use crate::retry::{Deadline, Patience};
+use crate::session::Secret;
+use crate::supply::Supply;
+use crate::{Cancel, Downloaded, Error, Observer, Uploaded};
+
+/// Waits for a downloader who knows the secret, and sends it the content.
+pub(crate) fn upload(
+    server: &Server,
+    options: UploadOptions,
+    cancel: &Cancel,
+    observer: &mut dyn Observer,
+) -> Result<Uploaded, Error> {
+    let UploadOptions { key, security, content, wait, retry, guesses, pace, rate_limit } = options;
+    let (key, secret) = (normalised(&key), secret_of(security));
+    let mut supply = Supply::new(content);
+    let mut patience = Patience::new(retry, guesses);
+    let mut deadline = Deadline::of(wait);
+    loop {
+        observer.collected(supply.prepare()?.manifest());
+        let throttle = Throttle::new(pace, rate_limit, Instant::now());
+        let (side, wait) = (Side::Upload, deadline.left());
+        let attempt = Attempt::new(server, side, (&key, &secret), wait, cancel);
+        let sent = attempt.run(throttle, observer, |stream, observer, token| {
+            let mut outgoing = supply.take()?;
+            let sent = super::upload(stream, &mut outgoing, observer, token);
+            supply.take_back(outgoing);
+            sent
+        });
+        match sent {
+            Err(error) if supply.is_repeatable() => {
+                if attempt.has_met() {
+                    deadline.renew();
+                }
+                patience.pause_after(error, attempt.has_met(), cancel, observer)?;
+            }
+            Err(error) => return Err(error),
+            Ok(sent) => {
+                let elapsed = attempt.elapsed();
+                return Ok(Uploaded { is_confirmed: true, elapsed, ..sent });
+            }
+        }
+    }
+}
+
+/// Waits for an uploader who knows the secret, and takes what it sends.
+pub(crate) fn download(
+    server: &Server,
+    options: DownloadOptions<'_>,
+    cancel: &Cancel,
+    observer: &mut dyn Observer,
+) -> Result<Downloaded, Error> {
+    let DownloadOptions { key, security, mut destination, place, wait, retry, guesses, rate_limit } =
+        options;
+    let (key, secret) = (normalised(&key), secret_of(security));
+    let mut patience = Patience::new(retry, guesses);
+    let mut deadline = Deadline::of(wait);
+    destination.check()?;
+    loop {
+        let throttle = Throttle::new(Duration::ZERO, rate_limit, Instant::now());
+        let (side, wait) = (Side::Download, deadline.left());
+        let attempt = Attempt::new(server, side, (&key, &secret), wait, cancel);
+        let received = attempt.run(throttle, observer, |stream, observer, token| {
+            super::download(stream, destination.again(), place, observer, token)
+        });
+        match received {
+            // What a writer got cannot be taken back.
+            Err(error) if matches!(destination, Destination::Writer(_)) && attempt.has_met() => {
+                return Err(error);
+            }
+            Err(error) => {
+                if attempt.has_met() {
+                    deadline.renew();
+                }
+                patience.pause_after(error, attempt.has_met(), cancel, observer)?;
+            }
+            Ok(received) => {
+                let elapsed = attempt.elapsed();
+                let mut received = Downloaded { is_confirmed: true, elapsed, ..received };
+                received.locate(&destination);
+                return Ok(received);
+            }
+        }
+    }
+}
+
+fn secret_of(security: Security) -> Secret {
+    match security {
+        Security::Sealed(secret) => secret,
+        Security::Unauthenticated | Security::Plain => Secret::none(),
+    }
+}
