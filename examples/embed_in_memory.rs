@@ -1,4 +1,5 @@
-//! Two threads of one process exchange bytes without any socket: the broker pairs them, a relay moves the bytes both ways.
+//! Two threads of one process exchange bytes without any socket: the broker pairs them, a relay
+//! moves the bytes both ways.
 //!
 //! `cargo run --release --example embed_in_memory`
 
@@ -12,7 +13,8 @@ use std::time::Instant;
 use xchg_core::relay::{self, Duplex, Memory};
 use xchg_core::{Broker, Brokered, Ended, Key, Limits, Offer, Outcome, Realm, Side};
 
-/// Each connection holds so much that is written and not yet read: whoever is faster waits for the other.
+/// Each connection holds so much that is written and not yet read: whoever is faster waits for the
+/// other.
 const CAPACITY: usize = 16 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {

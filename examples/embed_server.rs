@@ -1,6 +1,8 @@
-//! The server in an application: it follows the exchanges, ends one of them, and shuts down in good order.
+//! The server in an application: it follows the exchanges, ends one of them, and shuts down in good
+//! order.
 //!
-//! The peers are plain sockets that speak the classic dialect: a command, a key of eight bytes, and the payload.
+//! The peers are plain sockets that speak the classic dialect: a command, a key of eight bytes, and
+//! the payload.
 //!
 //! `cargo run --release --example embed_server`
 

@@ -1,9 +1,10 @@
-//! A tiny xchg server on a unix socket: the native handshake, a broker, and a relay on a thread for each exchange.
+//! A tiny xchg server on a unix socket: the native handshake, a broker, and a relay on a thread for
+//! each exchange.
 //!
 //! `cargo run --release --example embed_unix_socket`
 //!
-//! What `xchg-server` has beside this: deadlines for greetings and waits, heartbeats, peers that leave while they wait,
-//! and no thread for anybody.
+//! What `xchg-server` has beside this: deadlines for greetings and waits, heartbeats, peers that
+//! leave while they wait, and no thread for anybody.
 
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 

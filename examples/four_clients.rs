@@ -1,5 +1,6 @@
-//! Four clients meet at a server inside this program: A uploads stocks.txt, B wants weather.txt, C wants traffic.txt and D
-//! wants stocks.txt. A and D exchange; B and C wait until the server is terminated, which tells them why.
+//! Four clients meet at a server inside this program: A uploads stocks.txt, B wants weather.txt, C
+//! wants traffic.txt and D wants stocks.txt. A and D exchange; B and C wait until the server is
+//! terminated, which tells them why.
 //!
 //! `cargo run --release --example four_clients`
 

@@ -1,4 +1,5 @@
-//! Finds opponents for players: the matcher pairs things that are no connections at all, on a clock of the caller's.
+//! Finds opponents for players: the matcher pairs things that are no connections at all, on a clock
+//! of the caller's.
 //!
 //! `cargo run --release --example matchmaking`
 
@@ -19,7 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut lobby = Rendezvous::new(Limits::default());
     let start = Instant::now();
 
-    // The game is the key. Players are equals, so that they have labels instead of sides: nobody plays against herself.
+    // The game is the key. Players are equals, so that they have labels instead of sides: nobody
+    // plays against herself.
     let phone = arrive(&mut lobby, "chess", Player("Ada", "phone"), start)?;
     let laptop = arrive(&mut lobby, "chess", Player("Ada", "laptop"), start)?;
     let go = arrive(&mut lobby, "go", Player("Shusaku", "desk"), start + Duration::from_secs(9))?;

@@ -1,4 +1,5 @@
-//! The client library in an application: a folder goes to another person, end to end encrypted, and is resumed after a break.
+//! The client library in an application: a folder goes to another person, end to end encrypted, and
+//! is resumed after a break.
 //!
 //! Server and counterpart are inside this program too, so that it runs by itself.
 //!
@@ -29,7 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(album.join("1.jpg"), vec![1; 500_000])?;
     fs::write(album.join("2.jpg"), vec![2; 20_000_000])?;
 
-    // Two people tell each other a code. Its number is the key, and its words are the secret, which the server never sees.
+    // Two people tell each other a code. Its number is the key, and its words are the secret, which
+    // the server never sees.
     let code = Code::random()?;
 
     // The first attempt is interrupted on the receiving side, in the midst of the second picture.

@@ -1,4 +1,5 @@
-//! The client library in an application: it uploads bytes from memory, shows how far it is, and stops when asked to.
+//! The client library in an application: it uploads bytes from memory, shows how far it is, and
+//! stops when asked to.
 //!
 //! Server and counterpart are inside this program too, so that it runs by itself.
 //!
@@ -73,7 +74,8 @@ impl Observer for Bar {
     }
 }
 
-/// Somebody who loses patience. The token can be used from any thread, such as that of a user interface.
+/// Somebody who loses patience. The token can be used from any thread, such as that of a user
+/// interface.
 struct Button {
     press_after: u64,
     cancel: Cancel,

@@ -26,7 +26,8 @@ fn assert_prints(example: &str, expected: &str) {
     assert_eq!(output(example), expected, "{example}");
 }
 
-/// For examples whose threads print in an order of their own: each of `beginnings` begins a line, and no line is left over.
+/// For examples whose threads print in an order of their own: each of `beginnings` begins a line,
+/// and no line is left over.
 fn assert_prints_lines(example: &str, beginnings: &[&str]) {
     let output = output(example);
     let mut lines: Vec<&str> = output.lines().collect();

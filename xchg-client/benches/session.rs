@@ -1,8 +1,10 @@
-//! How fast sessions are: one big file, and many small ones, over loopback TCP, both peers in this process.
+//! How fast sessions are: one big file, and many small ones, over loopback TCP, both peers in this
+//! process.
 //!
-//! `cargo bench -p xchg-client --bench session [-- DIRECTORY]`; the directory is `/dev/shm` by default, so that no
-//! disk is measured. Both peers share this machine's cores; on two machines either has its own. Run without
-//! `--bench`, as `cargo test --benches` does, little is sent once, to show that it works.
+//! `cargo bench -p xchg-client --bench session [-- DIRECTORY]`; the directory is `/dev/shm` by
+//! default, so that no disk is measured. Both peers share this machine's cores; on two machines
+//! either has its own. Run without `--bench`, as `cargo test --benches` does, little is sent once,
+//! to show that it works.
 
 #![expect(clippy::print_stdout, reason = "reporting is this program's job")]
 #![expect(clippy::cast_precision_loss, reason = "three digits are shown")]

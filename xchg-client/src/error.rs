@@ -12,8 +12,8 @@ use crate::{Address, InvalidCode, Key, files, session};
 
 /// Why a transfer or a command did not do what it should.
 ///
-/// `Display` is one level and says what happened; [`source`](std::error::Error::source) has the rest.
-/// What to do about it depends on the application.
+/// `Display` is one level and says what happened; [`source`](std::error::Error::source) has the
+/// rest. What to do about it depends on the application.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -146,8 +146,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may well succeed later: no counterpart came, or the server was full, shutting down, or lost while
-    /// it had nobody to meet.
+    /// Whether the same call may well succeed later: no counterpart came, or the server was full,
+    /// shutting down, or lost while it had nobody to meet.
     pub fn is_worth_a_retry(&self) -> bool {
         use RefusalCode::{Busy, Draining, TimedOut};
         matches!(
@@ -157,7 +157,8 @@ impl Error {
         )
     }
 
-    /// Whether the counterpart was lost midway: the same calls on both sides go on where this one ended.
+    /// Whether the counterpart was lost midway: the same calls on both sides go on where this one
+    /// ended.
     pub fn is_cut_short(&self) -> bool {
         use session::Error::{Lost, PeerCancelled, Silent, Stream};
         matches!(self, Error::Session(Lost | Silent | Stream { .. } | PeerCancelled))
@@ -191,7 +192,8 @@ impl From<files::Error> for Error {
     }
 }
 
-/// The error of a connection that failed, in words for a person where the system's are for a programmer.
+/// The error of a connection that failed, in words for a person where the system's are for a
+/// programmer.
 pub(crate) fn in_plain_words(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the connection was closed"),

@@ -6,8 +6,9 @@ use xchg_core::Key;
 use crate::files::names::Rules;
 use crate::terminal::is_deceptive;
 
-/// `key` in Unicode's composed form (NFC, PROTOCOL.md rule S1): keyboards and file systems differ in how they spell an accented letter.
-/// What is not UTF-8, or would become too long, stays as it is.
+/// `key` in Unicode's composed form (NFC, PROTOCOL.md rule S1): keyboards and file systems differ
+/// in how they spell an accented letter. What is not UTF-8, or would become too long, stays as it
+/// is.
 ///
 /// Every call of a [`Client`](crate::Client) does this with its key.
 pub fn normalised(key: &Key) -> Key {

@@ -4,8 +4,8 @@ use xchg_core::Key;
 
 use crate::{Address, Error};
 
-/// The address and key that a link holds: `http://HOST:PORT/KEY`, or `http://HOST:PORT/#KEY`, which the server's page gives out. The
-/// transfer is a plain one.
+/// The address and key that a link holds: `http://HOST:PORT/KEY`, or `http://HOST:PORT/#KEY`, which
+/// the server's page gives out. The transfer is a plain one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Link {
@@ -16,8 +16,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Whether `text` is meant as a link, right or wrong. Keys that look like this are better refused than taken for keys, because
-    /// nobody would ever come.
+    /// Whether `text` is meant as a link, right or wrong. Keys that look like this are better
+    /// refused than taken for keys, because nobody would ever come.
     pub fn resembles(text: &str) -> bool {
         ["http://", "https://"].iter().any(|scheme| {
             text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))

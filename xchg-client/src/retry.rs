@@ -7,16 +7,17 @@ use xchg_core::wire::{RefusalCode, Wait};
 
 use crate::{Cancel, Error, Observer, session};
 
-/// How to offer again what failed for a reason that passes: a counterpart or server that was lost, a server that is full
-/// or starts again. The first connection is not among these: a wrong address does not become right.
+/// How to offer again what failed for a reason that passes: a counterpart or server that was lost,
+/// a server that is full or starts again. The first connection is not among these: a wrong address
+/// does not become right.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Retry {
-    /// The first pause; each further one is twice as long. While the server is away, it is asked every second instead: whoever
-    /// waited there has its place back as soon as it returns.
+    /// The first pause; each further one is twice as long. While the server is away, it is asked
+    /// every second instead: whoever waited there has its place back as soon as it returns.
     pub first: Duration,
-    /// The longest pause. An attempt that lasted longer than this, or that met its counterpart, makes the next pause the
-    /// first again.
+    /// The longest pause. An attempt that lasted longer than this, or that met its counterpart,
+    /// makes the next pause the first again.
     pub longest: Duration,
 }
 
@@ -28,7 +29,8 @@ impl Retry {
 }
 
 impl Default for Retry {
-    /// From a quarter of a second to 15 seconds: quick after a short break, and no burden on a server that is down.
+    /// From a quarter of a second to 15 seconds: quick after a short break, and no burden on a
+    /// server that is down.
     fn default() -> Retry {
         Retry { first: Duration::from_millis(250), longest: Duration::from_secs(15) }
     }
@@ -65,7 +67,8 @@ impl Deadline {
     }
 }
 
-/// How long to leave a server alone that is away. A connection a second is no burden, even to one that starts.
+/// How long to leave a server alone that is away. A connection a second is no burden, even to one
+/// that starts.
 const SERVER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Decides after each failed attempt.
@@ -84,7 +87,8 @@ impl Patience {
         Patience { retry, guesses_left, pause, was_reached: false, began: Instant::now() }
     }
 
-    /// Pauses if another attempt is worth it, after one that `has_met` its counterpart and agreed on keys with it, or has not.
+    /// Pauses if another attempt is worth it, after one that `has_met` its counterpart and agreed
+    /// on keys with it, or has not.
     ///
     /// # Errors
     /// The error itself if not, or [`Error::Cancelled`].
@@ -106,7 +110,8 @@ impl Patience {
         Ok(())
     }
 
-    /// How long to pause after an attempt that went so far, `lasted` so long and ended like this; `None` to give up.
+    /// How long to pause after an attempt that went so far, `lasted` so long and ended like this;
+    /// `None` to give up.
     fn decide(&mut self, error: &Error, has_met: bool, lasted: Duration) -> Option<Duration> {
         if let Error::Session(error) = error
             && error.is_guess()

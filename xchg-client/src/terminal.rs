@@ -1,10 +1,12 @@
 //! Makes other people's words fit to be shown on a terminal.
 
-/// `text` on one line, with every character escaped that could move the cursor, hide text or reverse its order.
+/// `text` on one line, with every character escaped that could move the cursor, hide text or
+/// reverse its order.
 ///
-/// These are control characters, line and paragraph separators, and Unicode's bidirectional and invisible format
-/// characters (<https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>, <https://trojansource.codes>).
-/// Escaping twice changes nothing.
+/// These are control characters, line and paragraph separators, and Unicode's bidirectional and
+/// invisible format characters
+/// (<https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>,
+/// <https://trojansource.codes>). Escaping twice changes nothing.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -87,8 +87,9 @@ impl Candidate {
         }
     }
 
-    /// Sends the payload into an empty inbox, sees that it is whole, and gives the seconds that it took, to the last program's end: from the first
-    /// one's start, or, over a long line, from the start of the one that completes the pair.
+    /// Sends the payload into an empty inbox, sees that it is whole, and gives the seconds that it
+    /// took, to the last program's end: from the first one's start, or, over a long line, from the
+    /// start of the one that completes the pair.
     pub(crate) fn transfer(&self, relay: &Relay, payload: &Payload) -> Result<f64, Error> {
         fs::create_dir(&payload.inbox)?;
         let seconds =
@@ -214,7 +215,8 @@ fn both(mut one: Command, mut other: Command) -> Result<f64, Error> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// A receiver that listens on a port and a sender that dials it, each perhaps behind or before another program.
+/// A receiver that listens on a port and a sender that dials it, each perhaps behind or before
+/// another program.
 fn direct(
     receiver: impl FnOnce(u16) -> Command,
     sender: impl FnOnce(u16) -> Command,

@@ -1,7 +1,9 @@
-//! A line that is long: whatever passes it arrives later. In user space, so that it needs no rights and no kernel module.
+//! A line that is long: whatever passes it arrives later. In user space, so that it needs no rights
+//! and no kernel module.
 //!
-//! It delays bytes, not packets: nothing is lost on it, and how fast it is shows the programs' round trips, not what TCP makes of
-//! distance. What it cannot delay is the connection's own handshake; the first bytes take a round trip longer instead.
+//! It delays bytes, not packets: nothing is lost on it, and how fast it is shows the programs'
+//! round trips, not what TCP makes of distance. What it cannot delay is the connection's own
+//! handshake; the first bytes take a round trip longer instead.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,11 +11,13 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Pieces that are under way at most, each of up to [`PIECE_BYTES`]: 32 MiB, enough for 320 MiB/s over 100 ms.
+/// Pieces that are under way at most, each of up to [`PIECE_BYTES`]: 32 MiB, enough for 320 MiB/s
+/// over 100 ms.
 const PIECES: usize = 512;
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Listens, and passes on every connection to `server`, which is a `round_trip` away. Its threads end with the process.
+/// Listens, and passes on every connection to `server`, which is a `round_trip` away. Its threads
+/// end with the process.
 pub(crate) fn to(server: SocketAddr, round_trip: Duration) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

@@ -1,8 +1,10 @@
 //! How fast files get from disk to disk: the real programs, beside what people would use instead.
 //!
-//! `cargo bench -p xchg-client --bench transfer [-- OPTIONS]`; `--help` lists them. Everything lies in `/dev/shm`, so that no disk
-//! is measured, and goes over loopback, so that no network is, but for the rows of a far server, which is behind a line that takes time. Whoever needs a relay uses the same xchg server, in this process. Run without
-//! `--bench`, as `cargo test --benches` does, little is sent once, to show that it works.
+//! `cargo bench -p xchg-client --bench transfer [-- OPTIONS]`; `--help` lists them. Everything lies
+//! in `/dev/shm`, so that no disk is measured, and goes over loopback, so that no network is, but
+//! for the rows of a far server, which is behind a line that takes time. Whoever needs a relay uses
+//! the same xchg server, in this process. Run without `--bench`, as `cargo test --benches` does,
+//! little is sent once, to show that it works.
 
 #![expect(clippy::print_stdout, reason = "reporting is this program's job")]
 #![expect(clippy::print_stderr, reason = "so is saying what is missing")]

@@ -26,15 +26,17 @@ pub(super) fn all() -> &'static [&'static str] {
     &WORDS
 }
 
-/// The words that begin with `prefix`, in upper or lower case, in ascending order. All of them if it is empty.
+/// The words that begin with `prefix`, in upper or lower case, in ascending order. All of them if
+/// it is empty.
 fn complete(prefix: &str) -> &'static [&'static str] {
     let prefix = prefix.to_ascii_lowercase();
     let words = &all()[all().partition_point(|word| **word < *prefix)..];
     &words[..words.partition_point(|word| word.starts_with(&prefix))]
 }
 
-/// Where the word at the end of `line` begins, and what it can become, with the dash that follows it. There is nothing to complete
-/// before the number, after the last word, and where nothing of a word has been typed.
+/// Where the word at the end of `line` begins, and what it can become, with the dash that follows
+/// it. There is nothing to complete before the number, after the last word, and where nothing of a
+/// word has been typed.
 pub fn completions(line: &str) -> (usize, Vec<String>) {
     let start = line
         .rfind(is_separator)
@@ -48,7 +50,8 @@ pub fn completions(line: &str) -> (usize, Vec<String>) {
     (start, complete(word).iter().map(|word| format!("{word}{dash}")).collect())
 }
 
-/// The word that `text` is, or of which it is the begin, in upper or lower case; four letters are enough.
+/// The word that `text` is, or of which it is the begin, in upper or lower case; four letters are
+/// enough.
 pub(super) fn find(text: &str) -> Option<&'static str> {
     // A word comes before all that begin with it.
     let first = complete(text).first()?;
@@ -76,7 +79,8 @@ fn slips(word: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The few words that were probably meant by `text`, which is none: those that begin with it, else the nearest ones.
+/// The few words that were probably meant by `text`, which is none: those that begin with it, else
+/// the nearest ones.
 pub(super) fn similar(text: &str) -> Vec<&'static str> {
     let completed = complete(text);
     if (1..=MAX_SUGGESTIONS).contains(&completed.len()) {
@@ -94,8 +98,9 @@ pub(super) fn similar(text: &str) -> Vec<&'static str> {
     ranked.into_iter().map(|(_, word)| word).take(MAX_SUGGESTIONS).collect()
 }
 
-/// How many letters must be added, left out, replaced or swapped with their neighbours to make `word` of `text`
-/// (<https://en.wikipedia.org/wiki/Damerau%E2%80%93Levenshtein_distance>, optimal string alignment).
+/// How many letters must be added, left out, replaced or swapped with their neighbours to make
+/// `word` of `text` (<https://en.wikipedia.org/wiki/Damerau%E2%80%93Levenshtein_distance>, optimal
+/// string alignment).
 fn distance(text: &[u8], word: &str) -> usize {
     let word = word.as_bytes();
     let mut before: Vec<usize> = Vec::new();
@@ -198,8 +203,8 @@ mod tests {
         let mut distinct: Vec<String> = slips("act").collect();
         distinct.sort();
         distinct.dedup();
-        // Of a word of n letters: n without one, 25n with a wrong one, 25(n + 1) + 1 with one more, n - 1 with two swapped,
-        // and the word itself.
+        // Of a word of n letters: n without one, 25n with a wrong one, 25(n + 1) + 1 with one more,
+        // n - 1 with two swapped, and the word itself.
         assert_eq!(distinct.len(), 3 + 75 + 101 + 2 + 1);
     }
 

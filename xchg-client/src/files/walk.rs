@@ -116,7 +116,8 @@ impl Walk {
         floor: usize,
     ) -> Result<(), Error> {
         if metadata.is_file() {
-            // Better known now than when its turn comes, perhaps hours after the other peer has come.
+            // Better known now than when its turn comes, perhaps hours after the other peer has
+            // come.
             sys::check_readable(path).map_err(|source| unreadable(path, source))?;
             let index = self.manifest.entries().len();
             let size = self.made_up.size(index, path, metadata)?;

@@ -16,11 +16,12 @@ use parking_lot::Mutex;
 use crate::Error;
 use crate::sys::{self, Waker, Wakeup};
 
-/// Stops the transfers of a [`Client`](crate::Client) or a [session](crate::session), from any thread. Clones are the
-/// same token.
+/// Stops the transfers of a [`Client`](crate::Client) or a [session](crate::session), from any
+/// thread. Clones are the same token.
 ///
-/// A cancelled transfer ends with [`Error::Cancelled`], or the session's [`Cancelled`](crate::session::Error::Cancelled);
-/// a plain download leaves no temporary file, and the counterpart learns that it failed.
+/// A cancelled transfer ends with [`Error::Cancelled`], or the session's
+/// [`Cancelled`](crate::session::Error::Cancelled); a plain download leaves no temporary file, and
+/// the counterpart learns that it failed.
 #[derive(Clone)]
 pub struct Cancel(Arc<Shared>);
 

@@ -19,7 +19,8 @@ pub(crate) struct Settings {
     pub(crate) buffer_bytes: Option<u32>,
 }
 
-/// Tries every address that the host has, in order; each gets an equal share of the time that is left.
+/// Tries every address that the host has, in order; each gets an equal share of the time that is
+/// left.
 pub(crate) fn connect(
     address: &Address,
     settings: Settings,
@@ -61,7 +62,8 @@ fn resolve(host: &str, port: u16, timeout: Duration, cancel: &Cancel) -> io::Res
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::from((ip, port)).into()]);
     }
-    // The system's resolver can neither be interrupted nor given a deadline: it is left behind in its own thread.
+    // The system's resolver can neither be interrupted nor given a deadline: it is left behind in
+    // its own thread.
     let (sender, receiver) = crossbeam_channel::bounded(1);
     let host = host.to_owned();
     thread::Builder::new().name("resolver".into()).spawn(move || {

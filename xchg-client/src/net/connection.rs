@@ -10,8 +10,8 @@ use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 use crate::Cancel;
 use crate::sys::{self, Interest, Pipe};
 
-/// How long a connection may be silent before the kernel probes it, and until it is given up: 30 s of silence and three
-/// probes every 10 s make 60 s.
+/// How long a connection may be silent before the kernel probes it, and until it is given up: 30 s
+/// of silence and three probes every 10 s make 60 s.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(30))
     .with_interval(Duration::from_secs(10))
@@ -20,11 +20,12 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 /// How long bytes may stay unacknowledged before the connection is given up.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a downloader that gave up keeps taking what is under way, so that its receipt is read before a reset.
+/// How long a downloader that gave up keeps taking what is under way, so that its receipt is read
+/// before a reset.
 const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection to the server: TCP, or a unix socket. Reads and writes block until they can do something, the
-/// [`Cancel`] token is used, or a read's timeout has passed.
+/// A connection to the server: TCP, or a unix socket. Reads and writes block until they can do
+/// something, the [`Cancel`] token is used, or a read's timeout has passed.
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: Socket,
@@ -46,7 +47,8 @@ impl Connection {
         let domain = if is_tcp { target.domain() } else { Domain::UNIX };
         let socket = Socket::new(domain, Type::STREAM, None)?;
         if let Some(bytes) = buffer_bytes {
-            // Before connecting: the window scale is agreed on in the first segments (RFC 7323 section 2.2).
+            // Before connecting: the window scale is agreed on in the first segments (RFC 7323
+            // section 2.2).
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             socket.set_recv_buffer_size(bytes)?;
             socket.set_send_buffer_size(bytes)?;
@@ -94,9 +96,10 @@ impl Connection {
 
     /// Lets the kernel find out that the server's machine is gone, now that no heartbeats come.
     ///
-    /// The user timeout is for those who send next to nothing. With it the kernel would also give up on a window that
-    /// stays closed (`tcp_probe_timer` in Linux), that is on a downloader that only pauses; an uploader relies
-    /// on retransmissions, which Linux gives up after about a quarter of an hour (`tcp_retries2`).
+    /// The user timeout is for those who send next to nothing. With it the kernel would also give
+    /// up on a window that stays closed (`tcp_probe_timer` in Linux), that is on a downloader that
+    /// only pauses; an uploader relies on retransmissions, which Linux gives up after about a
+    /// quarter of an hour (`tcp_retries2`).
     pub(crate) fn watch_for_death(&self, sends_payload: bool) -> io::Result<()> {
         if !self.is_tcp {
             return Ok(());
@@ -105,8 +108,9 @@ impl Connection {
         if sends_payload { Ok(()) } else { sys::set_user_timeout(&self.socket, USER_TIMEOUT) }
     }
 
-    /// Makes any close before [`finish`](Self::finish) a reset, even that of a killed process: a stream that merely
-    /// ends would be a whole payload to counterparts without end marks. Unix sockets have no resets.
+    /// Makes any close before [`finish`](Self::finish) a reset, even that of a killed process: a
+    /// stream that merely ends would be a whole payload to counterparts without end marks. Unix
+    /// sockets have no resets.
     pub(crate) fn reset_unless_finished(&self) -> io::Result<()> {
         if self.is_tcp { self.socket.set_linger(Some(Duration::ZERO)) } else { Ok(()) }
     }
@@ -117,8 +121,8 @@ impl Connection {
         if self.is_tcp { self.socket.set_linger(None) } else { Ok(()) }
     }
 
-    /// Says a last word as far as that is possible without waiting, even when cancelled, and takes leave so that the
-    /// other end can read it: bytes left unread would make the close a reset.
+    /// Says a last word as far as that is possible without waiting, even when cancelled, and takes
+    /// leave so that the other end can read it: bytes left unread would make the close a reset.
     pub(crate) fn part_with(mut self, word: &[u8]) {
         if self.socket.send(word).is_err() || self.finish().is_err() {
             return;

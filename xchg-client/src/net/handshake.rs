@@ -9,8 +9,8 @@ use super::Connection;
 use crate::error::in_plain_words;
 use crate::{Address, Error};
 
-/// How long the server may be silent before it counts as lost. A heartbeat comes every 25 s: two may be lost (50 s), and
-/// 10 s are for a slow network.
+/// How long the server may be silent before it counts as lost. A heartbeat comes every 25 s: two
+/// may be lost (50 s), and 10 s are for a slow network.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The length of an answer's type and length in bytes (PROTOCOL.md section 1.2).
@@ -28,7 +28,8 @@ pub(crate) struct Handshake<'a> {
 }
 
 impl<'a> Handshake<'a> {
-    /// Says what is wanted. The first answer has to come until `deadline`, which is `timeout` after the begin of it all.
+    /// Says what is wanted. The first answer has to come until `deadline`, which is `timeout` after
+    /// the begin of it all.
     pub(crate) fn greet(
         address: &'a Address,
         mut connection: Connection,
@@ -39,8 +40,8 @@ impl<'a> Handshake<'a> {
         let lost = |source| Error::ServerLost { address: address.clone(), had_place, source };
         connection.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(lost)?;
         connection.set_read_deadline(deadline);
-        // A server that refuses at the door may close before it has read this. Its answer, or the lack of one, says
-        // more than the failed write.
+        // A server that refuses at the door may close before it has read this. Its answer, or the
+        // lack of one, says more than the failed write.
         drop(connection.write_all(&greeting.encode()));
         Ok(Handshake { address, connection, is_answered: false, timeout })
     }

@@ -1,4 +1,5 @@
-//! Connections to the server: where it is, how it is reached and greeted, and how waiting for it is cut short.
+//! Connections to the server: where it is, how it is reached and greeted, and how waiting for it is
+//! cut short.
 
 pub(crate) mod address;
 pub(crate) mod cancel;

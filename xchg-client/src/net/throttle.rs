@@ -29,7 +29,8 @@ impl Throttle {
 
     /// How long to pause when `bytes` have moved since the last call.
     ///
-    /// Time lost to a slow counterpart is made up for one slice only, so that no burst breaks the limit later.
+    /// Time lost to a slow counterpart is made up for one slice only, so that no burst breaks the
+    /// limit later.
     pub(crate) fn after(&mut self, bytes: usize, now: Instant) -> Duration {
         let Some(rate) = self.rate else {
             return self.pace;

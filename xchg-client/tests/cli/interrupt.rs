@@ -63,7 +63,8 @@ fn a_download_leaves_nothing_and_tells_the_uploader() {
     let (midway, wait) = std::sync::mpsc::channel();
     let server = Server::run(move |mut peer| {
         peer.match_native();
-        // More than all the buffers on the way: the client is in the middle of it when this has been sent.
+        // More than all the buffers on the way: the client is in the middle of it when this has
+        // been sent.
         peer.send(&framed(&vec![0; 32 << 20])[..16 << 20]);
         assert_eq!(names(&inside).len(), 1, "a temporary file");
         midway.send(()).unwrap();

@@ -1,4 +1,5 @@
-//! Strangers who guess at a secret: whatever they do, and however often, they learn of no more guesses than are allowed.
+//! Strangers who guess at a secret: whatever they do, and however often, they learn of no more
+//! guesses than are allowed.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -60,7 +61,8 @@ impl Trap {
         Client::new(self.listener.local_addr().unwrap().to_string().parse().unwrap())
     }
 
-    /// Meets every client with the next stranger, and all further ones with one that takes the confirmation and leaves.
+    /// Meets every client with the next stranger, and all further ones with one that takes the
+    /// confirmation and leaves.
     fn run(&self, strangers: &[Stranger], client_side: Side) {
         let last = std::iter::repeat(Stranger::AfterConfirmation(0));
         for stranger in strangers.iter().copied().chain(last) {

@@ -1,4 +1,5 @@
-//! Programs that are killed, and connections that are cut, at random moments: whatever is resumed becomes whole.
+//! Programs that are killed, and connections that are cut, at random moments: whatever is resumed
+//! becomes whole.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -26,7 +27,8 @@ enum Victim {
 
 /// What the two meet at.
 enum Meeting {
-    /// A server in this process. Its port may be another test's by the time that it could come back: it comes back elsewhere.
+    /// A server in this process. Its port may be another test's by the time that it could come
+    /// back: it comes back elsewhere.
     Here(Rendezvous),
     /// The real program, which comes back where it was.
     There(Process),
@@ -64,7 +66,8 @@ struct Process {
 impl Process {
     /// Builds it, and starts it on a port of the system's choice.
     ///
-    /// The address on the loopback network is this process's own, so that nobody takes the port while it is free.
+    /// The address on the loopback network is this process's own, so that nobody takes the port
+    /// while it is free.
     fn build() -> Process {
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--package", "xchg-server", "--bin", "xchg-server"]);
@@ -164,7 +167,8 @@ impl Ordeal {
         Ordeal { meeting, here, there, random: Random(seed), kills: 0 }
     }
 
-    /// Disturbs it until it is whole, or has been `most` times. The number of times, and where they met.
+    /// Disturbs it until it is whole, or has been `most` times. The number of times, and where they
+    /// met.
     fn run(mut self, most: usize, bytes: u64) -> (usize, Meeting) {
         while self.kills < most {
             let victim = match self.random.below(10) {

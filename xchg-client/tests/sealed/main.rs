@@ -23,7 +23,8 @@ use rendezvous::Rendezvous;
 use support::{Client, Finished};
 use tempfile::{TempDir, tempdir};
 
-/// Runs an upload in `here` and a download in `there` to their ends, with these arguments behind the command.
+/// Runs an upload in `here` and a download in `there` to their ends, with these arguments behind
+/// the command.
 fn exchange(
     server: &Rendezvous,
     here: &Path,

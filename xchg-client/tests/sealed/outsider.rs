@@ -1,4 +1,5 @@
-//! A client in another language, written from PROTOCOL.md alone, and the program: what the one sends the other receives.
+//! A client in another language, written from PROTOCOL.md alone, and the program: what the one
+//! sends the other receives.
 //!
 //! `$XCHG_PYTHON` names a Python that has blake3 and cryptography; without it, `python3` is taken.
 

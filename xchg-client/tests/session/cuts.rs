@@ -128,7 +128,8 @@ fn altering_any_byte_is_noticed() {
     let (upload, download) = clean(from.path());
     for (bytes, downwards) in [(&upload, true), (&download, false)] {
         let lengths = lengths(bytes);
-        // One peer then finds the secrets right, and the other waits a while for it to notice: a few will do.
+        // One peer then finds the secrets right, and the other waits a while for it to notice: a
+        // few will do.
         let confirmation = HELLO_BYTES + 1..HANDSHAKE_BYTES - 1;
         for place in (0..bytes.len()).filter(|place| !confirmation.contains(place)) {
             let altered = Line {

@@ -1,7 +1,7 @@
 //! A destination that becomes full.
 //!
-//! A small file system of its own is needed; who may not mount one (all but root) sees the tests pass over,
-//! with a note.
+//! A small file system of its own is needed; who may not mount one (all but root) sees the tests
+//! pass over, with a note.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -47,8 +47,8 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Takes up the free space but for some pages, once the offer is accepted: too late for the downloader's
-/// check.
+/// Takes up the free space but for some pages, once the offer is accepted: too late for the
+/// downloader's check.
 struct Fills {
     filler: PathBuf,
     left_pages: usize,

@@ -140,8 +140,8 @@ pub(crate) struct Line {
     pub(crate) cut_at: Option<usize>,
     /// The byte at this place is altered.
     pub(crate) flip_at: Option<usize>,
-    /// The direction ends with the write that was altered: an altered length makes the reader wait for more,
-    /// until the other peer, which waits too, becomes impatient.
+    /// The direction ends with the write that was altered: an altered length makes the reader wait
+    /// for more, until the other peer, which waits too, becomes impatient.
     pub(crate) end_after_flip: bool,
     /// Everything that was written.
     pub(crate) log: Arc<Mutex<Vec<u8>>>,

@@ -1,4 +1,5 @@
-//! The configuration file: what need not be said each time. A flag beats the environment, that the file, that the default.
+//! The configuration file: what need not be said each time. A flag beats the environment, that the
+//! file, that the default.
 
 use std::env;
 use std::fs;
@@ -20,7 +21,8 @@ pub(crate) struct Settings {
     pub(crate) yes: bool,
 }
 
-/// Reads the file, if there is one. Whatever is wrong with it is said at once, and ends the program.
+/// Reads the file, if there is one. Whatever is wrong with it is said at once, and ends the
+/// program.
 pub(crate) fn load(tone: Tone) -> Settings {
     let Some(path) = path() else {
         return Settings::default();

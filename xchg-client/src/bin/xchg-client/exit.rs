@@ -16,9 +16,11 @@ pub(crate) enum ExitCode {
     Failed = 1,
     /// The command line cannot be understood; clap exits with this too.
     Usage = 2,
-    /// No counterpart came within the wait, or the server is full, shutting down or lost meanwhile: worth a retry later.
+    /// No counterpart came within the wait, or the server is full, shutting down or lost meanwhile:
+    /// worth a retry later.
     NoCounterpart = 3,
-    /// The two secrets differ, or one side gave none; or the other side left while they were compared, which may have been a guess.
+    /// The two secrets differ, or one side gave none; or the other side left while they were
+    /// compared, which may have been a guess.
     WrongSecret = 4,
     /// The offer was declined, here or there.
     Declined = 5,

@@ -1,4 +1,5 @@
-//! The program `xchg-client`: the command line, what is said on stderr, and the exit code. The work is the library's.
+//! The program `xchg-client`: the command line, what is said on stderr, and the exit code. The work
+//! is the library's.
 
 mod cause;
 mod cli;

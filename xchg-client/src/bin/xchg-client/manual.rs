@@ -36,13 +36,14 @@ const SEE_ALSO: &str = "xchg-server(1), curl(1), wormhole(1)";
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "xchg-client", &mut script);
-    // In bash, clap_complete 4.6.11 spells the commands of a program with a dash in its name in two ways, and then finds
-    // none of them (https://github.com/clap-rs/clap/issues/6421).
+    // In bash, clap_complete 4.6.11 spells the commands of a program with a dash in its name in two
+    // ways, and then finds none of them (https://github.com/clap-rs/clap/issues/6421).
     let script = String::from_utf8_lossy(&script).replace("xchg__subcmd__client", "xchg__client");
     print(script.as_bytes())
 }
 
-/// Writes the manual pages into `folder`, which is made if need be: one of the program, and one of each command.
+/// Writes the manual pages into `folder`, which is made if need be: one of the program, and one of
+/// each command.
 pub(crate) fn pages(folder: &Path) -> Result<(), Failure> {
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();

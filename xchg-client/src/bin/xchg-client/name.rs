@@ -38,7 +38,8 @@ pub(crate) enum Named {
 }
 
 impl Named {
-    /// Understands `text`, of a plain transfer or another. What is clearly none of these things is refused, never taken for a key.
+    /// Understands `text`, of a plain transfer or another. What is clearly none of these things is
+    /// refused, never taken for a key.
     ///
     /// # Errors
     /// What is wrong with it, in words.
@@ -71,7 +72,8 @@ impl Named {
         }
     }
 
-    /// The name, with what is still missing asked for; and the server, if it was named too, in which case the transfer is a plain one.
+    /// The name, with what is still missing asked for; and the server, if it was named too, in
+    /// which case the transfer is a plain one.
     pub(crate) fn resolve(
         self,
         transfer: &mut Transfer,

@@ -6,7 +6,8 @@ use std::io::{self, Write};
 const BINARY: &str = "it is binary, and would garble the terminal; \
     name a file with -o, or pipe it into a program that can show it";
 
-/// A terminal that takes text. What could move its cursor, change its title or type on the person's behalf is an error.
+/// A terminal that takes text. What could move its cursor, change its title or type on the person's
+/// behalf is an error.
 #[derive(Debug)]
 pub(crate) struct Screen<W = File> {
     terminal: W,
@@ -39,8 +40,8 @@ impl<W: Write> Write for Screen<W> {
     }
 }
 
-/// Whether `byte` is a control character other than those that lay out text, or ends one behind `last`: U+0080 to U+009F are `c2`
-/// and a second byte in UTF-8.
+/// Whether `byte` is a control character other than those that lay out text, or ends one behind
+/// `last`: U+0080 to U+009F are `c2` and a second byte in UTF-8.
 fn is_control(last: u8, byte: u8) -> bool {
     let layout = matches!(byte, b'\t' | b'\n' | b'\r');
     (byte.is_ascii_control() && !layout) || (last == 0xc2 && (0x80..0xa0).contains(&byte))

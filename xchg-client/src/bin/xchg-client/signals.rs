@@ -22,8 +22,9 @@ pub(crate) fn cancel_on_signals(cancel: &Cancel, tone: Tone) -> io::Result<()> {
     use crate::exit::ExitCode;
     use crate::{progress, prompt};
 
-    /// How long the rest of the program has to clean up. What waits for the network is awake at once; what waits for
-    /// something else, such as the reader of a pipe, cannot be woken and has nothing to clean up.
+    /// How long the rest of the program has to clean up. What waits for the network is awake at
+    /// once; what waits for something else, such as the reader of a pipe, cannot be woken and has
+    /// nothing to clean up.
     const GRACE: Duration = Duration::from_millis(500);
     const INTERRUPTED: i32 = ExitCode::Interrupted as i32;
 

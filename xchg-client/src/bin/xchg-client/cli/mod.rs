@@ -43,13 +43,16 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// The server: HOST, HOST:PORT, [IPV6]:PORT, http://HOST:PORT/ or unix:PATH [default: 127.0.0.1:4980]
+    /// The server: HOST, HOST:PORT, [IPV6]:PORT, http://HOST:PORT/ or unix:PATH [default:
+    /// 127.0.0.1:4980]
     #[arg(long, value_name = "ADDRESS", env = "XCHG_SERVER", global = true, help_heading = COMMON)]
     pub(crate) server: Option<Address>,
-    /// The access token, if the server wants one; better in the environment than in the list of processes
+    /// The access token, if the server wants one; better in the environment than in the list of
+    /// processes
     #[arg(long, env = "XCHG_TOKEN", hide_env_values = true, value_parser = values::token(), global = true, help_heading = COMMON)]
     pub(crate) token: Option<Token>,
-    /// How long looking up the server, trying all its addresses and hearing its first answer may take
+    /// How long looking up the server, trying all its addresses and hearing its first answer may
+    /// take
     #[arg(long, value_name = "TIME", default_value = "10", value_parser = values::seconds, global = true, help_heading = COMMON)]
     pub(crate) connect_timeout: Duration,
     /// Say what goes on as JSON (on stderr), and what the server reports as well (on stdout)
@@ -76,7 +79,8 @@ pub(crate) enum Command {
     Status,
     /// Print the script that completes this command line in a shell
     ///
-    /// For bash: xchg-client completions bash > ~/.local/share/bash-completion/completions/xchg-client
+    /// For bash: xchg-client completions bash >
+    /// ~/.local/share/bash-completion/completions/xchg-client
     #[command(after_help = EXIT_CODES)]
     Completions {
         /// The shell
@@ -101,16 +105,19 @@ pub(crate) struct Upload {
     /// Send these words instead; they are shown there
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["paths", "plain"])]
     pub(crate) text: Option<String>,
-    /// What the downloader names too, or a code [default: a new code on a terminal, else the name of the single file or folder]
+    /// What the downloader names too, or a code [default: a new code on a terminal, else the name
+    /// of the single file or folder]
     #[arg(long, value_name = KEY, long_help = KEY_HELP, conflicts_with = "code")]
     pub(crate) key: Option<OsString>,
-    /// Make up a code to tell the downloader: a number and three words, which are the secret (a guess is right once in 2^30)
+    /// Make up a code to tell the downloader: a number and three words, which are the secret (a
+    /// guess is right once in 2^30)
     #[arg(long, conflicts_with_all = ["plain", "ask_secret"])]
     pub(crate) code: bool,
     /// Make up a code, and show it as a QR code too
     #[arg(long, conflicts_with_all = ["key", "plain"])]
     pub(crate) qr: bool,
-    /// What to do with symbolic links that lead out of a folder that is sent; others are sent as links
+    /// What to do with symbolic links that lead out of a folder that is sent; others are sent as
+    /// links
     #[arg(long, value_name = "WHAT", default_value = "refuse", conflicts_with = "plain")]
     pub(crate) outside_links: OutsideLinks,
     /// What to do with devices, sockets and pipes in a folder that is sent
@@ -143,10 +150,12 @@ pub(crate) enum SpecialFiles {
 
 #[derive(Debug, Args)]
 pub(crate) struct Download {
-    /// What the uploader names too, or its code or link [default: what you answer when asked for it, on a terminal]
+    /// What the uploader names too, or its code or link [default: what you answer when asked for
+    /// it, on a terminal]
     #[arg(value_name = "KEY[:SECRET]|CODE|LINK", long_help = KEY_HELP)]
     pub(crate) key: Option<OsString>,
-    /// A folder, a file, or `-` for the standard output, which takes text only if it is a terminal [default: this folder, under the uploader's names]
+    /// A folder, a file, or `-` for the standard output, which takes text only if it is a terminal
+    /// [default: this folder, under the uploader's names]
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
     /// Replace files that exist
@@ -155,16 +164,19 @@ pub(crate) struct Download {
     /// Give what arrives another name if a file exists, such as `a (1).txt`
     #[arg(long, conflicts_with = "overwrite")]
     pub(crate) rename: bool,
-    /// Add to folders that exist also where nobody is asked: what an earlier attempt left needs no leave
+    /// Add to folders that exist also where nobody is asked: what an earlier attempt left needs no
+    /// leave
     #[arg(long, conflicts_with = "plain")]
     pub(crate) merge: bool,
     /// Begin anew, rather than go on from what an earlier attempt left
     #[arg(long, conflicts_with = "plain")]
     pub(crate) no_resume: bool,
-    /// Replace what this system cannot hold in a name by `_`, and number names that it does not tell apart, rather than refuse them
+    /// Replace what this system cannot hold in a name by `_`, and number names that it does not
+    /// tell apart, rather than refuse them
     #[arg(long, conflicts_with = "plain")]
     pub(crate) fix_names: bool,
-    /// Accept what is offered without asking; without a terminal to ask at, and with --json, every offer is accepted that adds nothing to folders that exist
+    /// Accept what is offered without asking; without a terminal to ask at, and with --json, every
+    /// offer is accepted that adds nothing to folders that exist
     #[arg(short, long, overrides_with = "no_yes", conflicts_with = "plain")]
     pub(crate) yes: bool,
     /// Ask, whatever the configuration file says
@@ -182,13 +194,16 @@ pub(crate) struct Transfer {
     /// Ask for the secret, on the terminal
     #[arg(long, conflicts_with = "plain")]
     pub(crate) ask_secret: bool,
-    /// Offer again when the counterpart or the server is lost; what arrived is not sent again, and with --plain nothing may have moved [default on a terminal]
+    /// Offer again when the counterpart or the server is lost; what arrived is not sent again, and
+    /// with --plain nothing may have moved [default on a terminal]
     #[arg(long, overrides_with = "no_retry")]
     retry: bool,
-    /// Give up when the counterpart or the server is lost; the same command later sends the rest [default elsewhere]
+    /// Give up when the counterpart or the server is lost; the same command later sends the rest
+    /// [default elsewhere]
     #[arg(long)]
     no_retry: bool,
-    /// Allow so many guesses at the secret: attempts in which the other side had a wrong one, or left while the two were compared
+    /// Allow so many guesses at the secret: attempts in which the other side had a wrong one, or
+    /// left while the two were compared
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "plain")]
     pub(crate) guesses: NonZeroU32,
     /// The least time between two progress events with --json

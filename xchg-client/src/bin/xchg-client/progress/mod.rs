@@ -176,7 +176,8 @@ impl Reporter {
         }
     }
 
-    /// Tells programs how many bytes there are, and how many of them the downloader has as far as it says so, not too often.
+    /// Tells programs how many bytes there are, and how many of them the downloader has as far as
+    /// it says so, not too often.
     fn tell_progress(&mut self, bytes: u64, confirmed: Option<u64>) {
         if self.tone == Tone::Json && self.last_event.elapsed() >= self.interval {
             self.last_event = Instant::now();
@@ -188,7 +189,8 @@ impl Reporter {
     fn mismatch(&self) -> String {
         let (key, counterpart) = (escape(&self.key), with_article(!self.side));
         match &self.sealed {
-            // It is the server's word alone, which cannot know: a person with a secret is not talked out of it.
+            // It is the server's word alone, which cannot know: a person with a secret is not
+            // talked out of it.
             Some(story) if story.has_secret => format!(
                 "note: the server says that {counterpart} of {key} waits with --plain, a browser or curl, where there is no secret; \
                  have the other side leave out --plain, and do not use it yourself"
@@ -205,7 +207,8 @@ impl Reporter {
     }
 }
 
-/// Reports a failure, of a transfer or of any other command, unless it is one that nobody is left to hear of.
+/// Reports a failure, of a transfer or of any other command, unless it is one that nobody is left
+/// to hear of.
 pub(crate) fn failed(tone: Tone, error: &Failure, code: ExitCode) {
     let text = chain(error);
     match tone {

@@ -81,7 +81,8 @@ impl Observer for Reporter {
             Tone::Quiet => {}
             Tone::Human => {
                 let what = escape(&cause::in_short(error));
-                // One line, however often: it changes where somebody looks, and comes once where nobody does.
+                // One line, however often: it changes where somebody looks, and comes once where
+                // nobody does.
                 if Screen::is_there() {
                     self.screen.status(format!("{what}; {again}"));
                 } else if self.retrying.as_ref() != Some(&what) {

@@ -14,7 +14,8 @@ use super::{Notice, Reporter, Tone, say};
 use crate::failure::Failure;
 use crate::{offer, questions};
 
-/// How long to wait for the first word of how much a downloader has: it says so about four times a second.
+/// How long to wait for the first word of how much a downloader has: it says so about four times a
+/// second.
 const TELLING: Duration = Duration::from_secs(1);
 
 /// What a transfer has told so far.
@@ -103,8 +104,8 @@ impl Reporter {
         self
     }
 
-    /// Why what was offered was not accepted, if more can be said about it than the `error` does: the person may have left a
-    /// question, or nobody was asked.
+    /// Why what was offered was not accepted, if more can be said about it than the `error` does:
+    /// the person may have left a question, or nobody was asked.
     pub(super) fn explain_refusal(&mut self, error: Error) -> Failure {
         if let Some(kept) = self.sealed.as_mut().and_then(|story| story.kept.take()) {
             self.tell_kept(&kept);
@@ -148,7 +149,8 @@ impl Reporter {
         self.sealed.as_mut().expect("only sealed transfers tell this")
     }
 
-    /// Shows what is offered, once, to the person who may decline it, or as far as the `tone` lets it.
+    /// Shows what is offered, once, to the person who may decline it, or as far as the `tone` lets
+    /// it.
     pub(super) fn show_offer(&mut self, manifest: &Manifest, survey: &Survey, asks: bool) {
         // Who wants to hear of nothing else must still know what the question is about.
         let is_shown = self.tone == Tone::Human || (self.tone == Tone::Quiet && asks);

@@ -16,7 +16,8 @@ use xchg_client::code;
 
 use super::terminal;
 
-/// Whether the terminal has a cursor that can be moved. On others, rustyline would use the standard streams.
+/// Whether the terminal has a cursor that can be moved. On others, rustyline would use the standard
+/// streams.
 pub(super) fn is_possible() -> bool {
     let term = env::var("TERM").unwrap_or_default();
     !["", "dumb", "cons25", "emacs"].contains(&&*term.to_ascii_lowercase())

@@ -1,7 +1,8 @@
 //! Asks the person at the terminal.
 //!
-//! The terminal is the one that the process belongs to, whatever its standard streams are: a payload may come and go there.
-//! Ctrl-C at a question is [`Error::Cancelled`], never a signal; Ctrl-Z stops the program, which asks again when it goes on.
+//! The terminal is the one that the process belongs to, whatever its standard streams are: a
+//! payload may come and go there. Ctrl-C at a question is [`Error::Cancelled`], never a signal;
+//! Ctrl-Z stops the program, which asks again when it goes on.
 
 mod editor;
 #[cfg(not(unix))]
@@ -37,13 +38,15 @@ impl Question {
         (io::stdin().is_terminal() || io::stderr().is_terminal()) && terminal::exists()
     }
 
-    /// Asks for a line that `read` understands; if it does not, its error is shown, and the question is asked again.
+    /// Asks for a line that `read` understands; if it does not, its error is shown, and the
+    /// question is asked again.
     ///
-    /// The tabulator completes the words of a [`Code`](xchg_client::Code), and the arrows bring back what was not understood, on
-    /// terminals that can do that.
+    /// The tabulator completes the words of a [`Code`](xchg_client::Code), and the arrows bring
+    /// back what was not understood, on terminals that can do that.
     ///
     /// # Errors
-    /// [`Failure::NoTerminal`] if nobody can be asked, [`Error::Cancelled`] if the person wants no more.
+    /// [`Failure::NoTerminal`] if nobody can be asked, [`Error::Cancelled`] if the person wants no
+    /// more.
     pub(crate) fn ask<T, E: Display>(
         &self,
         read: impl Fn(&str) -> Result<T, E>,

@@ -1,7 +1,8 @@
 //! The controlling terminal, read line by line.
 //!
-//! The kernel edits the line, as on the terminals of old: that works on any of them. Only the keys that raise signals are told to
-//! end the line instead, so that whoever asked learns of them and can put the terminal right first.
+//! The kernel edits the line, as on the terminals of old: that works on any of them. Only the keys
+//! that raise signals are told to end the line instead, so that whoever asked learns of them and
+//! can put the terminal right first.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -61,7 +62,8 @@ pub(super) fn remember() {
     }
 }
 
-/// Makes the terminal what it was before the first question, if there was one: for a program that ends in the midst of another.
+/// Makes the terminal what it was before the first question, if there was one: for a program that
+/// ends in the midst of another.
 pub(crate) fn restore() {
     if let (Some(original), Ok(terminal)) = (&*ORIGINAL.lock(), open()) {
         // There is nothing to be done about a terminal that has gone.
@@ -75,7 +77,8 @@ pub(super) fn read_line(question: &str, shown: Shown) -> io::Result<Line> {
     loop {
         let mut terminal = open()?;
         let (before, asking) = modes(&terminal, shown)?;
-        // Before anybody can react to the question: a key that raised a signal then would do what it usually does.
+        // Before anybody can react to the question: a key that raised a signal then would do what
+        // it usually does.
         tcsetattr(&terminal, OptionalActions::Now, &asking)?;
         let read = terminal.write_all(question.as_bytes()).and_then(|()| read_once(&mut terminal));
         let restored = tcsetattr(&terminal, OptionalActions::Now, &before);
@@ -116,7 +119,8 @@ fn modes(terminal: &File, shown: Shown) -> io::Result<(Termios, Termios)> {
     Ok((before, asking))
 }
 
-/// Reads a line with the key that ended it: nothing of it is left out, because a terminal holds no longer ones.
+/// Reads a line with the key that ended it: nothing of it is left out, because a terminal holds no
+/// longer ones.
 fn read_once(terminal: &mut File) -> io::Result<Vec<u8>> {
     let mut line = vec![0; 4096];
     loop {
