@@ -198,6 +198,21 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_is_for_all_offers_until_the_counterpart_comes() {
+        let hour = Duration::from_secs(3600);
+        let mut deadline = Deadline::of(Wait::AtMost(hour));
+        assert_eq!(deadline.left(), Wait::AtMost(hour));
+        let ago = |time| Instant::now().checked_sub(time);
+        deadline.began = ago(hour / 2);
+        assert!(matches!(deadline.left(), Wait::AtMost(left) if left <= hour / 2));
+        deadline.began = ago(2 * hour);
+        assert_eq!(deadline.left(), Wait::AtMost(Duration::ZERO));
+        deadline.renew();
+        assert_eq!(deadline.left(), Wait::AtMost(hour));
+        assert_eq!(Deadline { wait: Wait::Forever, began: ago(hour) }.left(), Wait::Forever);
+    }
+
+    #[test]
     fn a_guess_is_counted_however_it_ended_and_costs_no_time() {
         let wrong = || session::Error::WrongSecret.into();
         let unconfirmed =

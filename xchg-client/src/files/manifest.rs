@@ -12,23 +12,23 @@ use std::time::{Duration, SystemTime};
 use super::{Error, Name};
 
 /// Entries of one manifest at most: a tree of a million files.
-pub const MAX_ENTRIES: usize = 1_000_000;
+pub(crate) const MAX_ENTRIES: usize = 1_000_000;
 
 /// Bytes of one manifest's encoding at most; with [`MAX_ENTRIES`] this leaves 67 for each entry.
-pub const MAX_ENCODED_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_ENCODED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Bytes of a path at most, separators included: Linux's `PATH_MAX`.
-pub const MAX_PATH_BYTES: usize = 4096;
+pub(super) const MAX_PATH_BYTES: usize = 4096;
 
 /// Bytes of a name at most: Linux's `NAME_MAX`.
-pub const MAX_NAME_BYTES: usize = 255;
+pub(super) const MAX_NAME_BYTES: usize = 255;
 
 /// Directories above an entry at most. Each may be an open descriptor, of which a process has 1024
 /// by default.
-pub const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// Bytes of a text at most: it is held in memory.
-pub const MAX_TEXT_BYTES: u64 = 1024 * 1024;
+pub(super) const MAX_TEXT_BYTES: u64 = 1024 * 1024;
 
 /// The 12 bits that `chmod` knows.
 const MODE_MASK: u16 = 0o7777;
@@ -91,7 +91,7 @@ pub enum Kind {
     },
     /// A few words for the other person, in UTF-8; always the only entry.
     Text {
-        /// In bytes, at most [`MAX_TEXT_BYTES`].
+        /// In bytes, at most 1 MiB.
         size: u64,
     },
     /// Bytes whose number is not known beforehand.
@@ -134,7 +134,7 @@ impl Modified {
     }
 
     /// The nearest time that a manifest can hold.
-    pub fn from_system(time: SystemTime) -> Self {
+    pub(crate) fn from_system(time: SystemTime) -> Self {
         let (seconds, nanos) = match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => (i64::try_from(after.as_secs()).ok(), after.subsec_nanos()),
             Err(before) => {
@@ -149,7 +149,7 @@ impl Modified {
     }
 
     /// The same time for the standard library.
-    pub fn to_system(self) -> SystemTime {
+    pub(crate) fn to_system(self) -> SystemTime {
         let seconds = Duration::from_secs(self.seconds.unsigned_abs());
         let second = if self.seconds < 0 {
             SystemTime::UNIX_EPOCH.checked_sub(seconds)
@@ -168,7 +168,7 @@ impl Modified {
 
 impl Entry {
     /// Bytes of its encoding (PROTOCOL.md section S6).
-    pub fn encoded_bytes(&self) -> usize {
+    pub(crate) fn encoded_bytes(&self) -> usize {
         let fixed = 17 + self.name.as_bytes().len();
         match &self.kind {
             Kind::File { .. } | Kind::Text { .. } => fixed + 8,
@@ -217,7 +217,7 @@ impl Manifest {
     }
 
     /// The entries in order, without the rest.
-    pub fn into_entries(self) -> Vec<Entry> {
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
         self.entries
     }
 
@@ -232,7 +232,7 @@ impl Manifest {
     }
 
     /// Bytes of all entries' encodings.
-    pub fn encoded_bytes(&self) -> usize {
+    pub(crate) fn encoded_bytes(&self) -> usize {
         self.encoded_bytes
     }
 

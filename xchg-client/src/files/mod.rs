@@ -2,7 +2,7 @@
 //! [placing](Destination) what arrives.
 //!
 //! The receiving side owns its disk: nothing that the other peer says decides where a byte goes,
-//! except through [`names`]. Nothing here knows of sessions or streams; the arrow runs the other
+//! except through `names`. Nothing here knows of sessions or streams; the arrow runs the other
 //! way.
 
 #[cfg(test)]
@@ -15,7 +15,7 @@ mod finish;
 pub(crate) mod fuzzing;
 mod manifest;
 mod name;
-pub mod names;
+pub(crate) mod names;
 mod outgoing;
 mod partial;
 mod peculiar;
@@ -34,10 +34,7 @@ use dir::Dir;
 
 pub use error::Error;
 pub use finish::Note;
-pub use manifest::{
-    Entry, Kind, MAX_DEPTH, MAX_ENCODED_BYTES, MAX_ENTRIES, MAX_NAME_BYTES, MAX_PATH_BYTES,
-    MAX_TEXT_BYTES, Manifest, Modified,
-};
+pub use manifest::{Entry, Kind, Manifest, Modified};
 pub use name::Name;
 pub use names::{NamePolicy, NameProblem};
 pub use outgoing::Outgoing;
@@ -46,6 +43,7 @@ pub use stream::{Stream, open_output, stdout};
 pub use survey::Survey;
 pub use walk::{OutsideLinks, SpecialFiles, WalkOptions};
 
+pub(crate) use manifest::{MAX_ENCODED_BYTES, MAX_ENTRIES};
 pub(crate) use outgoing::Source;
 pub(crate) use partial::{Prefix, hash_prefix};
 pub(crate) use place::{ResumePoint, Start};

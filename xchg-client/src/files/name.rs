@@ -17,7 +17,7 @@ pub struct Name(Box<[u8]>);
 impl Name {
     /// The name of a file of this system, if it can be sent: on Windows, names that are not Unicode
     /// cannot.
-    pub fn of_os(name: &OsStr) -> Option<Self> {
+    pub(crate) fn of_os(name: &OsStr) -> Option<Self> {
         sys::name_bytes(name).map(Self::from)
     }
 

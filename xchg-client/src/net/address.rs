@@ -22,10 +22,8 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-impl Address {
-    /// The port of an address that names none.
-    pub const DEFAULT_PORT: u16 = 4980;
-}
+/// The port of an address that names none.
+const DEFAULT_PORT: u16 = 4980;
 
 /// The port of a URL that names none.
 const HTTP_PORT: u16 = 80;
@@ -50,7 +48,7 @@ impl FromStr for Address {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http://") => {
                 (rest.strip_suffix('/').unwrap_or(rest), HTTP_PORT)
             }
-            _ => (text, Address::DEFAULT_PORT),
+            _ => (text, DEFAULT_PORT),
         };
         let (host, port) = split(text).map_err(wrong)?;
         if host.is_empty() {

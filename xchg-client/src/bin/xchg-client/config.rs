@@ -4,13 +4,14 @@
 use std::env;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 use xchg_client::{Address, Token, Wait};
 
 use crate::cli::{self, usage_error};
 use crate::progress::{self, Tone};
+use crate::system::is_open_to_others;
 
 /// What the file says.
 #[derive(Default)]
@@ -98,17 +99,6 @@ fn set(settings: &mut Settings, name: &str, value: &Value) -> Result<(), String>
         }
     }
     Ok(())
-}
-
-#[cfg(unix)]
-fn is_open_to_others(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_open_to_others(_: &Path) -> bool {
-    false
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod questions;
 mod report;
 mod screen;
 mod signals;
+mod system;
 mod uploading;
 
 use std::path::Path;

@@ -13,7 +13,7 @@ pub(crate) const MAX_LOOKALIKES: usize = 1000;
 
 /// What `name` becomes where neither case nor composition nor invisible characters count. Names
 /// that fold to the same would be one file on some system.
-pub fn fold(name: &Name) -> Name {
+pub(crate) fn fold(name: &Name) -> Name {
     let mut folded = Vec::with_capacity(name.as_bytes().len());
     for chunk in name.as_bytes().utf8_chunks() {
         folded.extend_from_slice(fold_text(chunk.valid()).as_bytes());

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub(crate) use fit::fit;
-pub use fold::fold;
+pub(crate) use fold::fold;
 pub(super) use trial::trial_name;
 
 use super::manifest::{Kind, MAX_NAME_BYTES, Manifest};
@@ -103,29 +103,28 @@ impl fmt::Display for NameProblem {
 
 /// What cannot be held in a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Rules {
+pub(crate) struct Rules {
     /// These characters.
-    pub letters: BTreeSet<char>,
+    pub(crate) letters: BTreeSet<char>,
     /// A dot or a space at its end.
-    pub ends: bool,
+    pub(crate) ends: bool,
     /// The names of devices on Windows, with any extension.
-    pub devices: bool,
+    pub(crate) devices: bool,
     /// What is not Unicode.
-    pub bytes: bool,
+    pub(crate) bytes: bool,
 }
 
 impl Rules {
     /// Windows cannot hold these
     /// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
-    pub fn windows() -> Self {
+    pub(crate) fn windows() -> Self {
         let letters = ('\u{1}'..' ').chain(r#"<>:"\|?*"#.chars()).collect();
         Self { letters, ends: true, devices: true, bytes: true }
     }
 
     /// The system that this runs on cannot hold these. Its file systems may have rules of their
     /// own.
-    pub fn of_this_system() -> Self {
+    pub(crate) fn of_this_system() -> Self {
         match cfg!(windows) {
             true => Self::windows(),
             false => Self { bytes: cfg!(target_vendor = "apple"), ..Self::default() },
@@ -133,7 +132,7 @@ impl Rules {
     }
 
     /// The first thing that is wrong with `name`, if any.
-    pub fn problem(&self, name: &Name) -> Option<NameProblem> {
+    pub(crate) fn problem(&self, name: &Name) -> Option<NameProblem> {
         attack(name).or_else(|| self.blemish(name))
     }
 
@@ -141,7 +140,7 @@ impl Rules {
     ///
     /// # Errors
     /// What is wrong with it, if it is nothing that can be replaced.
-    pub fn replaced(&self, name: &Name) -> Result<Name, NameProblem> {
+    pub(crate) fn replaced(&self, name: &Name) -> Result<Name, NameProblem> {
         if let Some(problem) = attack(name) {
             return Err(problem);
         }
@@ -200,7 +199,7 @@ impl Rules {
 ///
 /// # Errors
 /// [`Error::Name`] for the first such name or target.
-pub fn check(manifest: &Manifest) -> Result<(), Error> {
+pub(crate) fn check(manifest: &Manifest) -> Result<(), Error> {
     for (index, entry) in manifest.entries().iter().enumerate() {
         let leaves = match &entry.kind {
             Kind::Symlink { target } => !link_stays_inside(entry.depth, target),
@@ -220,7 +219,7 @@ pub fn check(manifest: &Manifest) -> Result<(), Error> {
 /// A target of `.` is the directory that the link is in. Steps upwards are allowed at the target's
 /// begin only: after a step down, which may lead through another link, a step up could lead
 /// anywhere (`down/../..`).
-pub fn link_stays_inside(depth: usize, target: &Name) -> bool {
+pub(crate) fn link_stays_inside(depth: usize, target: &Name) -> bool {
     if *target == "." {
         return depth > 0;
     }

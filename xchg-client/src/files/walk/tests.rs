@@ -190,7 +190,7 @@ fn a_refused_link_and_its_target_are_named() {
 #[test]
 fn what_is_too_deep_is_named() {
     let (_temp, top) = tree();
-    let deepest = top.join(vec!["d"; crate::files::MAX_DEPTH].join("/"));
+    let deepest = top.join(vec!["d"; crate::files::manifest::MAX_DEPTH].join("/"));
     fs::create_dir_all(&deepest).unwrap();
     fs::write(deepest.join("f"), "").unwrap();
     let refused = collected(&top, WalkOptions::default()).unwrap_err().to_string();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use xchg_client::files::{Entry, Existing, Kept, Kind, Manifest, Survey};
+use xchg_client::files::{Entry, Existing, Kept, Manifest, Survey};
 use xchg_client::terminal::escape;
 use xchg_client::{
     Address, Decision, Error, Matched, Observer, Side, Waiting, duration_in_words, session,
@@ -131,8 +131,7 @@ impl Observer for Reporter {
         story.position = 0;
         story.confirmed = None;
         story.contents = Contents::of(manifest);
-        let is_known = !manifest.entries().iter().any(|entry| entry.kind == Kind::Stream);
-        self.length = is_known.then(|| manifest.bytes());
+        self.length = (!manifest.has_stream()).then(|| manifest.bytes());
         match self.tone {
             Tone::Human if self.side == Side::Upload => {
                 let line = "waiting for the other side to accept";

@@ -5,11 +5,8 @@
 //! Ctrl-Z stops the program, which asks again when it goes on.
 
 mod editor;
-#[cfg(not(unix))]
-#[path = "portable.rs"]
-mod terminal;
-#[cfg(unix)]
-#[path = "unix.rs"]
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(not(unix), path = "portable.rs")]
 mod terminal;
 
 use std::fmt::Display;
