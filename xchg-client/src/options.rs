@@ -158,7 +158,7 @@ impl<'a> DownloadOptions<'a> {
             key,
             security: security.into(),
             destination,
-            place: PlaceOptions { resume: true, ..PlaceOptions::default() },
+            place: PlaceOptions::default(),
             wait: Wait::Forever,
             retry: None,
             guesses: NonZeroU32::MIN,
@@ -167,7 +167,7 @@ impl<'a> DownloadOptions<'a> {
     }
 
     /// What to do about names that are taken or unsafe, and whether to go on from what an earlier
-    /// run left. Default: refuse, and yes.
+    /// run left.
     pub fn place(self, place: PlaceOptions) -> Self {
         Self { place, ..self }
     }

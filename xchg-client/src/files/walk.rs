@@ -17,12 +17,22 @@ use crate::sys;
 /// A link that is named itself is always followed. One in a directory is sent as a link if it stays
 /// inside what is sent.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "a plain set of choices")]
+#[must_use]
 pub struct WalkOptions {
-    /// What to do with links that lead elsewhere.
-    pub outside_links: OutsideLinks,
-    /// What to do with devices, sockets and pipes.
-    pub special_files: SpecialFiles,
+    pub(crate) outside_links: OutsideLinks,
+    pub(crate) special_files: SpecialFiles,
+}
+
+impl WalkOptions {
+    /// What to do with links that lead elsewhere. Default: refuse to send anything.
+    pub fn outside_links(self, outside_links: OutsideLinks) -> Self {
+        Self { outside_links, ..self }
+    }
+
+    /// What to do with devices, sockets and pipes. Default: refuse to send anything.
+    pub fn special_files(self, special_files: SpecialFiles) -> Self {
+        Self { special_files, ..self }
+    }
 }
 
 /// What to do with links that lead out of the directory that is sent.

@@ -86,7 +86,7 @@ fn a_disk_that_becomes_full_keeps_the_partial_and_can_be_resumed() {
         assert_eq!(kept, (left_pages * PAGE) as u64);
 
         fs::remove_file(&filler).unwrap();
-        let options = PlaceOptions { resume: true, ..PlaceOptions::default() };
+        let options = PlaceOptions::default();
         let (sent, _) =
             Exchange::of(&from.path().join("a"), disk.path()).options(options).run().unwrap();
         assert_eq!(sent.moved, content.len() as u64 - kept);

@@ -258,7 +258,7 @@ fn files_that_the_kernel_makes_up_arrive_as_they_are_read() {
     // The second time, all of it is there.
     for moved in [true, false] {
         let outgoing = Outgoing::collect(&all, WalkOptions::default()).unwrap();
-        let options = PlaceOptions { resume: true, ..PlaceOptions::default() };
+        let options = PlaceOptions::default();
         let exchange = Exchange::new(outgoing, Destination::Directory(to.path().into()));
         let (sent, _) = exchange.options(options).run().unwrap();
         assert_eq!(sent.moved > 0, moved);

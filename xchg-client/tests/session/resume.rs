@@ -14,7 +14,7 @@ use crate::support::{Ended, Exchange, Line, noise, snapshot};
 const PART: &str = ".a.xchg-part";
 
 fn resuming(existing: Existing) -> PlaceOptions {
-    PlaceOptions { existing, resume: true, ..PlaceOptions::default() }
+    PlaceOptions::default().existing(existing)
 }
 
 fn run(from: &Path, to: &Path, options: PlaceOptions) -> Ended {
@@ -125,7 +125,7 @@ fn without_resume_a_partial_is_begun_afresh() {
     fs::write(from.path().join("a"), &content).unwrap();
     fs::write(to.path().join(PART), &content[..500]).unwrap();
     let source = from.path().join("a");
-    let (sent, _) = run(&source, to.path(), PlaceOptions::default()).unwrap();
+    let (sent, _) = run(&source, to.path(), PlaceOptions::default().resume(false)).unwrap();
     assert_eq!(sent.moved, 1000);
     assert_eq!(fs::read(to.path().join("a")).unwrap(), content);
 }

@@ -65,7 +65,7 @@ impl<'a> Exchange<'a> {
         Self {
             outgoing,
             destination,
-            options: PlaceOptions::default(),
+            options: PlaceOptions::default().resume(false),
             uploader: Peer::default(),
             downloader: Peer::default(),
         }

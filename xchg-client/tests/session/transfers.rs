@@ -57,7 +57,7 @@ fn set_link_time(path: &Path, seconds: i64) {
 }
 
 fn options(existing: Existing, resume: bool) -> PlaceOptions {
-    PlaceOptions { existing, names: NamePolicy::Refuse, resume }
+    PlaceOptions::default().existing(existing).resume(resume)
 }
 
 #[test]
@@ -139,8 +139,9 @@ fn what_nobody_may_read_can_be_read_where_it_arrives() {
 fn what_was_there_keeps_its_mode_and_time() {
     let resumed_or_not = [Existing::Refuse, Existing::Overwrite, Existing::Rename]
         .into_iter()
-        .flat_map(|existing| [options(existing, false), options(existing, true)]);
-    for options in resumed_or_not {
+        .flat_map(|existing| [(existing, false), (existing, true)]);
+    for (existing, resume) in resumed_or_not {
+        let options = options(existing, resume);
         let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
         for top in [from.path(), to.path()].map(|folder| folder.join("top")) {
             fs::create_dir_all(top.join("private")).unwrap();
@@ -153,7 +154,7 @@ fn what_was_there_keeps_its_mode_and_time() {
         set(&to.path().join("top/private"), 0o700, 6);
         set(&to.path().join("top"), 0o750, 6);
         let before = snapshot(to.path());
-        let named_beside = options.existing == Existing::Rename;
+        let named_beside = existing == Existing::Rename;
         Exchange::of(&from.path().join("top"), to.path()).options(options).run().unwrap();
         let after = snapshot(to.path());
         for path in ["top", "top/link"] {
@@ -384,7 +385,7 @@ fn only_names_that_cannot_be_held_are_refused_or_replaced() {
     for name in held.into_iter().chain([".x.xchg-part"]) {
         fs::write(from.path().join(name), name).unwrap();
         let run = |names| {
-            let options = PlaceOptions { names, ..PlaceOptions::default() };
+            let options = PlaceOptions::default().names(names).resume(false);
             Exchange::of(&from.path().join(name), to.path()).options(options).run()
         };
         let ended = run(NamePolicy::Refuse);

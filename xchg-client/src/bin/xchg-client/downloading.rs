@@ -36,11 +36,11 @@ pub(crate) fn prepare(mut download: Download, server: &mut Address) -> Result<Pr
 
 pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<(), Failure> {
     let Prepared { download, name } = prepared;
-    let place = PlaceOptions {
-        existing: existing(&download),
-        names: if download.fix_names { NamePolicy::Replace } else { NamePolicy::Refuse },
-        resume: !download.no_resume,
-    };
+    let names = if download.fix_names { NamePolicy::Replace } else { NamePolicy::Refuse };
+    let place = PlaceOptions::default()
+        .existing(existing(&download))
+        .names(names)
+        .resume(!download.no_resume);
     let transfer = download.transfer;
     if let Some(bytes) = transfer.buffer_size {
         client = client.buffer_bytes(bytes);

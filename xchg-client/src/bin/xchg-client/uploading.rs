@@ -91,17 +91,16 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
     if !transfer.plain {
         reporter = reporter.sealed(!name.secret.is_none());
     }
-    let walk = WalkOptions {
-        outside_links: match upload.outside_links {
+    let walk = WalkOptions::default()
+        .outside_links(match upload.outside_links {
             OutsideLinks::Refuse => files::OutsideLinks::Refuse,
             OutsideLinks::Follow => files::OutsideLinks::Follow,
             OutsideLinks::LeaveOut => files::OutsideLinks::LeaveOut,
-        },
-        special_files: match upload.special_files {
+        })
+        .special_files(match upload.special_files {
             SpecialFiles::Refuse => files::SpecialFiles::Refuse,
             SpecialFiles::LeaveOut => files::SpecialFiles::LeaveOut,
-        },
-    };
+        });
     let stream_name = match name.is_code {
         true => NAMELESS.into(),
         false => file_name(&name.key).unwrap_or(NAMELESS.into()),

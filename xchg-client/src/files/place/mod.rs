@@ -46,18 +46,47 @@ pub enum Existing {
     Rename,
 }
 
-/// How to place what arrives. The default overwrites nothing and changes no name.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "a plain set of choices")]
+/// How to place what arrives. Unless told otherwise it overwrites nothing, changes no name, and goes
+/// on from what an earlier run left.
+///
+/// ```
+/// use xchg_client::files::{Existing, PlaceOptions};
+///
+/// let beside = PlaceOptions::default().existing(Existing::Rename);
+/// let anew = PlaceOptions::default().existing(Existing::Overwrite).resume(false);
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use]
 pub struct PlaceOptions {
-    /// What to do if a name is taken.
-    pub existing: Existing,
-    /// What to do about names that the destination cannot hold, or not beside others.
-    pub names: NamePolicy,
-    /// Go on from what an earlier run left: partial files are continued, files that are there
-    /// already and the same are skipped, directories that it did not finish are entered whatever
-    /// [`existing`](Self::existing) says.
-    pub resume: bool,
+    pub(crate) existing: Existing,
+    pub(crate) names: NamePolicy,
+    pub(crate) resume: bool,
+}
+
+impl Default for PlaceOptions {
+    fn default() -> Self {
+        Self { existing: Existing::Refuse, names: NamePolicy::Refuse, resume: true }
+    }
+}
+
+impl PlaceOptions {
+    /// What to do if a name is taken. Default: refuse.
+    pub fn existing(self, existing: Existing) -> Self {
+        Self { existing, ..self }
+    }
+
+    /// What to do about names that the destination cannot hold, or not beside others. Default:
+    /// refuse.
+    pub fn names(self, names: NamePolicy) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Whether to go on from what an earlier run left: partial files are continued, files that are
+    /// there already and the same are skipped, directories that it did not finish are entered
+    /// whatever [`existing`](Self::existing) says. Default: yes; plain transfers never do.
+    pub fn resume(self, resume: bool) -> Self {
+        Self { resume, ..self }
+    }
 }
 
 /// What an unfinished download leaves at the destination: the same download goes on from there.
