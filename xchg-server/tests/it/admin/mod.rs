@@ -2,6 +2,7 @@
 
 mod counts;
 mod outside;
+mod packaged;
 mod pages;
 mod programs;
 mod strangers;
