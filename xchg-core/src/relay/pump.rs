@@ -294,7 +294,8 @@ impl Pump {
             && sink.splice_sink().is_some()
             && let Some((fd, len)) = source.splice_source()
         {
-            let n = self.splice_in(fd, len, resources)?;
+            let most = usize::try_from(*left).unwrap_or(usize::MAX);
+            let n = self.splice_in(fd, len.min(most), resources)?;
             if n > 0 {
                 source.on_spliced(n);
                 *left = left.saturating_sub(n as u64);

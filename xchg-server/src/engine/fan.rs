@@ -222,7 +222,7 @@ impl<N: Net> Engine<N> {
         let fan = &mut self.fans[index as usize];
         if !std::mem::replace(&mut fan.is_queued, true) {
             let id = Id { slot: fan.upload, serial: self.connections[fan.upload as usize].serial };
-            self.ready.push_back(id);
+            self.schedule.queue(id);
         }
     }
 
@@ -242,7 +242,7 @@ impl<N: Net> Engine<N> {
         let before = fan.exchange.bytes();
         let turned = fan.turn(&mut self.connections, &mut self.resources, &self.shared.config);
         self.moved += fan.exchange.bytes() - before;
-        self.round_left = self.round_left.saturating_sub(turned.moved);
+        self.schedule.on_moved(turned.moved);
         if turned.moved > 0 {
             fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
             fan.looks.on_moved();

@@ -21,6 +21,7 @@ mod messages;
 pub(crate) mod net;
 pub(crate) mod pulse;
 mod relay;
+mod schedule;
 pub(crate) mod shared;
 pub(crate) mod stream;
 pub(crate) mod tally;
@@ -47,6 +48,7 @@ use accept::Door;
 use fan::Fan;
 use gather::Gatherings;
 use relay::Running;
+use schedule::Schedule;
 use xchg_core::relay::Resources;
 
 /// Connections beyond which memory is returned when the last of them has gone.
@@ -75,10 +77,7 @@ pub(crate) struct Engine<N: Net> {
     exchanges: Slab<Running>,
     fans: Slab<Fan>,
     gatherings: Gatherings<N::Transport>,
-    /// The uploaders of exchanges that carry much, and may go on.
-    ready: VecDeque<Id>,
-    /// Bytes that those may still move before the poll is asked again.
-    round_left: u64,
+    schedule: Schedule,
     /// Connections that came over a limit and are still to say what they want, the oldest first.
     unheard: VecDeque<Id>,
     /// Who may have said something that no event will tell of: http peers whose exchange has ended,
@@ -108,8 +107,7 @@ impl<N: Net> Engine<N> {
             exchanges: Slab::new(),
             fans: Slab::new(),
             gatherings: Gatherings::new(),
-            ready: VecDeque::new(),
-            round_left: 0,
+            schedule: Schedule::new(),
             unheard: VecDeque::new(),
             kept: VecDeque::new(),
             timers: Timers::new(now),
@@ -124,7 +122,7 @@ impl<N: Net> Engine<N> {
 
     /// How long nothing is to be done unless something happens; `None` is for ever.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || !self.kept.is_empty() {
+        if !self.schedule.is_empty() || !self.kept.is_empty() {
             return Some(Duration::ZERO);
         }
         let doors = self.doors_timeout();

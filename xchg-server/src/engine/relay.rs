@@ -18,14 +18,6 @@ use crate::engine::net::{Id, Net, Transport};
 use crate::engine::shared::Message;
 use crate::engine::timers::{Soon, Tick};
 
-/// Bytes that a flow may move before others get their turn.
-const TURN_BYTES: u64 = 2 << 20;
-
-/// Bytes that exchanges which carry much may move together before the poll is asked for small ones: a few milliseconds' worth. With less
-/// the small ones, which take whatever they are given, are no quicker at p99; with more they pay for what bulk gains (ARCHITECTURE.md has the
-/// numbers).
-const ROUND_BYTES: u64 = 12 << 20;
-
 /// What fits into a receiver's buffer even if it reads nothing: Linux opens with a window of 64 KB, others with no less than half of it.
 const FIRST_WINDOW: u64 = 32 << 10;
 
@@ -127,18 +119,14 @@ impl<N: Net> Engine<N> {
         if !std::mem::replace(&mut running.is_queued, true) {
             let slot = running.slots.upload;
             let serial = self.connections[slot as usize].serial;
-            self.ready.push_back(Id { slot, serial });
+            self.schedule.queue(Id { slot, serial });
         }
     }
 
     /// Lets the exchanges that carry much go on, for a round.
     pub(super) fn go_on(&mut self) {
-        self.round_left = ROUND_BYTES;
-        for _ in 0..self.ready.len() {
-            if self.round_left == 0 {
-                return;
-            }
-            let Some(id) = self.ready.pop_front() else { return };
+        self.schedule.begin_round();
+        while let Some(id) = self.schedule.next() {
             match self.connection(id).map(|connection| &connection.state) {
                 Some(&State::Exchanging { exchange }) => {
                     self.guard(id, |engine| engine.resume(exchange));
@@ -173,14 +161,15 @@ impl<N: Net> Engine<N> {
                 break;
             }
             let mut moved = 0;
-            match turn(running, side, &mut peers, &mut self.resources, &mut moved) {
+            let budget = self.schedule.share();
+            match turn(running, side, &mut peers, &mut self.resources, budget, &mut moved) {
                 Turned::Blocked => {}
                 Turned::Full => be_patient(running, &peers, !side, self.shared.config.idle_timeout),
                 Turned::Spent => goes_on = true,
                 Turned::Lost(side, error) => lost = Some((side, error.kind())),
             }
             if moved > 0 {
-                self.round_left = self.round_left.saturating_sub(moved);
+                self.schedule.on_moved(moved);
                 running.exchange.add_moved(side, moved);
                 running.deadline = now.after(self.shared.config.idle_timeout);
                 running.looks.on_moved();
@@ -221,7 +210,7 @@ impl<N: Net> Engine<N> {
         let (slot, deadline) = (running.slots.upload, running.deadline.min(running.looks.next));
         if goes_on && !std::mem::replace(&mut running.is_queued, true) {
             let serial = self.connections[slot as usize].serial;
-            self.ready.push_back(Id { slot, serial });
+            self.schedule.queue(Id { slot, serial });
         }
         self.connections[slot as usize].deadline = self.timers.soon(deadline);
         self.arm(slot);
@@ -466,6 +455,7 @@ fn turn<T: Transport>(
     side: Side,
     peers: &mut Sides<&mut Connection<T>>,
     resources: &mut Resources,
+    budget: u64,
     moved: &mut u64,
 ) -> Turned {
     let (pump, framings) = (&mut running.pumps[side], &running.framings);
@@ -473,7 +463,7 @@ fn turn<T: Transport>(
         let (framing, other) = (&framings[side], &framings[!side]);
         Endpoint { stream: &peers[side].stream, framing, other }
     };
-    match pump.turn(&end(side), &end(!side), resources, TURN_BYTES, moved) {
+    match pump.turn(&end(side), &end(!side), resources, budget, moved) {
         Turn::SourceBlocked | Turn::Ended => Turned::Blocked,
         Turn::SinkBlocked => Turned::Full,
         Turn::Spent => Turned::Spent,
