@@ -15,6 +15,38 @@ use crate::{Key, Limits, Realm, Role, shard};
 ///
 /// Keys are spread over shards, each a [`Rendezvous`] behind a lock that is held for a table
 /// look-up and never over I/O.
+///
+/// ```
+/// use std::time::Instant;
+/// use xchg_core::{Broker, Brokered, Key, Limits, Offer, Outcome, Realm, Side};
+///
+/// let broker = Broker::new(Limits { waiting_per_key: 10, ..Limits::default() });
+/// let arrive = |side, conn: &'static str| {
+///     let key = Key::parse(b"holiday").expect("it has 1 to 255 bytes");
+///     match broker.offer(Offer::new(Realm::Plain, key, side, conn), Instant::now()) {
+///         // Keep `place` with the connection: its peer may leave before anybody comes.
+///         Brokered::Waiting { place, .. } => Some(place),
+///         // Move the bytes, and say how it ended: `relay::run` does both.
+///         Brokered::Paired(pair) => {
+///             assert_eq!((pair.upload, pair.download), ("a camera", "a phone"));
+///             pair.exchange.add_moved(Side::Upload, 4_000_000);
+///             pair.exchange.finish(Outcome::Completed);
+///             None
+///         }
+///         Brokered::Refused { conn, why } => panic!("tell {conn}: {why}"),
+///     }
+/// };
+/// let gone = arrive(Side::Upload, "a laptop").expect("nobody else is here");
+/// assert_eq!(broker.withdraw(gone), Some("a laptop"));
+/// arrive(Side::Upload, "a camera");
+/// arrive(Side::Download, "a phone");
+/// assert_eq!((broker.counts().completed, broker.counts().bytes), (1, 4_000_000));
+///
+/// // To stop, let go of who waits, and then wait for the exchanges that run.
+/// let (released, drained) = broker.drain();
+/// assert!(released.is_empty());
+/// assert_eq!(drained.wait_until(None), 0);
+/// ```
 #[derive(Debug)]
 pub struct Broker<Conn> {
     inner: Arc<Inner<Conn>>,
@@ -39,21 +71,21 @@ struct Inner<Conn> {
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "callers handle every case")]
 pub enum Brokered<Conn> {
-    /// It waits.
+    /// The offer waits: no counterpart is here.
     Waiting {
-        /// Takes it back.
+        /// Names the offer, for [`Broker::withdraw`] and the like.
         place: Place,
         /// How many others wait for the same exchange (only with [several
         /// receivers](Offer::receivers)).
         gathered: u16,
     },
-    /// Both are here.
+    /// The counterpart waited: here are both, and the exchange to run between them.
     Paired(Pair<Conn>),
-    /// It comes back.
+    /// The offer is not taken. Its connection comes back, so that the caller can tell the peer why.
     Refused {
-        /// What was offered.
+        /// The connection that was offered.
         conn: Conn,
-        /// Why it is not taken.
+        /// Why the offer is not taken.
         why: Refusal,
     },
 }
@@ -63,7 +95,7 @@ pub enum Brokered<Conn> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Pair<Conn> {
-    /// To be finished by whoever moves the bytes.
+    /// The exchange between the two, to be [finished](Exchange::finish) by whoever moves the bytes.
     pub exchange: Exchange,
     /// The uploader, or of two equals the one that waited.
     pub upload: Conn,
@@ -151,6 +183,7 @@ impl<Conn> Broker<Conn> {
 
     /// Takes back an offer. `None` if it is paired, expired or withdrawn already: the connection
     /// came out then.
+    #[must_use = "it may be an open connection"]
     pub fn withdraw(&self, place: Place) -> Option<Conn> {
         self.inner.shards[place.shard as usize].lock().withdraw(place.ticket)
     }
@@ -164,17 +197,19 @@ impl<Conn> Broker<Conn> {
         }
     }
 
-    /// When [`expire`](Self::expire) next has something to do.
+    /// When [`expire`](Self::expire) next has something to do: the soonest deadline of who waits.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.inner.shards.iter().filter_map(|shard| shard.lock().next_deadline()).min()
     }
 
     /// Gives back each connection whose deadline is not after `now`.
+    #[must_use = "it may hold open connections"]
     pub fn expire(&self, now: Instant) -> Vec<Conn> {
         self.inner.shards.iter().flat_map(|shard| shard.lock().expire(now)).collect()
     }
 
     /// Refuses offers from now on, gives back all who wait, and lets the exchanges that run finish.
+    #[must_use = "it may hold open connections"]
     pub fn drain(&self) -> (Vec<Conn>, Drained) {
         let Inner { shards, registry, .. } = &*self.inner;
         registry.drain();

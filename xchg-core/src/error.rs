@@ -12,7 +12,7 @@ pub enum Error {
     /// The key is empty, or longer than [`Key::MAX_LEN`].
     #[error("key is {len} bytes long; use 1 to {max}", max = Key::MAX_LEN)]
     KeyLength {
-        /// Its length in bytes.
+        /// How many bytes the key has.
         len: usize,
     },
     /// The peer's first bytes are not those of the native dialect.
@@ -21,19 +21,19 @@ pub enum Error {
     /// The peer speaks a version that this build does not.
     #[error("peer speaks version {theirs}, this build {ours}; upgrade the older of the two", ours = crate::wire::VERSION)]
     Version {
-        /// The peer's version.
+        /// The version that the peer has named.
         theirs: u8,
     },
     /// A message breaks a rule of PROTOCOL.md.
     #[error("malformed message: {what}")]
     Malformed {
-        /// Which rule.
+        /// What is wrong, in words.
         what: &'static str,
     },
     /// The peer named a command or a realm that this build does not know.
     #[error("unsupported {what} {value}; upgrade the older of the two")]
     Unsupported {
-        /// What it is a number of.
+        /// What the number stands for: a command or a realm.
         what: &'static str,
         /// The number on the wire.
         value: u8,

@@ -78,7 +78,7 @@ pub enum Realm {
 }
 
 impl Realm {
-    /// All that there are.
+    /// Every realm.
     pub const ALL: [Realm; 3] = [Realm::Plain, Realm::Sealed, Realm::Transit];
 
     /// The realm's name in logs and metrics.

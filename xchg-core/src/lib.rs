@@ -72,7 +72,6 @@
 //!   or holds a handle.
 
 pub mod relay;
-pub mod rendezvous;
 pub mod wire;
 
 mod broker;
@@ -84,6 +83,7 @@ mod hasher;
 mod key;
 mod limits;
 mod quota;
+mod rendezvous;
 mod shard;
 mod side;
 mod sync;

@@ -6,14 +6,14 @@ use std::ops::{Index, IndexMut, Not};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(clippy::exhaustive_enums, reason = "an exchange has two sides, and callers handle both")]
 pub enum Side {
-    /// Has the bytes.
+    /// The uploader: has the bytes.
     Upload,
-    /// Wants them.
+    /// The downloader: wants the bytes.
     Download,
 }
 
 impl Side {
-    /// Both, upload first.
+    /// Both sides, upload first.
     pub const BOTH: [Side; 2] = [Side::Upload, Side::Download];
 
     /// The side's name in logs, metrics and messages.

@@ -134,7 +134,8 @@ impl fmt::Debug for Shared {
 pub struct ExchangeHandle(Arc<Shared>);
 
 impl ExchangeHandle {
-    /// Its name.
+    /// The name of the exchange, under which [`Broker::exchange`](crate::Broker::exchange) finds
+    /// it.
     pub fn id(&self) -> ExchangeId {
         self.0.id
     }
@@ -215,12 +216,13 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// A handle to follow it by.
+    /// A handle to follow the exchange by.
     pub fn handle(&self) -> ExchangeHandle {
         ExchangeHandle(self.shared.clone())
     }
 
-    /// Its name.
+    /// The name of the exchange, under which [`Broker::exchange`](crate::Broker::exchange) finds
+    /// it.
     pub fn id(&self) -> ExchangeId {
         self.shared.id
     }

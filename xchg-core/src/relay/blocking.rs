@@ -24,6 +24,40 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// It takes a thread and 128 KiB for as long as it runs, beside the caller's thread. To run many exchanges, call it on a thread
 /// for each; to run thousands, see [`Pump`](super::Pump).
 ///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::thread;
+/// use std::time::Instant;
+/// use xchg_core::relay::{self, Duplex};
+/// use xchg_core::{Broker, Brokered, Key, Limits, Offer, Outcome, Realm, Side};
+///
+/// let broker = Broker::new(Limits::default());
+/// let arrive = |side| {
+///     let (peer, conn) = relay::memory(4096);
+///     let key = Key::parse(b"holiday").expect("it has 1 to 255 bytes");
+///     let brokered = broker.offer(Offer::new(Realm::Plain, key, side, conn), Instant::now());
+///     (peer, brokered)
+/// };
+/// let (uploader, _waits) = arrive(Side::Upload);
+/// let (downloader, brokered) = arrive(Side::Download);
+/// let Brokered::Paired(pair) = brokered else { panic!("the uploader waits") };
+/// let relay = thread::spawn(|| relay::run(pair.exchange, pair.upload, pair.download));
+///
+/// // The end of one direction leaves the other open, for an answer.
+/// (&uploader).write_all(b"a picture")?;
+/// uploader.half_close()?;
+/// let mut picture = Vec::new();
+/// (&downloader).read_to_end(&mut picture)?;
+/// (&downloader).write_all(b"thanks")?;
+/// drop(downloader);
+/// let mut answer = String::new();
+/// (&uploader).read_to_string(&mut answer)?;
+/// assert_eq!(answer, "thanks");
+/// let ended = relay.join().expect("peers cannot make it panic");
+/// assert_eq!((ended.outcome, ended.bytes), (Outcome::Completed, 9));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// [`ExchangeHandle::cancel`]: crate::ExchangeHandle::cancel
 pub fn run<A, B>(exchange: Exchange, upload: A, download: B) -> Ended
 where

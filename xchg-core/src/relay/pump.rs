@@ -134,6 +134,34 @@ impl Turn {
 /// Small streams are copied. Once a read fills the buffer, bytes bypass user space (Linux only) where the connections are a
 /// [source](Duplex::splice_source) and a [sink](Duplex::splice_sink) of that; a sink whose peer has left then raises SIGPIPE,
 /// which Rust's runtime ignores from the start and the process must not switch on again.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// use xchg_core::relay::{Pump, Resources, Socket, Turn};
+///
+/// let (mut uploader, source) = UnixStream::pair()?;
+/// let (sink, mut downloader) = UnixStream::pair()?;
+/// source.set_nonblocking(true)?;
+/// sink.set_nonblocking(true)?;
+///
+/// // For all pumps of a thread: a buffer of 64 KiB, pipes of 1 MiB.
+/// let mut resources = Resources::new(64 << 10, 1 << 20);
+/// let (mut pump, mut moved) = (Pump::new(Vec::new(), &[]), 0);
+/// // To be called when a poll says that one of the two is ready; 1 MiB later others have a turn.
+/// let mut turn =
+///     || pump.turn(&Socket(&source), &Socket(&sink), &mut resources, 1 << 20, &mut moved);
+/// uploader.write_all(b"a picture")?;
+/// assert!(matches!(turn(), Turn::SourceBlocked));
+/// drop(uploader);
+/// assert!(matches!(turn(), Turn::Ended));
+/// assert_eq!(moved, 9);
+///
+/// let mut picture = Vec::new();
+/// downloader.read_to_end(&mut picture)?;
+/// assert_eq!(picture, b"a picture");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Pump {
     flow: Flow,

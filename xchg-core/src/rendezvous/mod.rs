@@ -1,9 +1,5 @@
 //! The matcher: a pure state machine that pairs connections naming the same key.
 //!
-//! It reads no clock and does no I/O; a `Conn` is whatever the caller pairs, and every one that is
-//! put in comes out exactly once. First come, first paired, per key and side.
-//! [`Broker`](crate::Broker) shares matchers between threads.
-//!
 //! Those who wait under a key are all of one role, for a counterpart would have been paired; unless
 //! they are a group, which waits for an exchange with several receivers.
 
@@ -23,7 +19,39 @@ use crate::hasher::KeyHasher;
 use crate::quota::Quota;
 use crate::{Key, Limits, Origin, Realm, Side};
 
-/// Pairs offers that name the same realm and key. See the [module](self).
+/// The matcher: pairs offers that name the same realm and key, first come, first paired.
+///
+/// It is a pure state machine, which reads no clock and does no I/O. A `Conn` is whatever the
+/// caller pairs, and every one that is put in comes out exactly once. [`Broker`](crate::Broker)
+/// shares matchers between threads.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use xchg_core::{Key, Limits, Offer, Offered, Realm, Rendezvous, Side};
+///
+/// let mut rendezvous = Rendezvous::new(Limits::default());
+/// let start = Instant::now();
+/// let offer = |key: &str, side, conn| {
+///     Key::parse(key.as_bytes()).map(|key| Offer::new(Realm::Plain, key, side, conn))
+/// };
+///
+/// // Who comes first waits, here for half a minute; the ticket takes the connection back.
+/// let deadline = Some(start + Duration::from_secs(30));
+/// let first = Offer { deadline, ..offer("holiday", Side::Download, "a phone")? };
+/// let Offered::Waiting { ticket, .. } = rendezvous.offer(first) else { panic!("it is alone") };
+/// assert_eq!(rendezvous.next_deadline(), deadline);
+///
+/// // Its counterpart gets both.
+/// match rendezvous.offer(offer("holiday", Side::Upload, "a camera")?) {
+///     Offered::Paired { upload, download, .. } => {
+///         assert_eq!((upload, download), ("a camera", "a phone"));
+///     }
+///     other => panic!("the phone waits: {other:?}"),
+/// }
+/// assert_eq!(rendezvous.withdraw(ticket), None, "it is gone");
+/// assert_eq!(rendezvous.next_deadline(), None);
+/// # Ok::<(), xchg_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Rendezvous<Conn> {
     rings: Rings<Conn>,
@@ -69,13 +97,13 @@ impl<Conn> Rendezvous<Conn> {
         }
     }
 
-    /// How many wait.
+    /// How many peers wait.
     pub fn waiting(&self) -> usize {
         self.rings.len()
     }
 
-    /// How many wait in `realm`.
-    pub fn waiting_in(&self, realm: Realm) -> usize {
+    /// How many peers wait in `realm`.
+    pub(crate) fn waiting_in(&self, realm: Realm) -> usize {
         self.rings.len_of(realm)
     }
 
@@ -108,7 +136,7 @@ impl<Conn> Rendezvous<Conn> {
 
     /// The uploader that waits in the same group as `ticket` does, and its own ticket; `None` if
     /// there is none yet.
-    pub fn uploader_with(&self, ticket: Ticket) -> Option<(&Conn, Ticket)> {
+    pub(crate) fn uploader_with(&self, ticket: Ticket) -> Option<(&Conn, Ticket)> {
         let index = self.rings.find(ticket)?;
         if self.rings[index].receivers == 1 {
             return None;
@@ -118,7 +146,7 @@ impl<Conn> Rendezvous<Conn> {
     }
 
     /// Whether somebody waits under `key` for one counterpart, and pairs with `role`.
-    pub fn is_awaited(&self, realm: Realm, key: &Key, role: &Role) -> bool {
+    pub(crate) fn is_awaited(&self, realm: Realm, key: &Key, role: &Role) -> bool {
         self.rings.first(self.rings.hash(realm, key), realm, key).is_some_and(|first| {
             let waiter = &self.rings[first];
             waiter.receivers == 1 && waiter.role.pairs_with(role)
@@ -127,13 +155,14 @@ impl<Conn> Rendezvous<Conn> {
 
     /// The realm, key and role of who waits with `ticket` for one counterpart; `None` if it does no
     /// more, or for several.
-    pub fn waiter(&self, ticket: Ticket) -> Option<(Realm, &Key, &Role)> {
+    pub(crate) fn waiter(&self, ticket: Ticket) -> Option<(Realm, &Key, &Role)> {
         let waiter = &self.rings[self.rings.find(ticket)?];
         (waiter.receivers == 1).then_some((waiter.realm, &waiter.key, &waiter.role))
     }
 
     /// Takes back an offer. `None` if it is paired, expired or withdrawn already: the connection
     /// came out then.
+    #[must_use = "it may be an open connection"]
     pub fn withdraw(&mut self, ticket: Ticket) -> Option<Conn> {
         let index = self.rings.find(ticket)?;
         let waiter = &self.rings[index];
@@ -141,13 +170,14 @@ impl<Conn> Rendezvous<Conn> {
         Some(self.remove(hash, index).conn)
     }
 
-    /// When [`expire`](Self::expire) next has something to do.
+    /// When [`expire`](Self::expire) next has something to do: the soonest deadline of who waits.
     pub fn next_deadline(&mut self) -> Option<Instant> {
         let rings = &self.rings;
         self.deadlines.next(|ticket| rings.find(ticket).is_some()).map(|(deadline, _)| deadline)
     }
 
     /// Gives back each connection whose deadline is not after `now`, the most overdue first.
+    #[must_use = "it may hold open connections"]
     pub fn expire(&mut self, now: Instant) -> Vec<Conn> {
         let mut expired = Vec::new();
         loop {
@@ -163,6 +193,7 @@ impl<Conn> Rendezvous<Conn> {
 
     /// Gives back all who wait, those under one key in order of arrival, and refuses offers from
     /// now on.
+    #[must_use = "it may hold open connections"]
     pub fn close(&mut self) -> Vec<Conn> {
         self.closed = true;
         self.deadlines = Deadlines::default();

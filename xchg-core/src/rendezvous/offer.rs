@@ -7,31 +7,31 @@ use crate::{Key, Origin, Realm, Side};
 
 /// A peer's arrival.
 #[derive(Debug)]
-#[expect(clippy::exhaustive_structs, reason = "callers build it")]
+#[expect(clippy::exhaustive_structs, reason = "every caller is to think of a new field")]
 pub struct Offer<Conn> {
-    /// In which realm it may be paired.
+    /// The realm in which the peer may be paired.
     pub realm: Realm,
-    /// What it shares with its counterpart.
+    /// The key that the peer shares with its counterpart.
     pub key: Key,
-    /// With whom it pairs.
+    /// With whom the peer pairs.
     pub role: Role,
-    /// Whom it is counted with in
+    /// Whom the peer is counted with in
     /// [`Limits::waiting_per_origin`](crate::Limits::waiting_per_origin); `None` is nobody.
     pub origin: Option<Origin>,
-    /// When it stops waiting; `None` is never.
+    /// When the peer stops waiting; `None` is never.
     pub deadline: Option<Instant>,
-    /// Whether it may wait at all. One that may not is paired if its counterpart is here, and
+    /// Whether the peer may wait at all. One that may not is paired if its counterpart is here, and
     /// otherwise refused as [`Full`](Refusal::Full): so a caller with no room left still serves
     /// those who wait.
     pub may_wait: bool,
-    /// Whether it is refused, rather than queued, if others of its role wait under the key; or, by
-    /// a [`Broker`](crate::Broker), if an exchange runs under it.
+    /// Whether the peer is refused, rather than queued, if others of its role wait under the key;
+    /// or, by a [`Broker`](crate::Broker), if an exchange runs under it.
     pub exclusive: bool,
     /// How many downloaders the exchange is to have, at least 1. With more, all who offer a side
     /// under the key must name the same number; they wait until the uploader and as many
     /// downloaders are here. For [`Role::Side`].
     pub receivers: u16,
-    /// What is paired.
+    /// The connection, or whatever is paired.
     pub conn: Conn,
 }
 
@@ -94,10 +94,10 @@ impl Role {
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "callers handle every case")]
 pub enum Offered<Conn> {
-    /// It waits until its counterpart comes, or it is [withdrawn](super::Rendezvous::withdraw) or
-    /// [expires](super::Rendezvous::expire).
+    /// The offer waits until its counterpart comes, or it is
+    /// [withdrawn](super::Rendezvous::withdraw) or [expires](super::Rendezvous::expire).
     Waiting {
-        /// Takes it back.
+        /// Names the offer, for [`Rendezvous::withdraw`](super::Rendezvous::withdraw).
         ticket: Ticket,
         /// How many others wait for the same exchange (only with [several
         /// receivers](Offer::receivers)).
@@ -118,11 +118,11 @@ pub enum Offered<Conn> {
         /// [`Role::Label`]).
         spares: Vec<Conn>,
     },
-    /// It comes back, so that the caller can tell the peer why.
+    /// The offer is not taken. Its connection comes back, so that the caller can tell the peer why.
     Refused {
-        /// What was offered.
+        /// The connection that was offered.
         conn: Conn,
-        /// Why it is not taken.
+        /// Why the offer is not taken.
         why: Refusal,
     },
 }

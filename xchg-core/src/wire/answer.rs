@@ -13,24 +13,25 @@ const REPORT_LEN: usize = 41;
     reason = "a client must tell all of them apart; new types are skipped as `None`"
 )]
 pub enum Answer {
-    /// No counterpart is there yet.
+    /// No counterpart is there yet: the peer waits.
     Waiting(Waiting),
-    /// Still waiting.
+    /// The peer still waits, and its place is kept.
     Heartbeat,
     /// The counterpart is here: what follows is the exchange.
     Matched(Matched),
-    /// No.
+    /// The server refuses, and closes the connection.
     Refused {
-        /// Why, for programs.
+        /// Why the server refuses, for programs.
         code: RefusalCode,
-        /// Why, for the person: at most [`Answer::MAX_TEXT_LEN`] bytes. Hostile until escaped.
+        /// Why the server refuses, for the person: at most [`Answer::MAX_TEXT_LEN`] bytes. Hostile
+        /// until escaped.
         text: String,
     },
-    /// How the server is.
+    /// How the server is, for who has asked.
     Status(StatusReport),
 }
 
-/// What comes with [`Answer::Waiting`].
+/// What a peer is told that waits: the content of [`Answer::Waiting`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiting {
@@ -38,11 +39,11 @@ pub struct Waiting {
     pub elsewhere: Option<Realm>,
 }
 
-/// What comes with [`Answer::Matched`].
+/// What a peer is told of its counterpart: the content of [`Answer::Matched`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Matched {
-    /// What the counterpart speaks.
+    /// The dialect that the counterpart speaks.
     pub dialect: CounterpartDialect,
     /// The payload's length in bytes, where the uploader's greeting said it.
     pub length: Option<u64>,
@@ -87,7 +88,7 @@ pub enum RefusalCode {
     Forbidden,
     /// Unknown or switched off here.
     Unsupported,
-    /// One that a newer server knows.
+    /// A code that a newer server knows.
     Other(u16),
 }
 

@@ -12,9 +12,9 @@ const HEAD_LEN: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Greeting {
-    /// What it wants done.
+    /// What the peer wants done.
     pub command: Command,
-    /// The access token, 1 to 255 bytes, if it has one.
+    /// The access token, if the peer has one.
     pub token: Option<Token>,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Debug for Token {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a server answers each of them")]
 pub enum Command {
-    /// To be paired.
+    /// To be paired with a counterpart.
     Offer(Offer),
     /// To drain the server.
     Terminate,
@@ -65,13 +65,13 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Offer {
-    /// In which realm it may be paired.
+    /// The realm in which the peer may be paired.
     pub realm: Realm,
-    /// Which side it is.
+    /// Which side the peer is.
     pub side: Side,
-    /// What it shares with its counterpart.
+    /// The key that the peer shares with its counterpart.
     pub key: Key,
-    /// How long it waits.
+    /// How long the peer waits.
     pub wait: Wait,
     /// The payload's length in bytes, where an uploader knows it.
     pub length: Option<u64>,
@@ -105,7 +105,7 @@ impl Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "-1, or a number")]
 pub enum Wait {
-    /// As long as it is connected.
+    /// As long as the peer is connected.
     Forever,
     /// At most so long; zero pairs with whoever waits already, or not at all.
     AtMost(Duration),

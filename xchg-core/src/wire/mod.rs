@@ -32,7 +32,7 @@ pub enum Decoded<T> {
     Whole {
         /// The message.
         message: T,
-        /// How many bytes it took.
+        /// How many bytes the message took.
         len: usize,
     },
 }
