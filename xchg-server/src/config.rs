@@ -1,12 +1,14 @@
 //! What an operator or an embedder may choose.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use xchg_core::Limits;
 use xchg_core::wire::Token;
 
+use crate::access::{Store, is_same};
 use crate::origin::Origin;
-use crate::{Dialect, Error, Listen, ListenAddress, Network, WebOrigin};
+use crate::{Access, Dialect, Error, Listen, ListenAddress, Network, WebOrigin};
 
 /// Everything that a [`Server`](crate::Server) can be told. Each field has a default that suits a small public server.
 #[derive(Debug, Clone)]
@@ -41,6 +43,9 @@ pub struct Config {
     /// [trusted proxies](Self::trusted_proxies) are exempt, for others stand behind them. A number
     /// that is set is for everybody.
     pub max_connections_per_source: Option<usize>,
+    /// Offers that peers of one source may make in a second, and as many at once: each up- and download is one. Further ones are told to
+    /// come back. Default: any number. One that is set is for everybody, peers on this machine and trusted proxies as well.
+    pub max_offers_per_second: Option<u32>,
     /// How many peers may wait. `waiting_per_origin` is 128 by default, from which peers on this
     /// machine and trusted proxies are exempt; a number that is set is for everybody.
     pub limits: Limits,
@@ -73,8 +78,14 @@ pub struct Config {
     pub drain_timeout: Option<Duration>,
     /// Who may terminate the server over the network. Default: peers on this machine.
     pub terminate: Terminate,
-    /// The access token that lets its bearer terminate the server, ask for its status, and use [`admin`](Self::admin) addresses.
+    /// The access token that lets its bearer terminate the server, ask for its status, use [`admin`](Self::admin) addresses, and up- and
+    /// download wherever others need one.
     pub token: Option<Token>,
+    /// Who may up- and download, where [`Listen::access`] says nothing else. Default: everybody.
+    pub access: Access,
+    /// A file of access tokens, one a line, behind which may stand `name=` (of the bearer, for the log) and `prefix=` (which the bearer's
+    /// keys are to begin with, as far as the server sees keys: with a secret it does not). `#` begins a comment. A change is taken within 10 s, unless something is wrong with the file. Default: none.
+    pub token_file: Option<PathBuf>,
     /// Whether logs show keys in full. Default: no, for whoever knows a key can take the exchange.
     pub log_keys: bool,
     /// How much of peers' addresses logs show. Default: all.
@@ -97,6 +108,7 @@ impl Default for Config {
                 .map_or(1, |cores| cores.get().div_ceil(2)),
             max_connections: 65_536,
             max_connections_per_source: None,
+            max_offers_per_second: None,
             limits: Limits::default(),
             recv_buffer: None,
             send_buffer: None,
@@ -111,6 +123,8 @@ impl Default for Config {
             drain_timeout: None,
             terminate: Terminate::Loopback,
             token: None,
+            access: Access::Open,
+            token_file: None,
             log_keys: false,
             log_addresses: LogAddresses::Full,
             lost_log_lines: None,
@@ -129,6 +143,11 @@ impl Config {
         own.unwrap_or(&self.dialects)
     }
 
+    /// Who may exchange something at the listener of this number.
+    pub(crate) fn access_at(&self, listener: u8) -> Access {
+        self.listen[usize::from(listener)].access.unwrap_or(self.access)
+    }
+
     /// Whether many peers may stand behind `origin`, so that no default limit of one source fits.
     pub(crate) fn may_be_many(&self, origin: Origin) -> bool {
         origin.is_local() || origin.is_in(&self.trusted_proxies)
@@ -136,9 +155,7 @@ impl Config {
 
     /// Whether that is the access token. Compares without telling by its duration how much agrees.
     pub(crate) fn is_token(&self, given: &[u8]) -> bool {
-        let Some(ours) = self.token.as_ref().map(Token::as_bytes) else { return false };
-        let differing = ours.iter().zip(given).fold(0, |bits, (ours, given)| bits | (ours ^ given));
-        ours.len() == given.len() && differing == 0
+        self.token.as_ref().is_some_and(|ours| is_same(ours.as_bytes(), given))
     }
 
     /// Checks what types cannot.
@@ -150,7 +167,7 @@ impl Config {
     }
 
     /// All that is wrong and types cannot tell: each an [`Error::Config`] that names the setting
-    /// and what it may be.
+    /// and what it may be. Reads the [token file](Self::token_file).
     pub fn problems(&self) -> Vec<Error> {
         let mut problems = Vec::new();
         let mut wrong = |setting, why: &str| {
@@ -192,6 +209,9 @@ impl Config {
         if self.limits.waiting_per_origin == Some(0) {
             wrong("max-waiting-per-source", "nobody could wait: use at least 1");
         }
+        if self.max_offers_per_second == Some(0) {
+            wrong("max-offers-per-second", "nobody could exchange anything: use at least 1");
+        }
         if self.limits.waiting == 0 {
             wrong("max-waiting", "nobody could wait: use at least 1");
         }
@@ -201,8 +221,22 @@ impl Config {
                 "`token` needs a token: set XCHG_TOKEN or `token` in the config file",
             );
         }
+        let mut accesses = self.listen.iter().map(|listen| listen.access.unwrap_or(self.access));
+        let is_for_bearers = accesses.any(|access| access == Access::Token);
+        if is_for_bearers && self.token.is_none() && self.token_file.is_none() {
+            wrong("access", "`token` needs tokens: name a file of them by `token-file`");
+        }
+        if !is_for_bearers && self.token_file.is_some() {
+            wrong(
+                "token-file",
+                "nobody is asked for a token: set `access` to `token`, of all or of a listener",
+            );
+        }
         if [self.greeting_timeout, self.idle_timeout, self.heartbeat].contains(&Duration::ZERO) {
             wrong("timeouts", "the greeting, idle and heartbeat times must not be 0");
+        }
+        if let Some(Err(mistakes)) = self.token_file.as_deref().map(Store::open) {
+            problems.extend(mistakes);
         }
         problems
     }

@@ -45,6 +45,7 @@
 //! A peer's first bytes decide which dialect it speaks; PROTOCOL.md specifies the native one. How the server works inside
 //! is in ARCHITECTURE.md.
 
+mod access;
 mod admin;
 mod config;
 mod dialect;
@@ -56,14 +57,17 @@ mod listen;
 mod metrics;
 mod network;
 mod origin;
+mod rate;
 mod server;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim;
 mod system;
+mod watch;
 mod web;
 mod web_origin;
 
+pub use access::Access;
 pub use config::{Config, LogAddresses, Terminate};
 pub use dialect::Dialect;
 pub use engine::shared::Stats;
@@ -71,6 +75,7 @@ pub use error::Error;
 pub use listen::{Listen, ListenAddress};
 pub use metrics::MetricsFormat;
 pub use network::Network;
+pub use rate::Rate;
 pub use server::{Ending, Server, ServerHandle};
 pub use system::open_socket::OpenSocket;
 pub use web_origin::WebOrigin;

@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::Dialect;
+use crate::{Access, Dialect};
 
 /// An address to listen on, and what holds for who comes there.
 ///
@@ -23,6 +23,8 @@ pub struct Listen {
     /// Whether a proxy comes there, and says by the PROXY protocol, version 1 or 2, whom each connection is for. Nobody else is served
     /// there, nor proxies that are not among [`Config::trusted_proxies`](crate::Config::trusted_proxies). Default: no.
     pub proxy: bool,
+    /// Who may exchange something there. Default: [`Config::access`](crate::Config::access).
+    pub access: Option<Access>,
 }
 
 /// An address to listen on, or one that is listened on.
@@ -55,6 +57,14 @@ impl Listen {
                 self.dialects = Some(names.split('+').map(dialect).collect::<Result<_, _>>()?);
                 Ok(())
             }
+            Some(("access", _)) if self.access.is_some() => twice(),
+            Some(("access", name)) => {
+                let access = Access::ALL.into_iter().find(|access| access.as_str() == name);
+                self.access = Some(access.ok_or_else(|| {
+                    format!("`{name}` is no access; there are `access=open` and `access=token`")
+                })?);
+                Ok(())
+            }
             None if option == "public" && self.public => twice(),
             None if option == "proxy" && self.proxy => twice(),
             None if option == "public" => {
@@ -69,7 +79,7 @@ impl Listen {
                 "`{option}` is another address: repeat --listen, or put `;` between the two"
             )),
             _ => Err(format!(
-                "`{option}` is no option of a listener; there are `dialects=NAME+NAME`, `public` and `proxy`"
+                "`{option}` is no option of a listener; there are `dialects=NAME+NAME`, `access=token`, `public` and `proxy`"
             )),
         }
     }
@@ -111,6 +121,9 @@ impl fmt::Display for Listen {
         if let Some(dialects) = &self.dialects {
             let names: Vec<&str> = dialects.iter().map(|dialect| dialect.as_str()).collect();
             write!(f, ",dialects={}", names.join("+"))?;
+        }
+        if let Some(access) = self.access {
+            write!(f, ",access={}", access.as_str())?;
         }
         f.write_str(if self.public { ",public" } else { "" })?;
         f.write_str(if self.proxy { ",proxy" } else { "" })
@@ -238,6 +251,9 @@ mod tests {
             ("127.0.0.1:1,unix:/x", &["another address"]),
             ("127.0.0.1:1,public,public", &["`public`"]),
             ("127.0.0.1:1,proxy,public,proxy", &["`proxy`"]),
+            ("127.0.0.1:1,access", &["`access`", "`access=token`"]),
+            ("127.0.0.1:1,access=tokens", &["`tokens`", "`access=open`", "`access=token`"]),
+            ("127.0.0.1:1,access=open,access=token", &["`access=token`"]),
             ("127.0.0.1:1,proxy=v2", &["`proxy=v2`", "`proxy`"]),
             ("127.0.0.1:1,dialects=http,dialects=http", &["`dialects=http`"]),
             ("[fe80::1%nowhere7]:1", &["`nowhere7`", "interface"]),
@@ -291,6 +307,7 @@ mod tests {
             is_unix in any::<bool>(),
             dialects in proptest::option::of(proptest::sample::subsequence(Dialect::ALL.to_vec(), 1..=4)),
             [public, proxy] in any::<[bool; 2]>(),
+            access in proptest::option::of(proptest::sample::select(Access::ALL.to_vec())),
         ) {
             let address = match (address, is_unix) {
                 (_, true) => ListenAddress::Unix(path.into()),
@@ -300,7 +317,7 @@ mod tests {
                 ),
                 (address, _) => ListenAddress::Tcp(address),
             };
-            let listen = Listen { address, dialects, public, proxy };
+            let listen = Listen { address, dialects, public, proxy, access };
             prop_assert_eq!(parse(&listen.to_string()), Ok(listen));
         }
     }

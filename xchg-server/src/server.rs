@@ -2,6 +2,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -12,6 +13,7 @@ use mio::Poll;
 use parking_lot::{Condvar, Mutex};
 use xchg_core::{Broker, Counts, Drained, Events, ExchangeHandle};
 
+use crate::access::{Gate, Store};
 use crate::admin;
 use crate::engine::Engine;
 use crate::engine::net::Net;
@@ -23,6 +25,7 @@ use crate::system::descriptors::Descriptors;
 use crate::system::listener::{self, Listener};
 use crate::system::open_socket::OpenSocket;
 use crate::system::{self, System, WAKER, process};
+use crate::watch::{Look, Watcher};
 use crate::{Config, Error, ListenAddress, MetricsFormat};
 
 type SystemSocket = <System as Net>::Transport;
@@ -36,6 +39,7 @@ pub struct Server {
     listeners: Vec<Vec<Listener>>,
     admin_addresses: Vec<ListenAddress>,
     admin: Vec<Listener>,
+    tokens: Option<Arc<Store>>,
 }
 
 impl Server {
@@ -58,6 +62,10 @@ impl Server {
     pub fn bind_with(config: Config, mut open: Vec<OpenSocket>) -> Result<Server, Error> {
         config.check()?;
         listener::check_congestion(&config)?;
+        let tokens = match config.token_file.as_deref().map(Store::open).transpose() {
+            Ok(tokens) => tokens.map(Arc::new),
+            Err(mistakes) => return Err(mistakes.into_iter().next().expect("it says why")),
+        };
         let mut addresses = Vec::new();
         let mut listeners: Vec<Vec<Listener>> = (0..config.workers).map(|_| Vec::new()).collect();
         for index in 0..config.listen.len() {
@@ -78,7 +86,7 @@ impl Server {
         let admin = (0..config.admin.len()).map(|index| listener::open_admin(&config, index));
         let admin = admin.collect::<Result<Vec<_>, _>>()?;
         let (admin_addresses, admin) = admin.into_iter().unzip();
-        Ok(Server { config, addresses, listeners, admin_addresses, admin })
+        Ok(Server { config, addresses, listeners, admin_addresses, admin, tokens })
     }
 
     /// The bound addresses, with the ports that the system chose.
@@ -89,6 +97,11 @@ impl Server {
     /// The bound [`admin`](Config::admin) addresses, with the ports that the system chose.
     pub fn admin_addresses(&self) -> &[ListenAddress] {
         &self.admin_addresses
+    }
+
+    /// The files that are read again whenever they change.
+    pub fn watched_files(&self) -> impl Iterator<Item = &Path> {
+        self.config.token_file.as_deref().into_iter()
     }
 
     /// Starts the workers.
@@ -121,7 +134,8 @@ impl Server {
             listeners += self.admin.len() + admin::DESCRIPTORS;
         }
         let descriptors = Descriptors::here(self.config.workers, listeners);
-        let (shared, drains) = Shared::new(self.config, descriptors, inboxes, Broker::new);
+        let (mut shared, drains) = Shared::new(self.config, descriptors, inboxes, Broker::new);
+        shared.gate = Gate::new(shared.config.token.clone(), self.tokens.clone());
         let shared = Arc::new(shared);
         let workers = polls
             .into_iter()
@@ -133,7 +147,10 @@ impl Server {
             })
             .collect::<io::Result<Vec<_>>>()
             .map_err(failed("watching the listeners"))?;
-        let mut crew = Crew { shared: shared.clone(), threads: Vec::new() };
+        let looks = self.tokens.map(|tokens| Box::new(move || tokens.look()) as Look);
+        let watcher =
+            Watcher::start(looks.into_iter().collect()).map_err(failed("starting a thread"))?;
+        let mut crew = Crew { shared: shared.clone(), threads: Vec::new(), _watcher: watcher };
         for (worker, poll) in workers {
             crew.add(worker, poll).map_err(failed("starting a thread"))?;
         }
@@ -159,6 +176,8 @@ impl Server {
 struct Crew {
     shared: Arc<Shared<SystemSocket>>,
     threads: Vec<JoinHandle<()>>,
+    /// Looks at files for as long as there is a crew.
+    _watcher: Watcher,
 }
 
 impl Crew {

@@ -57,14 +57,16 @@ pub(crate) struct Arrival {
     pub(crate) receivers: u16,
     /// The key under which a counterpart would be in the other realm, if it is another one.
     pub(crate) twin: Option<Key>,
+    /// The access token that it shows.
+    pub(crate) token: Option<Token>,
 }
 
 impl Arrival {
     pub(crate) fn new(realm: Realm, key: Key, side: Side) -> Arrival {
         let role = Role::Side(side);
-        let (length, buffer_bytes, twin) = (None, None, None);
+        let (length, buffer_bytes, twin, token) = (None, None, None, None);
         let wait = Wait::Forever;
-        Arrival { realm, key, role, wait, length, buffer_bytes, receivers: 1, twin }
+        Arrival { realm, key, role, wait, length, buffer_bytes, receivers: 1, twin, token }
     }
 }
 
@@ -195,6 +197,7 @@ impl From<Greeting> for Ask {
                 length: offer.length,
                 buffer_bytes: offer.buffer_bytes,
                 twin: offer.twin,
+                token,
                 ..Arrival::new(offer.realm, offer.key, offer.side)
             }),
         }

@@ -38,6 +38,7 @@ pub(super) fn hear(bytes: &[u8]) -> Heard {
                 buffer_bytes: None,
                 receivers: 1,
                 twin: None,
+                token: None,
             };
             offer(arrival, end + 1)
         }

@@ -129,10 +129,10 @@ impl<N: Net> Engine<N> {
         let id = self.id(slot);
         self.note_standing(id);
         self.guard(id, |engine| engine.greet(slot));
-        self.end_flood(id);
     }
 
-    /// Notes a connection that is over a limit, of which it is now known whose it is; the oldest of that source makes room for it.
+    /// Notes a connection that is over a limit, of which it is now known whose it is; the oldest of that source makes room for it. If
+    /// all of that source are with other workers, it is one more: so each worker hears newcomers.
     pub(super) fn note_standing(&mut self, id: Id) {
         let Some(connection) = self.connection(id) else { return };
         let (standing, origin) = (connection.standing, connection.origin);
@@ -144,16 +144,6 @@ impl<N: Net> Engine<N> {
         }
         if matches!(standing, Standing::Excess | Standing::Reserve) {
             self.remember(id);
-        }
-    }
-
-    /// Closes a connection that is over the limit of its source and still not served, if room was not to be had: those of this source
-    /// that are heard are all with other workers.
-    pub(super) fn end_flood(&mut self, id: Id) {
-        let Some(connection) = self.connection(id) else { return };
-        let (standing, origin) = (connection.standing, connection.origin);
-        if standing == Standing::Excess && self.shared.admission.is_flooded(origin) {
-            self.evict(id);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{Config, Network};
 const PER_SOURCE: usize = 256;
 
 /// Connections of one source over its limit that are held for the time that it takes to tell them
-/// so. Further ones take the place of the oldest of these.
+/// so, and one more of each worker. Further ones take the place of the oldest of these.
 const EXCESS: usize = 16;
 
 /// Connections of one proxy that have not said yet for whom they are. A proxy says so with the connection's first bytes; so these are those

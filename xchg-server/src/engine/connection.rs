@@ -10,6 +10,7 @@ use xchg_core::{Key, Place, Realm, Side};
 use crate::Config;
 use crate::dialect::{Dialect, http};
 use crate::engine::admission::Standing;
+use crate::engine::bearers::Bearer;
 use crate::engine::net::{Accepted, Readiness, Transport};
 use crate::engine::stream::Stream;
 use crate::engine::timers::{Soon, Tick};
@@ -87,6 +88,13 @@ pub(crate) struct Luggage {
     pub(crate) length: Option<u64>,
     /// The key under which a counterpart would be in the other realm, where the peer said it.
     pub(crate) twin: Option<Key>,
+    /// Whose token the peer has shown.
+    pub(crate) bearer: Bearer,
+}
+
+/// Whose token a peer has shown that has brought so much.
+pub(crate) fn bearer(brought: &Brought) -> Bearer {
+    brought.as_ref().and_then(|luggage| luggage.bearer.clone())
 }
 
 /// A peer that is told a last word: then a half-close, and what it still sends is read so that the word is not destroyed by a reset.
@@ -273,9 +281,14 @@ impl Reply {
 
 impl Luggage {
     /// Boxes what there is.
-    pub(crate) fn pack(early: &[u8], length: Option<u64>, twin: Option<Key>) -> Brought {
-        (!early.is_empty() || length.is_some() || twin.is_some())
-            .then(|| Box::new(Luggage { early: early.to_vec(), length, twin }))
+    pub(crate) fn pack(
+        early: &[u8],
+        length: Option<u64>,
+        twin: Option<Key>,
+        bearer: Bearer,
+    ) -> Brought {
+        (!early.is_empty() || length.is_some() || twin.is_some() || bearer.is_some())
+            .then(|| Box::new(Luggage { early: early.to_vec(), length, twin, bearer }))
     }
 }
 

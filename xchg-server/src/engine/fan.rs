@@ -19,7 +19,8 @@ use super::relay::{Looks, keep_queue_short, let_pause};
 use crate::Config;
 use crate::dialect::Dialect;
 use crate::dialect::http::Peer;
-use crate::engine::connection::{Connection, State};
+use crate::engine::bearers::Bearer;
+use crate::engine::connection::{Connection, State, bearer};
 use crate::engine::endpoint::{Endpoint, Framing};
 use crate::engine::net::{Id, Net, Transport};
 use crate::engine::shared::Message;
@@ -39,6 +40,7 @@ const READS: usize = 16;
 pub(super) struct Fan {
     exchange: Exchange,
     upload: u32,
+    bearer: Bearer,
     source: Framing,
     /// Those who are still here.
     receivers: Vec<Receiver>,
@@ -122,6 +124,8 @@ impl<N: Net> Engine<N> {
     pub(super) fn start_fan(&mut self, gathering: Gathering<N::Transport>) {
         let upload = gathering.upload.expect("one of them uploads");
         let mut connection = upload.connection;
+        let uploads_for = bearer(&upload.brought);
+        let bearers: Vec<_> = gathering.downloads.iter().map(|it| bearer(&it.brought)).collect();
         let luggage = upload.brought.unwrap_or_default();
         let (mut description, mut source) = (None, Framing::Bare);
         if let Some(peer) = &mut connection.http {
@@ -176,12 +180,14 @@ impl<N: Net> Engine<N> {
             "matched"
         );
         let slots: Vec<_> = receivers.iter().map(|receiver| receiver.slot).collect();
+        let downloads = slots.iter().map(|&slot| Party::of(&self.connections[slot as usize]));
         let downloads =
-            slots.iter().map(|&slot| Party::of(&self.connections[slot as usize])).collect();
+            downloads.zip(bearers).map(|(party, bearer)| party.bearing(bearer)).collect();
         let deadline = self.timers.now().after(self.shared.config.idle_timeout);
         let fan = self.fans.insert(Fan {
             exchange,
             upload,
+            bearer: uploads_for,
             source,
             receivers,
             downloads,
@@ -315,7 +321,7 @@ impl<N: Net> Engine<N> {
 
     fn end_fan(&mut self, index: u32, outcome: Outcome) {
         let fan = self.fans.remove(index as usize);
-        let upload = Party::of(&self.connections[fan.upload as usize]);
+        let upload = Party::of(&self.connections[fan.upload as usize]).bearing(fan.bearer);
         self.conclude(fan.exchange, outcome, Some(upload), &fan.downloads);
         // Who is told finds it ended.
         for receiver in fan.receivers {

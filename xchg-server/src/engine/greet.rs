@@ -12,6 +12,7 @@ use crate::config::Terminate;
 use crate::dialect::proxy::{self, Header};
 use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
 use crate::engine::admission::{self, Standing};
+use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
 use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
@@ -162,7 +163,6 @@ impl<N: Net> Engine<N> {
             [] => self.connections[slot as usize].state = State::Greeting(Vec::new()),
             rest => self.hear(slot, rest, 0),
         }
-        self.end_flood(id);
     }
 
     /// Resets a connection of a proxy that does not say what it must, or says what it must not. It is told nothing, for it would pass
@@ -185,7 +185,12 @@ impl<N: Net> Engine<N> {
             Heard::Partial => connection.state = State::Greeting(bytes.to_vec()),
             Heard::Malformed { code, text } => self.refuse(slot, code, &text),
             Heard::Ask { ask: Ask::Offer(arrival), len } => {
-                self.offer(slot, dialect, arrival, &bytes[len..]);
+                match self.bearer_of_offer(slot, dialect, &arrival) {
+                    Ok(bearer) => self.offer(slot, dialect, arrival, &bytes[len..], bearer),
+                    Err(denied) => {
+                        self.refuse_key(slot, denied.code(), Some(&arrival.key), &denied.text());
+                    }
+                }
             }
             Heard::Ask { ask: Ask::Terminate { token }, .. } => {
                 self.terminate(slot, dialect, token)
@@ -194,10 +199,20 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    pub(super) fn offer(&mut self, slot: u32, dialect: Dialect, arrival: Arrival, early: &[u8]) {
+    pub(super) fn offer(
+        &mut self,
+        slot: u32,
+        dialect: Dialect,
+        arrival: Arrival,
+        early: &[u8],
+        bearer: Bearer,
+    ) {
         let connection = &mut self.connections[slot as usize];
         if connection.standing == Standing::Excess {
             return self.turn_away(slot, xchg_core::Refusal::OriginFull, &arrival.key);
+        }
+        if let Err(wait) = self.shared.admit_offer(connection.origin, self.timers.instant()) {
+            return self.put_off(slot, wait, &arrival.key);
         }
         if let Some(bytes) = arrival.buffer_bytes {
             connection.set_buffers(bytes);
@@ -224,7 +239,7 @@ impl<N: Net> Engine<N> {
         };
         // In the other direction it need not be said: anybody can hash a key.
         let twin = arrival.twin.filter(|_| arrival.realm == Realm::Sealed);
-        let brought = Luggage::pack(early, arrival.length, twin);
+        let brought = Luggage::pack(early, arrival.length, twin, bearer);
         match self.shared.broker.offer(offer, now) {
             Brokered::Waiting { place, gathered } => {
                 let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
@@ -368,7 +383,7 @@ impl<N: Net> Engine<N> {
         let is_open = self.shared.config.terminate == Terminate::Any;
         if is_open
             || self.connections[slot as usize].origin.is_local()
-            || self.bears_token(token.as_ref())
+            || self.bears_token(slot, token.as_ref())
         {
             let words = dialect.status(self.report());
             return self.leave(slot, words);
@@ -384,15 +399,16 @@ impl<N: Net> Engine<N> {
         match self.shared.config.terminate {
             Terminate::Never => false,
             Terminate::Any => true,
-            Terminate::Token => self.bears_token(token),
+            Terminate::Token => self.bears_token(slot, token),
             Terminate::Loopback => {
-                self.connections[slot as usize].origin.is_local() || self.bears_token(token)
+                self.connections[slot as usize].origin.is_local() || self.bears_token(slot, token)
             }
         }
     }
 
-    fn bears_token(&self, token: Option<&Token>) -> bool {
-        token.is_some_and(|token| self.shared.config.is_token(token.as_bytes()))
+    fn bears_token(&self, slot: u32, token: Option<&Token>) -> bool {
+        let origin = self.connections[slot as usize].origin;
+        self.shared.gate.bears_own(token, origin, self.timers.instant())
     }
 
     fn report(&self) -> StatusReport {

@@ -1,6 +1,7 @@
 //! Http peers: their requests and replies, and what they are told before and after an exchange.
 
 use std::io;
+use std::time::Duration;
 
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Key, Outcome, Realm, Side, Sides};
@@ -9,6 +10,7 @@ use super::Engine;
 use crate::dialect::http::{self, Action, Farewell, Head, Peer, Refusal};
 use crate::dialect::{Arrival, Dialect};
 use crate::engine::admission::Standing;
+use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Brought, Connection, Reply, State};
 use crate::engine::endpoint::Framing;
 use crate::engine::net::{Id, Net, Transport};
@@ -41,6 +43,14 @@ impl<N: Net> Engine<N> {
                 self.shared.counters.refused(RefusalCode::Forbidden);
                 return self.leave(slot, words);
             }
+            let bearer = match self.bearer_of_request(slot, &mut request) {
+                Ok(bearer) => bearer,
+                Err(denied) => {
+                    self.note_refusal(slot, denied.code(), None, &denied.to_string());
+                    return self.leave(slot, request.denied(&denied));
+                }
+            };
+            let connection = &self.connections[slot as usize];
             let is_last =
                 connection.standing != Standing::Within || connection.requests >= MAX_REQUESTS;
             let request = if is_last { request.last() } else { request };
@@ -48,13 +58,13 @@ impl<N: Net> Engine<N> {
             let (words, keep_alive) = match request.action() {
                 Action::Upload(upload) => {
                     let peer = Peer::from(upload).passed_on_by(proxy);
-                    return self.offer_http(slot, peer, rest);
+                    return self.offer_http(slot, peer, rest, bearer);
                 }
                 Action::Download(download) => {
                     // Behind the last request of a connection nothing counts.
                     let rest = if download.reply_to.keep_alive { rest } else { &[] };
                     let peer = Peer::Download(download).passed_on_by(proxy);
-                    return self.offer_http(slot, peer, rest);
+                    return self.offer_http(slot, peer, rest, bearer);
                 }
                 Action::Reply { bytes: words, keep_alive } => {
                     if let Some(why) = http::refusal(&words) {
@@ -132,7 +142,7 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    fn offer_http(&mut self, slot: u32, peer: Peer, early: &[u8]) {
+    fn offer_http(&mut self, slot: u32, peer: Peer, early: &[u8], bearer: Bearer) {
         let arrival = Arrival {
             length: peer.length(),
             receivers: peer.receivers(),
@@ -144,7 +154,20 @@ impl<N: Net> Engine<N> {
             return self.leave(slot, peer.refused(Refusal::Failed));
         }
         self.connections[slot as usize].http = Some(Box::new(peer));
-        self.offer(slot, Dialect::Http, arrival, early);
+        self.offer(slot, Dialect::Http, arrival, early, bearer);
+    }
+
+    /// Tells a peer in its dialect that its source makes offers too often, and how long it is to wait; and closes.
+    pub(super) fn put_off(&mut self, slot: u32, wait: Duration, key: &Key) {
+        let seconds = wait.as_secs() + 1;
+        let text = format!("too many offers come from your address; try again in {seconds} s");
+        match self.connections[slot as usize].http.take() {
+            Some(peer) => {
+                self.note_refusal(slot, RefusalCode::Busy, Some(key), &text);
+                self.leave(slot, peer.refused(Refusal::TooOften { seconds }));
+            }
+            None => self.refuse_key(slot, RefusalCode::Busy, Some(key), &text),
+        }
     }
 
     /// Tells a peer in its dialect why its offer is not taken, and closes.

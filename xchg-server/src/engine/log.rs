@@ -8,21 +8,33 @@ use xchg_core::{Exchange, ExchangeHandle, Key, Outcome};
 
 use super::Engine;
 use crate::dialect::Dialect;
+use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Connection, State};
 use crate::engine::net::Net;
 use crate::engine::throttle::{Kind, WINDOW};
 use crate::origin::Origin;
 
 /// One who takes part in an exchange.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Party {
     origin: Origin,
     dialect: Option<Dialect>,
+    bearer: Bearer,
 }
 
 impl Party {
     pub(super) fn of<T>(connection: &Connection<T>) -> Party {
-        Party { origin: connection.origin, dialect: connection.dialect }
+        Party { origin: connection.origin, dialect: connection.dialect, bearer: None }
+    }
+
+    /// The same, which has shown that tenant's token.
+    pub(super) fn bearing(self, bearer: Bearer) -> Party {
+        Party { bearer, ..self }
+    }
+
+    /// What the tenant is called whose token it has shown.
+    fn tenant(&self) -> Option<&str> {
+        self.bearer.as_ref()?.name.as_deref()
     }
 }
 
@@ -87,6 +99,7 @@ impl<N: Net> Engine<N> {
         // The engine's clock has milliseconds.
         let rate = u128::from(bytes) * 1000 / took.as_millis().max(1);
         let addresses: Vec<_> = downloads.iter().map(|party| party.origin.to_string()).collect();
+        let tenants: Vec<_> = downloads.iter().filter_map(Party::tenant).collect();
         let dialect = |party: Option<&Party>| party.and_then(|party| party.dialect);
         tracing::info!(
             exchange = %handle.id(),
@@ -96,9 +109,11 @@ impl<N: Net> Engine<N> {
             bytes,
             seconds,
             rate = u64::try_from(rate).unwrap_or(u64::MAX),
-            uploader = upload.map(|party| tracing::field::display(party.origin)),
+            uploader = upload.as_ref().map(|party| tracing::field::display(party.origin)),
+            upload_tenant = upload.as_ref().and_then(Party::tenant),
             upload_dialect = dialect(upload.as_ref()).map(Dialect::as_str),
             downloader = addresses.join(","),
+            download_tenant = (!tenants.is_empty()).then(|| tenants.join(",")),
             download_dialect = dialect(downloads.first()).map(Dialect::as_str),
             "ended"
         );

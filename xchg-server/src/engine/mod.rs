@@ -9,9 +9,11 @@
 
 mod accept;
 pub(crate) mod admission;
+mod bearers;
 pub(crate) mod connection;
 pub(crate) mod endpoint;
 mod fan;
+pub(crate) mod frequency;
 mod gather;
 mod greet;
 mod guard;

@@ -12,7 +12,8 @@ use super::http::framings;
 use super::log::Party;
 use crate::Config;
 use crate::dialect::Dialect;
-use crate::engine::connection::{Brought, Connection, State};
+use crate::engine::bearers::Bearer;
+use crate::engine::connection::{Brought, Connection, State, bearer};
 use crate::engine::endpoint::{Endpoint, Framing};
 use crate::engine::net::{Id, Net, Transport};
 use crate::engine::shared::Message;
@@ -26,6 +27,7 @@ const FIRST_WINDOW: u64 = 32 << 10;
 pub(super) struct Running {
     exchange: Exchange,
     slots: Sides<u32>,
+    bearers: Sides<Bearer>,
     /// The flow from each side.
     pumps: Sides<Pump>,
     framings: Sides<Framing>,
@@ -60,6 +62,8 @@ impl<N: Net> Engine<N> {
         };
         let slots = Sides::of(side, slot, newcomer.0);
         let mut brought = Sides::of(side, waited, newcomer.1);
+        let bearers =
+            Sides { upload: bearer(&brought.upload), download: bearer(&brought.download) };
         let mut peers = peers(&mut self.connections, slots);
         let dialects = peers.upload.dialect.zip(peers.download.dialect);
         let (upload, download) = dialects.expect("only a peer whose dialect is known offers");
@@ -83,6 +87,7 @@ impl<N: Net> Engine<N> {
         let running = Running {
             exchange,
             slots,
+            bearers,
             pumps,
             framings,
             is_told,
@@ -260,8 +265,10 @@ impl<N: Net> Engine<N> {
     fn end(&mut self, index: u32, outcome: Outcome) {
         let mut running = self.exchanges.remove(index as usize);
         let slots = running.slots;
-        let [upload, download] =
-            Side::BOTH.map(|side| Party::of(&self.connections[slots[side] as usize]));
+        let [upload, download] = Side::BOTH.map(|side| {
+            let party = Party::of(&self.connections[slots[side] as usize]);
+            party.bearing(running.bearers[side].take())
+        });
         let http = Side::BOTH.map(|side| {
             let peer = self.connections[slots[side] as usize].http.take();
             if peer.is_none() {

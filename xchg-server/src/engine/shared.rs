@@ -6,19 +6,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
 use xchg_core::wire::{RefusalCode, StatusReport};
 use xchg_core::{Broker, ExchangeId, Key, Limits, Place};
 
 use crate::Config;
+use crate::access::Gate;
 use crate::admin::Answers;
 use crate::dialect::http::FailedUploads;
 use crate::engine::admission::{Admission, WAITING_PER_SOURCE};
 use crate::engine::connection::Address;
+use crate::engine::frequency::Frequency;
 use crate::engine::net::Id;
 use crate::engine::pulse::Pulse;
 use crate::engine::tally::Tally;
 use crate::engine::throttle::Throttles;
 use crate::engine::{Arrived, Gathering, Join};
+use crate::origin::Origin;
 use crate::system::descriptors::Descriptors;
 
 pub(crate) struct Shared<T> {
@@ -28,6 +32,9 @@ pub(crate) struct Shared<T> {
     pub(crate) broker: Broker<Address>,
     pub(crate) inboxes: Vec<Inbox<T>>,
     pub(crate) admission: Admission,
+    pub(crate) gate: Gate,
+    /// How often each source may make an offer, if that is limited.
+    pub(crate) offers: Option<Mutex<Frequency>>,
     pub(crate) counters: Counters,
     pub(crate) tally: Tally,
     /// How requests at the admin listener were answered.
@@ -230,6 +237,10 @@ impl<T> Shared<T> {
                 ..config.limits
             }),
             admission: Admission::new(&config, descriptors.connections),
+            gate: Gate::new(config.token.clone(), None),
+            offers: config
+                .max_offers_per_second
+                .map(|most| Mutex::new(Frequency::per_second(most))),
             config,
             descriptors,
             pulses: inboxes.iter().map(|_| Pulse::default()).collect(),
@@ -253,6 +264,14 @@ impl<T> Shared<T> {
     #[expect(clippy::cast_possible_truncation, reason = "what is wanted")]
     pub(crate) fn millis(&self, now: Instant) -> u32 {
         now.saturating_duration_since(self.started).as_millis() as u32
+    }
+
+    /// Lets a peer of `origin` make an offer, if its source may make one more now.
+    ///
+    /// # Errors
+    /// How long it has to wait.
+    pub(crate) fn admit_offer(&self, origin: Origin, now: Instant) -> Result<(), Duration> {
+        self.offers.as_ref().map_or(Ok(()), |offers| offers.lock().admit(origin.source(), now))
     }
 
     /// Begins the drain; further calls change nothing.

@@ -5,6 +5,7 @@ mod browser;
 mod common;
 mod web;
 
+mod access;
 mod access_log;
 mod admin;
 mod arrived;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::common::{InProcess, Peer, Process, config, eventually, offer, payload};
 use crate::web::{Client, get, put};
-use xchg_core::wire::{Command, Greeting, RefusalCode};
+use xchg_core::wire::{Answer, Command, Greeting, RefusalCode};
 use xchg_core::{Limits, Outcome, Side};
 use xchg_server::Config;
 
@@ -243,4 +243,28 @@ fn after_a_crowd_has_gone_the_server_holds_what_it_held_before() {
         // Each worker keeps at most 64 pipes for the next exchanges.
         before.is_back(address, 2 * 64);
     }
+}
+
+#[test]
+fn one_source_makes_no_more_offers_than_it_may_in_a_second() {
+    let server = InProcess::start(Config { max_offers_per_second: Some(10), ..config() });
+    let address = server.address();
+    let key = |n: usize| format!("key{n}");
+    let download = |n: usize| saying(GREEDY, address, &native(Side::Download, &key(n)));
+    let mut held: Vec<Peer> = (0..40).map(download).collect();
+    let told: Vec<Answer> = held.iter_mut().map(Peer::answer).collect();
+    // Some more have become due meanwhile, if that took long.
+    let waiting = told.iter().filter(|told| matches!(told, Answer::Waiting(_))).count();
+    assert!((10..30).contains(&waiting), "{waiting} of 40");
+    let refused = told.iter().find_map(|told| match told {
+        Answer::Refused { code: RefusalCode::Busy, text } => Some(&**text),
+        _ => None,
+    });
+    assert!(refused.unwrap().contains("try again in 1 s"), "{refused:?}");
+    let uploads = (0..40).map(|n| Client::of(saying(GREEDY, address, &put(&key(n % 10), b"x"))));
+    let mut uploads: Vec<Client> = uploads.collect();
+    let heads: Vec<_> = uploads.iter_mut().map(Client::any_head).collect();
+    let over = heads.iter().find(|head| head.status == 429).expect("not all may be taken");
+    assert_eq!(over.field("Retry-After"), Some("1"));
+    bystanders_are_served(address);
 }

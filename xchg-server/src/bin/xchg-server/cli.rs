@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use xchg_core::wire::Token;
 use xchg_server::{
-    Config, Dialect, Listen, ListenAddress, LogAddresses, Network, OpenSocket, Terminate, WebOrigin,
+    Access, Config, Dialect, Listen, ListenAddress, LogAddresses, Network, OpenSocket, Terminate,
+    WebOrigin,
 };
 
 use crate::health::Health;
@@ -89,9 +91,9 @@ pub(crate) struct Settings {
     /// Where to listen: ADDR:PORT (port 0: the system chooses) or unix:PATH, repeated or with `;` between several [default: [::]:4980]
     ///
     /// Options follow behind commas. `dialects=http+native` says what peers may speak there. `public` serves everybody at an address of
-    /// this machine's alone, as behind a proxy; without it, web pages of other sites are kept out there. For instance:
-    /// 127.0.0.1:4981,dialects=http,public. With `proxy`, only proxies come there, and say first whom each connection is for, by the PROXY
-    /// protocol (see --trusted-proxies)
+    /// this machine's alone, as behind a proxy; without it, web pages of other sites are kept out there. `access=token` serves bearers of a
+    /// token (see --access). With `proxy`, only proxies come there, and say first whom each connection is for, by the PROXY protocol (see
+    /// --trusted-proxies). For instance: 127.0.0.1:4981,dialects=http,public
     #[arg(long, value_name = "ADDR:PORT[,OPTION]...", env = "XCHG_LISTEN", value_delimiter = ';')]
     listen: Option<Vec<Listen>>,
 
@@ -118,7 +120,7 @@ pub(crate) struct Settings {
     trusted_proxies: Option<Vec<Network>>,
 
     /// Threads that move bytes [default: one for two cores]
-    #[arg(long, value_name = "N", env = "XCHG_WORKERS", value_parser = number("4"))]
+    #[arg(long, value_name = "N", env = "XCHG_WORKERS", value_parser = number::<usize>("4"))]
     workers: Option<usize>,
 
     /// Receive buffer of each socket, such as 262144 or 256K [default: the kernel's choice]
@@ -130,24 +132,28 @@ pub(crate) struct Settings {
     send_buffer: Option<Bytes>,
 
     /// Peers that may wait [default: 100000]
-    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING", value_parser = number("100000"))]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING", value_parser = number::<usize>("100000"))]
     max_waiting: Option<usize>,
 
     /// Peers that may wait under one key [default: 1000]
-    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_KEY", value_parser = number("1000"))]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_KEY", value_parser = number::<usize>("1000"))]
     max_waiting_per_key: Option<usize>,
 
     /// Peers of one address that may wait [default: 128, but for peers on this machine]
-    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_SOURCE", value_parser = number("128"))]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_SOURCE", value_parser = number::<usize>("128"))]
     max_waiting_per_source: Option<usize>,
 
     /// Connections open at once; further peers are served if their counterpart waits [default: 65536]
-    #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS", value_parser = number("65536"))]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS", value_parser = number::<usize>("65536"))]
     max_connections: Option<usize>,
 
     /// Connections of one address [default: 256, but for peers on this machine]
-    #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS_PER_SOURCE", value_parser = number("256"))]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS_PER_SOURCE", value_parser = number::<usize>("256"))]
     max_connections_per_source: Option<usize>,
+
+    /// Offers that peers of one address may make in a second: each up- and download is one [default: any number]
+    #[arg(long, value_name = "N", env = "XCHG_MAX_OFFERS_PER_SECOND", value_parser = number::<u32>("10"))]
+    max_offers_per_second: Option<u32>,
 
     /// The longest that a peer may wait, whatever it asks for [default: for ever]
     #[arg(long, value_name = "SECS", env = "XCHG_WAIT_TIMEOUT")]
@@ -173,7 +179,21 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, value_name = "WHO", env = "XCHG_TERMINATE")]
     terminate: Option<Terminate>,
 
-    /// The access token that lets its bearer terminate the server, see its status and use --admin; better set by environment or file
+    /// Who may up- and download where --listen does not say it: everybody, or bearers of a token [default: open]
+    ///
+    /// A token is one of --token-file, or that of --token. xchg-client takes it by --token or XCHG_TOKEN, curl by `-u :TOKEN`, and browsers
+    /// ask for it, as the password. Classic and transit peers have no place for one and are refused. `access=open` or `access=token` behind an
+    /// address of --listen is for that alone
+    #[arg(long, value_enum, value_name = "WHO", env = "XCHG_ACCESS")]
+    access: Option<Access>,
+
+    /// File of access tokens, one a line; a change is taken within 10 seconds, if nothing is wrong with it
+    ///
+    /// Behind a token may stand `name=` (of its bearer, for the log), `prefix=` (which the bearer's keys are to begin with). `#` begins a comment
+    #[arg(long, value_name = "FILE", env = "XCHG_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+
+    /// The access token that lets its bearer terminate the server, see its status, use --admin, and up- and download; better set by environment or file
     #[arg(long, value_name = "TOKEN", env = "XCHG_TOKEN", hide_env_values = true)]
     token: Option<AccessToken>,
 
@@ -259,6 +279,7 @@ impl Settings {
         set(&mut config.limits.waiting_per_key, &self.max_waiting_per_key);
         set(&mut config.limits.waiting_per_origin, &self.max_waiting_per_source.map(Some));
         set(&mut config.max_connections_per_source, &self.max_connections_per_source.map(Some));
+        set(&mut config.max_offers_per_second, &self.max_offers_per_second.map(Some));
         set(&mut config.closed_wait, &self.closed_wait.map(|time| time.0));
         set(&mut config.max_connections, &self.max_connections);
         set(&mut config.terminate, &self.terminate);
@@ -272,6 +293,8 @@ impl Settings {
         set(&mut config.wait_timeout, &self.wait_timeout.map(|time| Some(time.0)));
         set(&mut config.drain_timeout, &self.drain_timeout.map(|time| Some(time.0)));
         set(&mut config.token, &self.token.clone().map(|token| Some(token.0)));
+        set(&mut config.access, &self.access);
+        set(&mut config.token_file, &self.token_file.clone().map(Some));
         set(&mut config.congestion, &self.congestion.clone().map(Some));
     }
 }
@@ -280,7 +303,7 @@ impl Settings {
 #[derive(Debug, Clone)]
 struct AccessToken(Token);
 
-impl std::str::FromStr for AccessToken {
+impl FromStr for AccessToken {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<AccessToken, &'static str> {
@@ -290,9 +313,9 @@ impl std::str::FromStr for AccessToken {
 }
 
 /// Takes a number, of which `example` is one.
-fn number(
+fn number<N: FromStr>(
     example: &'static str,
-) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static {
     move |text| text.parse().map_err(|_| format!("write a number, such as {example}"))
 }
 
@@ -304,7 +327,7 @@ struct Bytes(usize);
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Seconds(Duration);
 
-impl std::str::FromStr for Bytes {
+impl FromStr for Bytes {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Bytes, &'static str> {
@@ -320,7 +343,7 @@ impl std::str::FromStr for Bytes {
     }
 }
 
-impl std::str::FromStr for Seconds {
+impl FromStr for Seconds {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Seconds, &'static str> {

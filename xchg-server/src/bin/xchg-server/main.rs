@@ -108,6 +108,7 @@ fn folders(server: &Server, cli: &Cli) -> Folders {
     let addresses = server.addresses().iter().chain(server.admin_addresses());
     addresses.for_each(|address| folders.listen_at(address));
     cli.port_file.iter().for_each(|path| folders.write_at(path));
+    server.watched_files().for_each(|path| folders.read_at(path));
     folders
 }
 

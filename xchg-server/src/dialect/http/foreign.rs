@@ -57,13 +57,21 @@ impl Request {
         if !is_local(&self.host) && !allowed.iter().any(is_named_in) {
             return Some(Foreign::Name);
         }
-        let origin = self.origin.as_deref();
-        if origin.is_some_and(|origin| allowed.iter().any(|one| one.is(origin))) {
-            return None;
-        }
-        let is_foreign =
-            self.is_cross_site || origin.is_some_and(|origin| !is_of(origin, &self.host));
-        is_foreign.then_some(Foreign::Site)
+        self.is_foreign(allowed).then_some(Foreign::Site)
+    }
+
+    /// Whether the page of another site makes it than this server's own and those `allowed`.
+    pub(super) fn is_foreign(&self, allowed: &[WebOrigin]) -> bool {
+        let is_own = |origin| is_of(origin, &self.host);
+        !allowed.iter().any(WebOrigin::is_any)
+            && !self.is_from(allowed)
+            && (self.is_cross_site || !self.origin.as_deref().is_none_or(is_own))
+    }
+
+    /// Whether the browser says that the page of a site that is `allowed` makes it.
+    fn is_from(&self, allowed: &[WebOrigin]) -> bool {
+        let is_allowed = |origin| allowed.iter().any(|one| one.is(origin));
+        self.origin.as_deref().is_some_and(is_allowed)
     }
 
     /// Unlike other texts it is not for the page that asked.

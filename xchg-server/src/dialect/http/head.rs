@@ -8,6 +8,7 @@
 use httparse::Header;
 
 use super::body::MAX_LENGTH;
+use super::credentials::Credentials;
 use super::fields::{self, FieldValue};
 use super::forwarded::Forwarded;
 use super::media::Description;
@@ -65,6 +66,10 @@ pub(crate) struct Request {
     pub(super) asks_private_network: bool,
     /// The site whose page makes the request, as the browser names it.
     pub(super) origin: Option<Box<[u8]>>,
+    /// The access token.
+    pub(super) credentials: Option<Credentials>,
+    /// Whether the listener wants one of whoever exchanges something; parsing does not say.
+    pub(super) asks_token: bool,
     /// Whether the browser says that another origin's page makes it, or led to it.
     pub(super) is_cross_site: bool,
     /// The credentials that come with it, after their scheme's name.
@@ -223,6 +228,8 @@ fn read(
             "true",
         ),
         origin: fields::one(headers, "origin")?.map(Into::into),
+        credentials: fields::one(headers, "authorization")?.and_then(Credentials::of),
+        asks_token: false,
         is_cross_site: ["cross-site", "same-site"]
             .into_iter()
             .any(|site| fields::lists(headers, "sec-fetch-site", site)),

@@ -24,6 +24,7 @@
 
 mod answer;
 mod body;
+mod credentials;
 mod encode;
 mod failed_uploads;
 mod fields;
@@ -59,14 +60,16 @@ pub(crate) use respond::{ResponseHead, Status};
 use std::net::IpAddr;
 
 use xchg_core::Key;
+use xchg_core::wire::Token;
 
 use fields::FieldValue;
 use head::{BodyLength, Method};
 use multipart::Boundary;
 use respond::Refused;
 
-use crate::Network;
+use crate::access::Denied;
 use crate::origin::Origin;
+use crate::{Network, WebOrigin};
 
 /// What a request asks the engine to do.
 #[derive(Debug)]
@@ -139,6 +142,42 @@ impl Request {
         self
     }
 
+    /// Whether it is to exchange something, or asks how to: all but the server's own pages, and what browsers ask before they ask.
+    #[must_use]
+    pub(crate) fn is_for_a_key(&self) -> bool {
+        self.method != Method::Options && !reserved::is_reserved(&self.key)
+    }
+
+    /// What it would be exchanged under.
+    #[must_use]
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The access token that it shows.
+    #[must_use]
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.credentials.as_ref().map(|credentials| &credentials.token)
+    }
+
+    /// Whether the page of a site that is none of `allowed` would upload with a token that the browser remembers, and sends whoever asks.
+    #[must_use]
+    pub(crate) fn borrows_token(&self, allowed: &[WebOrigin]) -> bool {
+        let is_basic = self.credentials.as_ref().is_some_and(|credentials| credentials.is_basic);
+        is_basic && self.method != Method::Get && self.is_foreign(allowed)
+    }
+
+    /// Says that whoever asks needs a token.
+    pub(crate) fn ask_for_token(&mut self) {
+        self.asks_token = true;
+    }
+
+    /// The response to one who may not exchange what it wants to. Closes.
+    #[must_use]
+    pub(crate) fn denied(&self, why: &Denied) -> Vec<u8> {
+        respond::denied(self.reply_to.closing(), why)
+    }
+
     /// Who is behind the `trusted` proxies that passed it on. `None` if nobody says that there is one, `Some(None)` if that is hidden or
     /// doubtful.
     #[must_use]
@@ -154,7 +193,11 @@ impl Request {
         let reply = |bytes| Action::Reply { bytes, keep_alive: reply_to.keep_alive };
         let action = match self.method {
             Method::Options => {
-                return reply(respond::preflight(reply_to, self.asks_private_network));
+                return reply(respond::preflight(
+                    reply_to,
+                    self.asks_private_network,
+                    self.asks_token,
+                ));
             }
             Method::Get | Method::Head if reserved::is_health(&self.key) => {
                 return Action::Health(reply_to);

@@ -88,7 +88,7 @@ fn help(request: &Request) -> String {
     let scheme = if request.is_forwarded_https { "https" } else { "http" };
     let url = format!("{scheme}://{}", safe_host(&request.host).unwrap_or("hostname"));
     let path = encode_path(b"mypath");
-    format!(
+    let text = format!(
         "\
 Help for xchg {version}
 
@@ -122,7 +122,8 @@ curl {url}{path} | openssl aes-256-cbc -pbkdf2 -d > myfile
 {url}/noscript
 ",
         version = env!("CARGO_PKG_VERSION"),
-    )
+    );
+    if request.asks_token { text.replace("curl ", "curl -u :TOKEN ") } else { text }
 }
 
 /// `host` if it is no more than a name or address and a port.

@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 use xchg_core::Key;
 
+use crate::access::Denied;
+
 use super::fields::FieldValue;
 use super::media::{self, Description};
 use super::target::encode_path;
@@ -164,6 +166,11 @@ pub(crate) enum Refusal {
     Busy,
     /// A limit of this key or this peer is reached.
     TooMany,
+    /// This peer makes offers too often.
+    TooOften {
+        /// When it may make the next.
+        seconds: u64,
+    },
     /// No counterpart came within the wait.
     TimedOut,
     /// The server is shutting down.
@@ -206,6 +213,10 @@ impl Refusal {
                 "Too many peers wait on this path or come from your address; try again later."
                     .to_owned(),
             ),
+            Self::TooOften { seconds } => (
+                Status::TooManyRequests,
+                format!("Too many requests come from your address; try again in {seconds} s."),
+            ),
             Self::TimedOut => (
                 Status::GatewayTimeout,
                 format!("Nobody came to '{path}' in time; ask the other side and try again."),
@@ -221,11 +232,35 @@ impl Refusal {
         let head = ResponseHead::text(to.version, status);
         let head = match self {
             Self::Busy | Self::TooMany => head.number("Retry-After", RETRY_WHEN_FULL_SECS),
+            Self::TooOften { seconds } => head.number("Retry-After", seconds),
             Self::Draining => head.retry_when_drained(),
             _ => head,
         };
         head.body(to, format!("[ERROR] {text}\n").as_bytes())
     }
+}
+
+/// The response to one who may not exchange what it wants to.
+pub(super) fn denied(to: ReplyTo, why: &Denied) -> Vec<u8> {
+    let status = match why {
+        Denied::Missing | Denied::Wrong => Status::Unauthorized,
+        Denied::TooManyGuesses(_) => Status::TooManyRequests,
+        Denied::Prefix(_) | Denied::Wordless | Denied::Borrowed => Status::Forbidden,
+    };
+    let head = ResponseHead::text(to.version, status);
+    let (head, advice) = match why {
+        // Browsers ask their person then, and curl tries what it was given.
+        Denied::Missing | Denied::Wrong => (
+            head.field(
+                "WWW-Authenticate",
+                "Basic realm=\"xchg: the password is the token\", charset=\"UTF-8\"",
+            ),
+            ": curl -u :TOKEN, or Authorization: Bearer TOKEN; a browser asks, and the token is the password, whatever the name",
+        ),
+        Denied::TooManyGuesses(wait) => (head.number("Retry-After", wait.as_secs() + 1), ""),
+        _ => (head, ""),
+    };
+    head.body(to, format!("[ERROR] {why}{advice}.\n").as_bytes())
 }
 
 /// How the end of a response's body is told to the downloader.
@@ -287,11 +322,17 @@ pub(crate) fn download_head(
 }
 
 /// The answer to a CORS preflight, including that of private network access.
-pub(super) fn preflight(to: ReplyTo, private_network: bool) -> Vec<u8> {
+pub(super) fn preflight(to: ReplyTo, private_network: bool, token: bool) -> Vec<u8> {
     let mut head = ResponseHead::new(to.version, Status::Ok)
         .field("Access-Control-Allow-Origin", "*")
         .field("Access-Control-Allow-Methods", METHODS)
-        .field("Access-Control-Allow-Headers", "Content-Type, Content-Disposition, X-Piping")
+        .field(
+            "Access-Control-Allow-Headers",
+            match token {
+                true => "Content-Type, Content-Disposition, X-Piping, Authorization",
+                false => "Content-Type, Content-Disposition, X-Piping",
+            },
+        )
         // Lets a page find out whether X-Piping is supported, as piping-server does.
         .field("Access-Control-Expose-Headers", "Access-Control-Allow-Headers")
         .field("Access-Control-Max-Age", "86400");

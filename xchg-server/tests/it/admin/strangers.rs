@@ -9,7 +9,7 @@ use xchg_core::wire::Token;
 use xchg_server::{Config, Error, Server};
 
 use super::{Page, ask, ask_unix, ask_with, connect, metrics, request, serve, start, unix};
-use crate::common::{InProcess, Peer, Process, config, loopback};
+use crate::common::{InProcess, Peer, Process, config, eventually, loopback};
 
 #[test]
 fn whoever_does_not_bear_the_token_is_refused_and_counted() {
@@ -127,6 +127,7 @@ fn an_address_that_is_taken_keeps_the_server_from_starting() {
 #[test]
 fn a_process_says_where_its_admin_listener_is() {
     let (process, _) = Process::start(&["--admin", "127.0.0.1:0", "--log-format", "json"]);
+    eventually("the line is written", || process.stderr().contains("\"listening\""));
     let said = process.stderr();
     let line = said.lines().find(|line| line.contains("\"listening\"")).unwrap();
     let line: serde_json::Value = serde_json::from_str(line).unwrap();

@@ -34,7 +34,6 @@ pub(crate) struct Folders {
 
 impl Folders {
     /// Files at `path` are read again: also what replaces it, or what the link leads to that it may be.
-    #[expect(dead_code, reason = "no file is read again yet")]
     pub(crate) fn read_at(&mut self, path: &Path) {
         self.read.push(folder(path));
         self.read.extend(std::fs::canonicalize(path).map(|path| folder(&path)));
