@@ -1,9 +1,11 @@
 //! Names as the systems that they come from have them.
 
 use std::borrow::Cow;
+#[cfg(not(target_family = "wasm"))]
 use std::ffi::OsStr;
 use std::fmt;
 
+#[cfg(not(target_family = "wasm"))]
 use crate::sys;
 
 /// The name of a file, or several that are joined by `/` to the target of a link: bytes, which
@@ -17,6 +19,7 @@ pub struct Name(Box<[u8]>);
 impl Name {
     /// The name of a file of this system, if it can be sent: on Windows, names that are not Unicode
     /// cannot.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn of_os(name: &OsStr) -> Option<Self> {
         sys::name_bytes(name).map(Self::from)
     }
@@ -69,6 +72,7 @@ impl From<String> for Name {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
 impl AsRef<OsStr> for Name {
     /// What this system calls it.
     fn as_ref(&self) -> &OsStr {

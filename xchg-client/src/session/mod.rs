@@ -1,9 +1,9 @@
 //! The end-to-end session of two peers: section 5 of PROTOCOL.md in code.
 //!
 //! A session is a machine: bytes and answers go in, bytes and what is to be done come out. It opens
-//! no socket or file, starts no thread, reads no clock and prints nothing. Two drivers run it:
-//! [`sealed`](crate::sealed), which blocks, with a thread for each direction of a stream; and, for
-//! whoever has an event loop, [`Session`].
+//! no socket or file, starts no thread, reads no clock and prints nothing, and it compiles for
+//! `wasm32-unknown-unknown`. Two drivers run it: `sealed`, which blocks, with a thread for each
+//! direction of a stream; and, for whoever has an event loop, [`Session`].
 //!
 //! ```text
 //!   bytes     Handshake: hello, Confirmation     Opener: opens records    Sealer: seals records
@@ -72,4 +72,25 @@ pub(crate) fn parting(error: Option<&Error>) -> Duration {
 /// The number of an entry on the wire.
 fn wire_index(index: usize) -> u32 {
     u32::try_from(index).expect("a manifest has at most 1,000,000 entries")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn nothing_here_does_io_or_reads_a_clock() {
+        let names = ["std::fs", "std::net", "std::thread", "std::io::", "Instant", "crossbeam"];
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session");
+        for file in fs::read_dir(here).unwrap() {
+            let path = file.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            // Tests may.
+            let (product, _) = text.split_once("\n#[cfg(test)]\nmod tests").unwrap_or((&text, ""));
+            for name in names {
+                assert!(!product.contains(name), "{} names {name}", path.display());
+            }
+        }
+    }
 }

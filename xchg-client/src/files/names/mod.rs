@@ -5,15 +5,19 @@
 //! refused or replaced as a [`NamePolicy`] says; everything else arrives as it is. [`Rules`] are
 //! what cannot be held; what the system alone does not say is found by trying (`fit`).
 
+#[cfg(not(target_family = "wasm"))]
 mod fit;
 mod fold;
+#[cfg(not(target_family = "wasm"))]
 mod trial;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
+#[cfg(not(target_family = "wasm"))]
 pub(crate) use fit::fit;
 pub(crate) use fold::fold;
+#[cfg(not(target_family = "wasm"))]
 pub(super) use trial::trial_name;
 
 use super::manifest::{Kind, MAX_NAME_BYTES, Manifest};
