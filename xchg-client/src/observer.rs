@@ -15,8 +15,7 @@ use crate::{Address, Error, session};
 /// [escape](crate::terminal::escape) them to show them.
 ///
 /// ```
-/// use xchg_client::Observer;
-/// use xchg_client::Matched;
+/// use xchg_client::{Matched, Observer};
 ///
 /// /// Counts what moves.
 /// struct Meter(u64);

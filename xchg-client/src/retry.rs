@@ -10,6 +10,17 @@ use crate::{Cancel, Error, Observer, session};
 /// How to offer again what failed for a reason that passes: a counterpart or server that was lost,
 /// a server that is full or starts again. The first connection is not among these: a wrong address
 /// does not become right.
+///
+/// ```
+/// use std::time::Duration;
+/// use xchg_client::{Content, DownloadOptions, Key, Retry, Security, UploadOptions};
+///
+/// let patient = Retry::new(Duration::from_secs(1), Duration::from_secs(60));
+/// let content = Content::paths(["photos"]);
+/// let options = UploadOptions::new(Key::parse(b"photos")?, Security::Unauthenticated, content);
+/// let options = options.retry(patient);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Retry {

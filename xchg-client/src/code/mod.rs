@@ -56,6 +56,18 @@ const MOST_STEPS: u32 = 99_999 / STEP;
 /// A number to meet under and three words as the secret.
 ///
 /// `Display` shows all of it, for the person to pass on; `Debug` hides the words.
+///
+/// ```
+/// use xchg_client::Code;
+///
+/// // Whatever way a person types it, the code is the same.
+/// let code = Code::parse("12342 FABR lemon orbit")?;
+/// assert_eq!(code.to_string(), "12342-fabric-lemon-orbit");
+/// assert_eq!(code.key().as_bytes(), b"code 12342");
+/// // A slip of the finger makes no other code.
+/// assert!(Code::parse("12343-fabric-lemon-orbit").is_err());
+/// # Ok::<_, xchg_client::InvalidCode>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Code {
     number: u32,

@@ -22,6 +22,17 @@ use crate::sys::{self, Waker, Wakeup};
 /// A cancelled transfer ends with [`Error::Cancelled`], or the session's
 /// [`Cancelled`](crate::session::Error::Cancelled); a plain download leaves no temporary file, and
 /// the counterpart learns that it failed.
+///
+/// ```
+/// use xchg_client::{Cancel, Client, Error};
+///
+/// let cancel = Cancel::new()?;
+/// let client = Client::new("127.0.0.1".parse()?).cancel(cancel.clone());
+/// // From another thread, such as that of a button:
+/// std::thread::spawn(move || cancel.cancel()).join().expect("it does not panic");
+/// assert!(matches!(client.status(), Err(Error::Cancelled)));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Cancel(Arc<Shared>);
 

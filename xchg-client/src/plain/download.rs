@@ -2,9 +2,9 @@
 
 use std::io::BufReader;
 
-use super::Meter;
 use super::bypass::Bypass;
 use super::framing::{Framing, Payload, Receipt};
+use super::meter::Meter;
 use crate::Error;
 use crate::files::{Destination, Existing, Manifest, Note, PlaceOptions, Sink};
 use crate::net::Connection;

@@ -4,6 +4,7 @@
 mod bypass;
 mod download;
 mod framing;
+mod meter;
 mod upload;
 
 use std::num::NonZeroU32;
@@ -21,11 +22,8 @@ use crate::supply::Supply;
 use crate::{Cancel, Downloaded, Error, Key, Observer, Uploaded};
 use download::Place;
 use framing::Framing;
+use meter::Meter;
 use upload::Payload;
-
-/// How many bytes are copied at once, unless the caller says otherwise: enough to make the cost of
-/// the calls vanish, and little enough to stay in a processor's cache.
-const COPY_BYTES: u32 = 256 << 10;
 
 /// The mode of a new file, as far as the process's umask lets it.
 const FILE_MODE: u16 = 0o666;
@@ -63,7 +61,7 @@ pub(crate) fn upload(
             Ok((connection, matched)) => {
                 let began = Instant::now();
                 let throttle = Throttle::new(pace, rate_limit, began);
-                let mut meter = Meter::new(server, observer, throttle, cancel);
+                let mut meter = Meter::new(observer, throttle, cancel, server.buffer_bytes);
                 let framing = Framing::with(matched.dialect);
                 match payload.send(connection, framing, &mut meter) {
                     Ok(()) => {
@@ -113,7 +111,7 @@ pub(crate) fn download(
             Ok((connection, matched)) => {
                 let began = Instant::now();
                 let throttle = Throttle::new(Duration::ZERO, rate_limit, began);
-                let mut meter = Meter::new(server, observer, throttle, cancel);
+                let mut meter = Meter::new(observer, throttle, cancel, server.buffer_bytes);
                 let framing = Framing::with(matched.dialect);
                 match place.receive(connection, framing, matched.length, &mut meter) {
                     Ok((manifest, notes)) => {
@@ -157,43 +155,4 @@ fn manifest_of(key: &Key, destination: &Destination<'_>) -> Result<Manifest, Err
         modified: Modified::from_system(SystemTime::now()),
     })?;
     Ok(manifest)
-}
-
-/// Accompanies one payload: counts what moves, tells the observer, and keeps to the limits.
-struct Meter<'a> {
-    observer: &'a mut dyn Observer,
-    throttle: Throttle,
-    cancel: &'a Cancel,
-    copy_bytes: usize,
-    /// Payload bytes moved so far.
-    bytes: u64,
-}
-
-impl<'a> Meter<'a> {
-    fn new(
-        server: &Server,
-        observer: &'a mut dyn Observer,
-        throttle: Throttle,
-        cancel: &'a Cancel,
-    ) -> Self {
-        let copy_bytes = server.buffer_bytes.unwrap_or(COPY_BYTES);
-        let copy_bytes = usize::try_from(copy_bytes).unwrap_or(usize::MAX);
-        Self { observer, throttle, cancel, copy_bytes, bytes: 0 }
-    }
-
-    /// How many bytes to move next, at most: 1 or more.
-    fn slice(&self) -> usize {
-        self.throttle.slice(self.copy_bytes)
-    }
-
-    /// Notes that `count` bytes have moved, and pauses if they did so too fast.
-    fn moved(&mut self, count: usize) -> Result<(), Error> {
-        self.bytes += count as u64;
-        self.observer.moved(count as u64);
-        let pause = self.throttle.after(count, Instant::now());
-        if !pause.is_zero() {
-            return self.cancel.pause(pause);
-        }
-        if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
-    }
 }

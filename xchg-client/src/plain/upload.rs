@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use xchg_core::Side;
 
-use super::Meter;
 use super::framing::{END_MARK, Framing, HEAD_LEN, Receipt, chunk_head, read_some};
+use super::meter::Meter;
 use crate::Error;
 use crate::error::in_plain_words;
 use crate::files::{self, Outgoing, Source, Stream};
