@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use xchg_client::{Address, Token, Wait};
 
 use crate::cli::{self, usage_error};
-use crate::progress::{self, Tone};
+use crate::say::{Tone, say};
 use crate::system::is_open_to_others;
 
 /// What the file says.
@@ -38,7 +38,7 @@ pub(crate) fn load(tone: Tone) -> Settings {
     match parse(&text) {
         Ok(settings) => {
             if settings.token.is_some() && tone != Tone::Json && is_open_to_others(&path) {
-                progress::say(&format!(
+                say(&format!(
                     "note: {0} holds a token, and other users can read it; chmod 600 {0}",
                     path.display()
                 ));

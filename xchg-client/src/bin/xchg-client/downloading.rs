@@ -12,7 +12,8 @@ use crate::cli::{Download, usage_error};
 use crate::failure::Failure;
 use crate::is_dash;
 use crate::name::{self, Name, Named};
-use crate::progress::{Reporter, Tone};
+use crate::progress::Reporter;
+use crate::say::Tone;
 use crate::screen::Screen;
 
 /// What to download, with all that had to be asked for.
@@ -45,7 +46,7 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
     if let Some(bytes) = transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let mut reporter = Reporter::new(tone, Side::Download, &name, transfer.wait())
+    let mut reporter = Reporter::new(tone, Side::Download, &name.shown, transfer.wait())
         .every(transfer.progress_interval)
         .asking(!download.yes && tone != Tone::Json);
     if !transfer.plain {

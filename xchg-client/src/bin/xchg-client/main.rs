@@ -15,6 +15,7 @@ mod prompt;
 mod qr;
 mod questions;
 mod report;
+mod say;
 mod screen;
 mod signals;
 mod system;
@@ -30,7 +31,7 @@ use cli::{Cli, Command, Common};
 use config::Settings;
 use exit::ExitCode;
 use failure::Failure;
-use progress::Tone;
+use say::Tone;
 
 /// The server that is used if nobody names one.
 pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:4980";

@@ -8,8 +8,9 @@ use xchg_client::terminal::escape;
 
 use crate::cli::usage_error;
 use crate::failure::Failure;
+use crate::offer;
 use crate::prompt::{self, Question};
-use crate::{offer, progress};
+use crate::say::say;
 
 const SECRET: Question = Question {
     text: "Secret: ",
@@ -88,7 +89,7 @@ pub(crate) fn accept(manifest: &Manifest, survey: &Survey) -> Result<bool, Failu
 /// # Errors
 /// As [`accept`].
 pub(crate) fn existing_file(name: &str) -> Result<Option<Existing>, Failure> {
-    progress::say(&format!("{} exists", escape(name)));
+    say(&format!("{} exists", escape(name)));
     EXISTING_FILE.choose(|line| match line.trim().to_lowercase().as_str() {
         "o" | "overwrite" => Ok(Some(Existing::Overwrite)),
         "r" | "rename" => Ok(Some(Existing::Rename)),
@@ -140,7 +141,7 @@ fn view(lines: &[String]) -> Result<(), Failure> {
     let page = prompt::lines().map_or(PAGE_LINES, |lines| lines.saturating_sub(2)).max(1);
     let mut pages = lines.chunks(page).peekable();
     while let Some(page) = pages.next() {
-        page.iter().for_each(|line| progress::say(&format!("    {line}")));
+        page.iter().for_each(|line| say(&format!("    {line}")));
         let stops = |line: &str| Ok::<_, Infallible>(line.trim().eq_ignore_ascii_case("q"));
         if pages.peek().is_some() && MORE.choose(stops)? {
             return Ok(());

@@ -8,7 +8,7 @@ use serde::Serialize;
 use xchg_client::StatusReport;
 
 use crate::failure::Failure;
-use crate::progress::Tone;
+use crate::say::Tone;
 
 /// `status --json`.
 #[derive(Serialize)]

@@ -6,8 +6,8 @@ use std::{io, process, thread};
 use xchg_client::{Cancel, Error};
 
 use crate::exit::ExitCode;
-use crate::progress::{self, Tone};
-use crate::{prompt, system};
+use crate::say::Tone;
+use crate::{progress, prompt, system};
 
 /// How long the rest of the program has to clean up. What waits for the network is awake at once;
 /// what waits for something else, such as the reader of a pipe, cannot be woken and has nothing to

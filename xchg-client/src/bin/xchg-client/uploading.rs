@@ -11,7 +11,8 @@ use xchg_client::{
 use crate::cli::{OutsideLinks, SpecialFiles, Upload, usage_error};
 use crate::failure::Failure;
 use crate::name::{self, Name, Named};
-use crate::progress::{self, Reporter, Tone};
+use crate::progress::{self, Reporter};
+use crate::say::Tone;
 use crate::{DEFAULT_SERVER, is_dash};
 
 /// What text and streams are called if their key is no file's name.
@@ -86,8 +87,8 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
     if let Some(bytes) = transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let mut reporter =
-        Reporter::new(tone, Side::Upload, &name, transfer.wait()).every(transfer.progress_interval);
+    let mut reporter = Reporter::new(tone, Side::Upload, &name.shown, transfer.wait())
+        .every(transfer.progress_interval);
     if !transfer.plain {
         reporter = reporter.sealed(!name.secret.is_none());
     }

@@ -18,7 +18,7 @@ Exit codes:
 /// The contract with scripts: see `exit.rs`.
 pub(crate) const EXIT_CODES: &str = exit_codes!();
 
-/// The contract with programs: see `Event` in `progress.rs`.
+/// The contract with programs: see `Event` in `progress/event.rs`.
 pub(crate) const EXIT_CODES_AND_EVENTS: &str = concat!(
     exit_codes!(),
     r#"

@@ -15,7 +15,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use xchg_client::{Address, Token, Wait};
 
-use crate::progress;
+use crate::say::say;
 use help::EXIT_CODES;
 pub(crate) use help::EXIT_CODES_AND_EVENTS;
 pub(crate) use values::wait;
@@ -258,7 +258,7 @@ pub(crate) fn leave(error: &clap::Error) -> ! {
         error.exit();
     }
     let text = error.render().to_string();
-    progress::say(&format!("xchg-client: {}", text.trim_start_matches("error: ").trim_end()));
+    say(&format!("xchg-client: {}", text.trim_start_matches("error: ").trim_end()));
     process::exit(error.exit_code());
 }
 

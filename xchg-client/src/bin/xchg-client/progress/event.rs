@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::say;
+use crate::say::say;
 
 /// An event. Documented in the help, and stable: fields and events may be added.
 #[derive(Serialize)]

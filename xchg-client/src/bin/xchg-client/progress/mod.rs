@@ -7,7 +7,7 @@ mod screen;
 mod sealed;
 
 use std::convert::Infallible;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,24 +24,13 @@ use xchg_client::{
 use crate::cause;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::name::Name;
 use crate::qr::{self, Paper};
+use crate::say::{Tone, say};
 use event::{Event, emit};
 use screen::Screen;
 
 /// How long connecting takes before a person wants to know where to.
 const CONNECTING_NOTICE: Duration = Duration::from_secs(1);
-
-/// How much is told, and to whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
-    /// Errors only.
-    Quiet,
-    /// Lines, and a bar on a terminal.
-    Human,
-    /// Events, one JSON object a line.
-    Json,
-}
 
 /// Reports one transfer.
 pub(crate) struct Reporter {
@@ -75,7 +64,8 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    pub(crate) fn new(tone: Tone, side: Side, name: &Name, wait: Wait) -> Reporter {
+    /// `key` is what the person calls the exchange.
+    pub(crate) fn new(tone: Tone, side: Side, key: &str, wait: Wait) -> Reporter {
         Reporter {
             tone,
             side,
@@ -84,7 +74,7 @@ impl Reporter {
             is_left: false,
             asked: None,
             began: Instant::now(),
-            key: name.shown.clone(),
+            key: key.to_owned(),
             connecting: None,
             length: None,
             bytes: 0,
@@ -347,11 +337,6 @@ fn describe(note: &Note) -> String {
         }
         _ => format!("note: {}", escape(&format!("{note:?}"))),
     }
-}
-
-/// Writes a line to stderr. That nobody reads it is no reason to fail.
-pub(crate) fn say(line: &str) {
-    drop(io::stderr().lock().write_all(format!("{line}\n").as_bytes()));
 }
 
 #[cfg(test)]

@@ -11,9 +11,8 @@ use xchg_client::{
 use super::contents::Contents;
 use super::event::{Event, emit};
 use super::screen::Screen;
-use super::{
-    CONNECTING_NOTICE, Notice, Reporter, Tone, chain, connecting, dialect, say, with_article,
-};
+use super::{CONNECTING_NOTICE, Notice, Reporter, chain, connecting, dialect, with_article};
+use crate::say::{Tone, say};
 use crate::{cause, offer, questions};
 
 /// The most names in an event.

@@ -10,8 +10,9 @@ use xchg_client::{Error, Side};
 
 use super::contents::Contents;
 use super::event::{Event, emit};
-use super::{Notice, Reporter, Tone, say};
+use super::{Notice, Reporter};
 use crate::failure::Failure;
+use crate::say::{Tone, say};
 use crate::{offer, questions};
 
 /// How long to wait for the first word of how much a downloader has: it says so about four times a
