@@ -1,7 +1,7 @@
 //! What is to be sent: a manifest, and where each entry's content comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -168,6 +168,15 @@ impl Outgoing {
             metadata.len() == offered && metadata.is_file() && is_same
         };
         if is_good { Ok(()) } else { Err(self.changed(index)) }
+    }
+
+    /// Whether the file that is entry `index` has another size by now than was offered.
+    pub(crate) fn has_other_size(&self, index: usize) -> bool {
+        let Content::Paths(paths) = &self.content else { return false };
+        let path = local_path(&self.manifest, &paths.tops, index);
+        let offered = self.manifest.entries()[index].kind.size();
+        !paths.made_up.contains_key(&index)
+            && fs::metadata(path).is_ok_and(|now| now.is_file() && Some(now.len()) != offered)
     }
 
     /// What to say of entry `index` if it is not what was offered.

@@ -24,10 +24,23 @@ impl Server {
     /// Waits for the counterpart. What comes on the connection then is the exchange.
     pub(crate) fn offer(
         &self,
-        mut offer: Offer,
+        offer: Offer,
         cancel: &Cancel,
         observer: &mut dyn Observer,
     ) -> Result<(Connection, Matched), Error> {
+        let met = self.offer_while(offer, cancel, observer, || true)?;
+        Ok(met.expect("it stands until it is met"))
+    }
+
+    /// The same, while the offer `stands`, which is asked with every heartbeat. `None` if it does
+    /// not any more, and has been withdrawn.
+    pub(crate) fn offer_while(
+        &self,
+        mut offer: Offer,
+        cancel: &Cancel,
+        observer: &mut dyn Observer,
+        stands: impl Fn() -> bool,
+    ) -> Result<Option<(Connection, Matched)>, Error> {
         offer.buffer_bytes = self.buffer_bytes;
         let sends_payload = offer.side == Side::Upload;
         let length = offer.length;
@@ -36,7 +49,8 @@ impl Server {
         let mut matched = loop {
             match handshake.next_answer()? {
                 Answer::Waiting(waiting) => observer.waiting(&waiting),
-                Answer::Heartbeat => {}
+                Answer::Heartbeat if stands() => {}
+                Answer::Heartbeat => return Ok(None),
                 Answer::Matched(matched) => break matched,
                 Answer::Refused { code, text } => return Err(Error::Refused { code, text }),
                 Answer::Status(_) => return Err(handshake.unexpected()),
@@ -55,7 +69,7 @@ impl Server {
             matched.length = length;
         }
         observer.matched(&matched);
-        Ok((connection, matched))
+        Ok(Some((connection, matched)))
     }
 
     /// Asks for a report.

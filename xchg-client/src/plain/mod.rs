@@ -55,10 +55,11 @@ pub(crate) fn upload(
         let mut payload = Payload::hold(supply.take()?)?;
         offer.length = payload.length();
         offer.wait = deadline.left();
-        let attempt = server.offer(offer.clone(), cancel, observer);
-        let error = match attempt {
+        let error = match server.offer_while(offer.clone(), cancel, observer, || payload.stands()) {
             Err(error) => error,
-            Ok((connection, matched)) => {
+            // It is offered as it is now.
+            Ok(None) => continue,
+            Ok(Some((connection, matched))) => {
                 let began = Instant::now();
                 let throttle = Throttle::new(pace, rate_limit, began);
                 let mut meter = Meter::new(observer, throttle, cancel, server.buffer_bytes);

@@ -48,6 +48,11 @@ impl Payload {
         self.outgoing.manifest().entries().first()?.kind.size()
     }
 
+    /// Whether it is as long as it was when it was held.
+    pub(super) fn stands(&self) -> bool {
+        !self.outgoing.has_other_size(0)
+    }
+
     /// What was held, for another offer.
     pub(super) fn into_outgoing(self) -> Outgoing {
         self.outgoing

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use tempfile::tempdir;
-use xchg_core::wire::CounterpartDialect;
+use xchg_core::wire::{Answer, CounterpartDialect};
 
 use crate::server::{Peer, Server, framed, nowhere, receipt};
 use crate::support::Client;
@@ -192,6 +192,32 @@ fn a_file_that_is_edited_while_the_upload_waits_is_sent_as_it_is_then_or_not_at_
             server.finish();
         }
     }
+}
+
+#[test]
+fn a_file_that_changes_its_length_while_the_upload_waits_is_offered_anew() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    fs::write(&path, "old").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let again = listener.try_clone().unwrap();
+    let server = Server::on(listener.into(), address, move |socket| {
+        let mut peer = Peer::greeted(socket);
+        assert_eq!(peer.offer().length, Some(3));
+        peer.wait();
+        fs::write(&path, "longer").unwrap();
+        peer.answer(&Answer::Heartbeat);
+        assert_eq!(peer.read_to_end().0, b"", "it is withdrawn");
+        let mut peer = Peer::greeted(again.accept().unwrap().0.into());
+        assert_eq!(peer.offer().length, Some(6));
+        peer.match_native();
+        assert_eq!(peer.read_payload(), b"longer");
+        peer.send(&receipt(0, 6));
+    });
+    let args = ["upload", "--plain", "log", "--server", &server.address];
+    Client::start(folder.path(), &args).finish().expect(0, "done: 6 B");
+    server.finish();
 }
 
 #[test]
