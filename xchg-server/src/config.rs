@@ -6,7 +6,7 @@ use std::time::Duration;
 use xchg_core::Limits;
 use xchg_core::wire::Token;
 
-use crate::access::{Store, is_same};
+use crate::access::Store;
 use crate::origin::Origin;
 use crate::{Access, Dialect, Error, Listen, ListenAddress, Network, WebOrigin};
 
@@ -151,11 +151,6 @@ impl Config {
     /// Whether many peers may stand behind `origin`, so that no default limit of one source fits.
     pub(crate) fn may_be_many(&self, origin: Origin) -> bool {
         origin.is_local() || origin.is_in(&self.trusted_proxies)
-    }
-
-    /// Whether that is the access token. Compares without telling by its duration how much agrees.
-    pub(crate) fn is_token(&self, given: &[u8]) -> bool {
-        self.token.as_ref().is_some_and(|ours| is_same(ours.as_bytes(), given))
     }
 
     /// Checks what types cannot.

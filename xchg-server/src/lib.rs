@@ -40,6 +40,8 @@
 //! - [`ServerHandle::drain`] and [`ServerHandle::cut`] are the two ways to shut down. Peers may ask for the first too, as
 //!   far as [`Config::terminate`] lets them.
 //! - [`Server::bind_with`] takes listening sockets that are open already.
+//! - [`Config::admin`] has metrics, health and the exchanges served to those who run the server;
+//!   [`ServerHandle::metrics`] and [`ServerHandle::illness`] are for who serves them by other means.
 //! - Logs go to whoever subscribes to `tracing`. Nothing is printed, and no signal is handled.
 //!
 //! A peer's first bytes decide which dialect it speaks; PROTOCOL.md specifies the native one. How the server works inside

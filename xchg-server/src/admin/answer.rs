@@ -9,7 +9,9 @@ use super::exchanges::{Listing, Rates};
 use crate::ListenAddress;
 use crate::dialect::http::{ChunkedEncoder, Foreign, Request, ResponseHead, Status, Version};
 use crate::engine::shared::Shared;
+use crate::engine::throttle::Kind;
 use crate::metrics::{Metrics, MetricsFormat};
+use crate::origin::Origin;
 
 /// An answer to a request.
 #[derive(Debug)]
@@ -26,6 +28,14 @@ pub(super) struct Panel<S> {
     pub(super) shared: Arc<Shared<S>>,
     metrics: Metrics<S>,
     pub(super) rates: Rates,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) origin: Origin,
+    /// The number of the listener.
+    pub(super) listener: u8,
 }
 
 /// What can be asked for.
@@ -79,11 +89,16 @@ impl<S: Send + 'static> Panel<S> {
         Answer::Whole(words)
     }
 
-    /// Answers a request that came to the listener of that number.
-    pub(super) fn answer(&mut self, request: &Request, listener: u8, now: Instant) -> Answer {
-        let answer = match self.turn_away(request, listener) {
-            Some(words) => Answer::Whole(words),
-            None => self.page(request, now),
+    /// Answers a request.
+    pub(super) fn answer(&mut self, request: &Request, asker: Asker, now: Instant) -> Answer {
+        let answer = match self.turn_away(request, asker, now) {
+            Some(words) => {
+                if self.shared.throttles.admit(Kind::Forbidden, now) {
+                    tracing::warn!(peer = %asker.origin, "turned away at the admin listener");
+                }
+                Answer::Whole(words)
+            }
+            None => self.page(request, asker.origin, now),
         };
         self.shared.admin.count(match &answer {
             Answer::Whole(words) => words,
@@ -93,9 +108,11 @@ impl<S: Send + 'static> Panel<S> {
     }
 
     /// What is said to one who has no business here. A unix socket is its file's business.
-    fn turn_away(&self, request: &Request, listener: u8) -> Option<Vec<u8>> {
+    fn turn_away(&self, request: &Request, asker: Asker, now: Instant) -> Option<Vec<u8>> {
         let config = &self.shared.config;
-        let ListenAddress::Tcp(address) = config.admin[usize::from(listener)] else { return None };
+        let ListenAddress::Tcp(address) = config.admin[usize::from(asker.listener)] else {
+            return None;
+        };
         // No site is let in, whatever the peers' listeners allow.
         if address.ip().to_canonical().is_loopback() {
             match request.foreign(&[]) {
@@ -110,8 +127,8 @@ impl<S: Send + 'static> Panel<S> {
                 }
             }
         }
-        let bears = |token: &[u8]| config.is_token(token);
-        if config.token.is_none() || request.bearer().is_some_and(bears) {
+        if config.token.is_none() || self.shared.gate.bears_own(request.bearer(), asker.origin, now)
+        {
             return None;
         }
         let text = "Send the server's token, as in `Authorization: Bearer TOKEN`.";
@@ -119,7 +136,7 @@ impl<S: Send + 'static> Panel<S> {
         Some(head.body(request.reply_to().closing(), format!("{text}\n").as_bytes()))
     }
 
-    fn page(&mut self, request: &Request, now: Instant) -> Answer {
+    fn page(&mut self, request: &Request, peer: Origin, now: Instant) -> Answer {
         let Some(page) = Page::of(request.path()) else {
             return Answer::Whole(plain(request, Status::NotFound, ALL));
         };
@@ -128,10 +145,10 @@ impl<S: Send + 'static> Panel<S> {
             (Page::Health, "GET" | "HEAD") => self.health(request),
             (Page::Readiness, "GET" | "HEAD") => self.readiness(request),
             (Page::Exchanges, "GET" | "HEAD") => return self.list(request),
-            (Page::Exchange(id), "DELETE") => self.cancel(request, id),
+            (Page::Exchange(id), "DELETE") => self.cancel(request, peer, id),
             (Page::Drain, "GET" | "HEAD") => self.progress(request, Status::Ok, now),
             (Page::Drain, "POST") => {
-                tracing::info!("the admin listener was asked to drain the server");
+                tracing::info!(%peer, "the admin listener was asked to drain the server");
                 self.shared.drain();
                 self.progress(request, Status::Accepted, now)
             }
@@ -185,10 +202,10 @@ impl<S: Send + 'static> Panel<S> {
         Answer::List { head: head.end(), listing }
     }
 
-    fn cancel(&self, request: &Request, id: ExchangeId) -> Vec<u8> {
+    fn cancel(&self, request: &Request, peer: Origin, id: ExchangeId) -> Vec<u8> {
         match self.shared.broker.exchange(id) {
             Some(exchange) => {
-                tracing::info!(exchange = %id, "the admin listener was asked to end an exchange");
+                tracing::info!(%peer, exchange = %id, "the admin listener was asked to end an exchange");
                 exchange.cancel();
                 plain(request, Status::Accepted, "it is being ended")
             }

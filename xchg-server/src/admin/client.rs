@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use xchg_core::relay::{Duplex, Socket};
 
-use super::answer::{Answer, Panel};
+use super::answer::{Answer, Asker, Panel};
 use super::exchanges::Listing;
 use crate::dialect::http::{self, Head};
 use crate::engine::connection::Leaving;
@@ -25,8 +25,7 @@ const READ_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Client {
     stream: Socket<OwnedFd>,
-    /// The number of its listener.
-    listener: u8,
+    asker: Asker,
     deadline: Instant,
     /// When it is over, however fast it goes.
     ends: Instant,
@@ -47,7 +46,7 @@ impl Client {
     pub(super) fn new(accepted: Accepted<Socket<OwnedFd>>, now: Instant) -> Client {
         Client {
             stream: accepted.transport,
-            listener: accepted.listener,
+            asker: Asker { origin: accepted.origin, listener: accepted.listener },
             deadline: now + TIMEOUT,
             ends: now + TIMEOUT_IN_ALL,
             state: State::Hearing(Vec::new()),
@@ -100,7 +99,7 @@ impl Client {
                     let answer = match http::parse(heard) {
                         Head::Partial => continue,
                         Head::Bad(words) => panel.refuse(words),
-                        Head::Request { request, .. } => panel.answer(&request, self.listener, now),
+                        Head::Request { request, .. } => panel.answer(&request, self.asker, now),
                     };
                     self.deadline = now + TIMEOUT;
                     self.state = match answer {

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::engine::shared::Shared;
+use crate::origin;
 use crate::system::listener::Listener;
 
 use answer::Panel;
@@ -58,6 +59,7 @@ impl Service {
         let desk =
             Desk { listeners, clients: Vec::new(), panel: Panel::new(shared.clone()), stopped };
         let run = move || {
+            origin::show(shared.config.log_addresses);
             // Unwind safe: what the panic may have broken goes with it.
             if catch_unwind(AssertUnwindSafe(|| desk.serve())).is_err() {
                 shared.note_panic();

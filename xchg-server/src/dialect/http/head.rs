@@ -6,6 +6,7 @@
 //! since nobody can tell where the next one would begin.
 
 use httparse::Header;
+use xchg_core::wire::Token;
 
 use super::body::MAX_LENGTH;
 use super::credentials::Credentials;
@@ -72,8 +73,6 @@ pub(crate) struct Request {
     pub(super) asks_token: bool,
     /// Whether the browser says that another origin's page makes it, or led to it.
     pub(super) is_cross_site: bool,
-    /// The credentials that come with it, after their scheme's name.
-    pub(super) authorization: Option<Box<[u8]>>,
     pub(super) accepts_openmetrics: bool,
     /// What the client names this one request by, however often it sends it
     /// (draft-ietf-httpapi-idempotency-key-header): a hash of it, for names are compared and never
@@ -233,7 +232,6 @@ fn read(
         is_cross_site: ["cross-site", "same-site"]
             .into_iter()
             .any(|site| fields::lists(headers, "sec-fetch-site", site)),
-        authorization: fields::one(headers, "authorization")?.map(Into::into),
         accepts_openmetrics: fields::all(headers, "accept")
             .any(|types| memchr::memmem::find(types, b"application/openmetrics-text").is_some()),
         idempotency_key: fields::one(headers, "idempotency-key")?.map(fields::hash),
@@ -255,10 +253,10 @@ impl Request {
         &self.key
     }
 
-    /// The token that it bears (RFC 6750 section 2.1).
-    pub(crate) fn bearer(&self) -> Option<&[u8]> {
-        let (scheme, token) = self.authorization.as_deref()?.split_at_checked(b"Bearer ".len())?;
-        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| fields::trim(token))
+    /// The token that it bears, which no browser sends by itself.
+    pub(crate) fn bearer(&self) -> Option<&Token> {
+        let credentials = self.credentials.as_ref().filter(|credentials| !credentials.is_basic);
+        credentials.map(|credentials| &credentials.token)
     }
 
     /// Whether its client takes metrics in the OpenMetrics format.

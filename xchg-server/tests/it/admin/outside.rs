@@ -45,6 +45,7 @@ fn a_worker_that_does_not_turn_makes_the_server_unhealthy_until_it_does() {
             .map(|line| serde_json::from_str(line).unwrap())
     };
     eventually("the log says that it listens", || line("\"listening\"").is_some());
+    eventually("it says where", || line("\"listening\"").is_some());
     let admin = line("\"listening\"").unwrap()["admin"].as_str().unwrap().parse().unwrap();
     assert_eq!(ask(admin, "GET", "/healthz").status, 200);
     let brake = Brake::on(&process, "xchg-worker-1");

@@ -16,21 +16,22 @@ fn whoever_does_not_bear_the_token_is_refused_and_counted() {
     let token = Some(Token::parse(b"s3cret").unwrap());
     let (_server, admin) = serve(Config { token, ..config() });
     let bear = |token: &str| format!("Authorization: {token}\r\n");
-    for fields in [
-        "".to_owned(),
-        bear("Bearer"),
-        bear("Bearer "),
-        bear("Bearer s3cre"),
-        bear("Bearer s3cret0"),
-        bear("Bearer S3cret"),
-        bear("Basic s3cret"),
-        bear("s3cret"),
+    for (fields, method, path) in [
+        ("".to_owned(), "GET", "/metrics"),
+        ("".to_owned(), "GET", "/healthz"),
+        ("".to_owned(), "POST", "/drain"),
+        (bear("Bearer"), "GET", "/metrics"),
+        (bear("Bearer "), "GET", "/metrics"),
+        (bear("Bearer s3cre"), "POST", "/drain"),
+        (bear("Bearer s3cret0"), "GET", "/exchanges"),
+        (bear("Bearer S3cret"), "GET", "/metrics"),
+        // `anna:s3cret`: the password of a browser's, which any page could have it send.
+        (bear("Basic YW5uYTpzM2NyZXQ="), "POST", "/drain"),
+        (bear("s3cret"), "GET", "/metrics"),
     ] {
-        for (method, path) in [("GET", "/metrics"), ("GET", "/healthz"), ("POST", "/drain")] {
-            let page = ask_with(admin, method, path, &fields);
-            assert_eq!(page.status, 401, "{fields:?} {page:?}");
-            assert!(page.head.contains("\r\nWWW-Authenticate: Bearer\r\n"), "{page:?}");
-        }
+        let page = ask_with(admin, method, path, &fields);
+        assert_eq!(page.status, 401, "{fields:?} {page:?}");
+        assert!(page.head.contains("\r\nWWW-Authenticate: Bearer\r\n"), "{page:?}");
     }
     let mut metrics = None;
     for fields in [bear("Bearer s3cret"), bear("bearer  s3cret ")] {
@@ -38,7 +39,7 @@ fn whoever_does_not_bear_the_token_is_refused_and_counted() {
         metrics = Some(page.metrics());
     }
     let metrics = metrics.unwrap();
-    assert_eq!(metrics["xchg_admin_requests_total{status=\"401\"}"], 24.0);
+    assert_eq!(metrics["xchg_admin_requests_total{status=\"401\"}"], 10.0);
     assert_eq!(metrics["xchg_draining"], 0.0);
 }
 
@@ -137,6 +138,45 @@ fn a_process_says_where_its_admin_listener_is() {
     let metrics = metrics(admin);
     assert!(metrics["process_open_fds"] > 5.0, "{metrics:?}");
     assert!(metrics["process_resident_memory_bytes"] > 1e6, "{metrics:?}");
+}
+
+#[test]
+fn who_does_something_at_the_admin_listener_and_who_may_not_is_logged() {
+    let mut command = Process::command();
+    command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+    command.args(["--log-addresses", "truncated"]).env("XCHG_TOKEN", "s3cret");
+    let (process, _) = Process::serve(command);
+    let line = |part: &str| -> serde_json::Value {
+        let mut found = None;
+        eventually(part, || {
+            let said = process.stderr();
+            found = said.lines().find(|line| line.contains(part)).map(str::to_owned);
+            found.is_some()
+        });
+        serde_json::from_str(&found.unwrap()).unwrap()
+    };
+    let admin = line("\"listening\"")["admin"].as_str().unwrap().parse().unwrap();
+    assert_eq!(ask(admin, "POST", "/drain").status, 401);
+    let refused = line("turned away at the admin listener");
+    assert_eq!((&refused["peer"], &refused["level"]), (&"127.0.0.0/24".into(), &"WARN".into()));
+    let bearer = "Authorization: Bearer s3cret\r\n";
+    assert_eq!(ask_with(admin, "POST", "/drain", bearer).status, 202);
+    assert_eq!(line("asked to drain the server")["peer"], "127.0.0.0/24");
+    assert_eq!(process.wait().status.code(), Some(0));
+}
+
+#[test]
+fn whoever_guesses_at_the_token_too_often_has_to_wait() {
+    let token = Some(Token::parse(b"s3cret").unwrap());
+    let (_server, admin) = serve(Config { token, ..config() });
+    let ask = |token: &str| {
+        let bearer = format!("Authorization: Bearer {token}\r\n");
+        ask_with(admin, "GET", "/healthz", &bearer).status
+    };
+    assert_eq!(ask("s3cret"), 200);
+    let wrong: Vec<_> = (0..12).map(|guess| ask(&guess.to_string())).collect();
+    assert_eq!(wrong, [401; 12]);
+    assert_eq!(ask("s3cret"), 401, "else nothing would bound the guesses");
 }
 
 #[test]
