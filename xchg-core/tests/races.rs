@@ -5,6 +5,7 @@
 //! all values that an atomic may show. `tests/mutants.sh` proves that this finds mistakes.
 
 #![cfg(model)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +27,6 @@ fn explore(race: impl Fn() + Send + Sync + 'static) {
     });
     let orders = orders.load(Ordering::Relaxed);
     assert!(orders > 1, "the threads meet nowhere");
-    println!("{orders} orders");
 }
 
 /// A connection that can be neither copied nor made twice.
@@ -285,7 +285,7 @@ fn a_cancel_among_an_end_calls_no_hook_afterwards() {
 /// Those who may wait are never more than the limit, and a place that is given back is free.
 fn assert_places(limits: Limits) {
     explore(move || {
-        let broker = broker(limits.clone());
+        let broker = broker(limits);
         let origin = Some(Origin(1));
         let first = waits(broker.offer(Offer { origin, ..offer(0, 1, Side::Upload) }, now()));
         let threads = [1, 2].map(|id| {
