@@ -55,6 +55,15 @@ impl Record {
         }
     }
 
+    /// One that was received.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn of(body: &[u8], last: bool) -> Self {
+        let mut record = Self::with_capacity(body.len());
+        record.put(body);
+        record.last = last;
+        record
+    }
+
     /// The plaintext so far.
     pub(crate) fn body(&self) -> &[u8] {
         &self.bytes[HEADER_BYTES..][..self.len]
