@@ -10,6 +10,68 @@
 //!   records   Talk: one message after another out of records, and into records
 //!   roles     Upload, Download: what is said and judged, and what the driver is to do: Effects
 //! ```
+//!
+//! This is all that a driver does, here for both peers in one loop without a network:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use xchg_client::files::{Entry, Kind, Manifest, Modified};
+//! use xchg_client::session::download::{Download, Effect as Down};
+//! use xchg_client::session::upload::{Effect as Up, Upload};
+//! use xchg_client::session::{ContentHash, Secret, Session, Start, Step};
+//!
+//! # fn main() -> Result<(), xchg_client::session::Error> {
+//! let content = b"three buoys";
+//! let mut manifest = Manifest::new();
+//! manifest.push(Entry {
+//!     kind: Kind::File { size: content.len() as u64 },
+//!     depth: 0,
+//!     name: "log.txt".into(),
+//!     mode: 0o644,
+//!     modified: Modified { seconds: 1_750_000_000, nanos: 0 },
+//! })?;
+//! let manifest = Arc::new(manifest);
+//!
+//! let (secret, now) = (Secret::new("swordfish"), Duration::ZERO);
+//! let mut here = Session::new(Upload::new(), b"stocks", &secret, now);
+//! let mut there = Session::new(Download::new(), b"stocks", &secret, now);
+//! let mut arrived = Vec::new();
+//! loop {
+//!     here.transmitted(there.on_bytes(here.transmit())?);
+//!     there.transmitted(here.on_bytes(there.transmit())?);
+//!     match here.poll()? {
+//!         Step::Do(Up::Collect) => here.role().offer(Arc::clone(&manifest)),
+//!         Step::Do(Up::Open(_)) => here.role().opened(),
+//!         Step::Do(Up::Read { .. }) => {
+//!             // As much as is left of it, if that fits a record.
+//!             here.role().room().copy_from_slice(content);
+//!             here.role().read(content.len())?;
+//!         }
+//!         Step::Do(Up::Close { .. }) => here.role().closed(),
+//!         Step::Do(Up::Hash(_)) => unreachable!("the other peer has nothing yet"),
+//!         Step::Do(Up::Tell(event)) => println!("here: {event:?}"),
+//!         Step::Wait | Step::Done => {}
+//!     }
+//!     match there.poll()? {
+//!         Step::Do(Down::Consider) => {
+//!             let offer = Arc::new(there.role().take_offer());
+//!             there.role().accept(offer, Vec::new());
+//!         }
+//!         Step::Do(Down::Prepare) => there.role().prepared(),
+//!         Step::Do(Down::Begin { .. }) => there.role().begun(Start::At(ContentHash::new())),
+//!         Step::Do(Down::Write { .. }) => arrived.extend_from_slice(there.role().data()),
+//!         Step::Do(Down::Finish) => there.role().finished(),
+//!         Step::Do(Down::Hash(_) | Down::Differs(_)) => unreachable!("nothing is here yet"),
+//!         Step::Do(Down::End { .. } | Down::Tell(_)) | Step::Wait => {}
+//!         Step::Done => break,
+//!     }
+//! }
+//! assert_eq!(arrived, content);
+//! # Ok(())
+//! # }
+//! ```
 
 mod content;
 pub mod download;
