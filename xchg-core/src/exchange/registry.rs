@@ -269,3 +269,62 @@ impl Drained {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+    use crate::hasher::KeyHasher;
+
+    const BURST: u32 = 40_000;
+
+    fn start(registry: &Arc<Registry>, hasher: &KeyHasher, name: u32) -> Exchange {
+        #[expect(clippy::disallowed_methods, reason = "some instant; there is no other")]
+        let now = Instant::now();
+        let key = Key::parse(&name.to_be_bytes()).unwrap();
+        registry.start(hasher.hash(Realm::Plain, &key), Realm::Plain, key, now)
+    }
+
+    fn is_held(registry: &Registry, hasher: &KeyHasher, name: u32) -> bool {
+        let key = Key::parse(&name.to_be_bytes()).unwrap();
+        registry.is_held(hasher.hash(Realm::Plain, &key), Realm::Plain, &key)
+    }
+
+    #[test]
+    fn a_burst_leaves_no_memory_behind() {
+        let (registry, hasher) = (Arc::new(Registry::new()), KeyHasher::random());
+        for _ in 0..3 {
+            let all: Vec<_> = (0..BURST).map(|name| start(&registry, &hasher, name)).collect();
+            assert_eq!(registry.counts(0).exchanging, u64::from(BURST));
+            assert_eq!(registry.exchanges().len(), all.len());
+            for exchange in all {
+                exchange.finish(Outcome::Completed);
+            }
+            for shard in &registry.shards {
+                let running = shard.lock();
+                assert_eq!((running.exchanges.len(), running.held.len()), (0, 0));
+                assert!(running.exchanges.capacity() <= 1024 && running.held.capacity() <= 1024);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_is_held_until_the_last_of_many_exchanges_has_freed_it_or_ended() {
+        let (registry, hasher) = (Arc::new(Registry::new()), KeyHasher::random());
+        let mut all: Vec<_> = (0..BURST).map(|_| start(&registry, &hasher, 7)).collect();
+        let last = all.swap_remove(12_345);
+        for (n, exchange) in all.iter().enumerate() {
+            // Said twice, it counts once.
+            (0..n % 3).for_each(|_| exchange.free_key());
+        }
+        assert!(is_held(&registry, &hasher, 7));
+        drop(all);
+        assert!(is_held(&registry, &hasher, 7));
+        assert!(!is_held(&registry, &hasher, 8));
+        last.free_key();
+        assert!(!is_held(&registry, &hasher, 7));
+        assert_eq!(registry.counts(0).exchanging, 1);
+        drop(start(&registry, &hasher, 7));
+        assert!(!is_held(&registry, &hasher, 7));
+    }
+}
