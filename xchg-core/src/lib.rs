@@ -18,8 +18,9 @@
 //!   matcher alone, a pure state machine.
 //! - A [`Pair`] holds an [`Exchange`], which whoever moves the bytes [finishes](Exchange::finish)
 //!   with an [`Outcome`]; anybody may follow it by its [`ExchangeHandle`].
-//! - [`relay`] moves the bytes between any two [`Duplex`](relay::Duplex) connections:
-//!   [`relay::run`] with a thread for each flow, [`relay::Pump`] under an event loop.
+//! - [`relay`] moves the bytes: [`relay::run`] between any two [`Duplex`](relay::Duplex)
+//!   connections, with a thread for each flow, [`relay::Pump`] from any [`Source`](relay::Source)
+//!   to any [`Sink`](relay::Sink) under an event loop.
 //! - [`wire`] is the native dialect's handshake as PROTOCOL.md specifies it, from bytes to values
 //!   and back.
 //!

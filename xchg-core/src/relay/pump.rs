@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::{Duplex, Flow, Want};
+use super::{Flow, Sink, Source, Want};
 
 #[cfg(target_os = "linux")]
-use super::splice::{Pipe, Pipes, Stopped, Tee};
+use super::pipe::{Pipe, Pipes, Tee};
 
 /// What the pumps of one thread share: they hold bytes of their own only while a sink is blocked.
 #[derive(Debug)]
@@ -66,6 +66,13 @@ const IDLE_PIPES: usize = 64;
 /// What a read takes of a turn's budget at least, in bytes: a peer that sends byte by byte has others waiting no longer.
 const READ_COST: u64 = 4096;
 
+/// A turn under way.
+struct Turning {
+    /// What is left of its budget.
+    left: u64,
+    moved: u64,
+}
+
 /// Why reading stopped.
 enum Stop {
     /// The buffer is full.
@@ -73,15 +80,15 @@ enum Stop {
     /// The source has ended.
     Ended,
     /// The turn is over.
-    Turn(Turn),
+    Turn(Why),
 }
 
 /// Reads into `buf` until it is full, the source has no more, or the budget is spent.
-fn gather(source: &impl Duplex, buf: &mut [u8], left: &mut u64) -> (usize, Stop) {
+fn gather(source: &mut impl Source, buf: &mut [u8], left: &mut u64) -> (usize, Stop) {
     let mut n = 0;
     while n < buf.len() {
         if *left == 0 {
-            return (n, Stop::Turn(Turn::Spent));
+            return (n, Stop::Turn(Why::Spent));
         }
         match source.read(&mut buf[n..]) {
             Ok(0) => return (n, Stop::Ended),
@@ -90,22 +97,27 @@ fn gather(source: &impl Duplex, buf: &mut [u8], left: &mut u64) -> (usize, Stop)
                 *left = left.saturating_sub(READ_COST.max(more as u64));
             }
             Err(error) => {
-                let turn = match error.kind() {
-                    io::ErrorKind::WouldBlock => Turn::SourceBlocked,
-                    io::ErrorKind::Interrupted => Turn::Spent,
-                    _ => Turn::SourceFailed(error),
-                };
-                return (n, Stop::Turn(turn));
+                return (n, Stop::Turn(Why::of_source(error)));
             }
         }
     }
     (n, Stop::Full)
 }
 
+/// What has come of a [turn](Pump::turn).
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "all that there is to a turn")]
+pub struct Turned {
+    /// Payload bytes that the sink took.
+    pub moved: u64,
+    /// Why it ended.
+    pub why: Why,
+}
+
 /// Why a [turn](Pump::turn) ended.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "an event loop handles each of them")]
-pub enum Turn {
+pub enum Why {
     /// The source has nothing now.
     SourceBlocked,
     /// The sink takes nothing now.
@@ -120,19 +132,28 @@ pub enum Turn {
     SinkFailed(io::Error),
 }
 
-impl Turn {
-    fn of_sink(error: io::Error) -> Turn {
+impl Why {
+    /// What an error of a source's call means.
+    pub fn of_source(error: io::Error) -> Why {
         match error.kind() {
-            io::ErrorKind::WouldBlock => Turn::SinkBlocked,
-            _ => Turn::SinkFailed(error),
+            io::ErrorKind::WouldBlock => Why::SourceBlocked,
+            io::ErrorKind::Interrupted => Why::Spent,
+            _ => Why::SourceFailed(error),
+        }
+    }
+
+    fn of_sink(error: io::Error) -> Why {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Why::SinkBlocked,
+            _ => Why::SinkFailed(error),
         }
     }
 }
 
 /// A [`Flow`] and the bytes it holds.
 ///
-/// Small streams are copied. Once a read fills the buffer, bytes bypass user space (Linux only) where the connections are a
-/// [source](Duplex::splice_source) and a [sink](Duplex::splice_sink) of that; a sink whose peer has left then raises SIGPIPE,
+/// Small streams are copied. Once a read fills the buffer, bytes bypass user space (Linux only) where
+/// [source](Source::splice_to) and [sink](Sink::splice_from) can do that; a sink whose peer has left then raises SIGPIPE,
 /// which Rust's runtime ignores from the start and the process must not switch on again.
 ///
 /// ```
@@ -267,38 +288,37 @@ impl Pump {
         self.flow.held() > 0
     }
 
-    /// Moves bytes from `source` to `sink` until one of them blocks, ends or fails, or about `budget` bytes are moved. Adds
-    /// the payload bytes that the sink took to `moved`.
+    /// Moves bytes from `source` to `sink` until one of them blocks, ends or fails, or about `budget` bytes are moved.
     pub fn turn(
         &mut self,
-        source: &impl Duplex,
-        sink: &impl Duplex,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
         resources: &mut Resources,
         budget: u64,
-        moved: &mut u64,
-    ) -> Turn {
-        let mut left = budget;
-        loop {
+    ) -> Turned {
+        let mut turn = Turning { left: budget, moved: 0 };
+        let why = loop {
             let step = match self.flow.want() {
-                Want::Read if left == 0 => return Turn::Spent,
-                Want::Write if left == 0 || !self.gathers(resources) => {
-                    self.write(sink, resources, moved)
+                Want::Read if turn.left == 0 => Err(Why::Spent),
+                Want::Write if turn.left == 0 || !self.gathers(resources) => {
+                    self.write(sink, resources, &mut turn)
                 }
-                Want::Read | Want::Write => self.read(source, sink, resources, &mut left, moved),
+                Want::Read | Want::Write => self.read(source, sink, resources, &mut turn),
                 Want::HalfClose if self.discards => {
                     self.flow.on_half_closed();
                     Ok(())
                 }
                 Want::HalfClose => {
                     let told = sink.half_close().map(|()| self.flow.on_half_closed());
-                    told.map_err(Turn::of_sink)
+                    told.map_err(Why::of_sink)
                 }
-                Want::Nothing => return Turn::Ended,
+                Want::Nothing => Err(Why::Ended),
             };
-            if let Err(turn) = step {
-                return turn;
+            if let Err(why) = step {
+                break why;
             }
-        }
+        };
+        Turned { moved: turn.moved, why }
     }
 
     /// Whether what is held waits for what can be read at once.
@@ -310,30 +330,24 @@ impl Pump {
     /// Reads what there is, up to a buffer full, and writes it at once.
     fn read(
         &mut self,
-        source: &impl Duplex,
-        sink: &impl Duplex,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
         resources: &mut Resources,
-        left: &mut u64,
-        moved: &mut u64,
-    ) -> Result<(), Turn> {
+        turn: &mut Turning,
+    ) -> Result<(), Why> {
         #[cfg(target_os = "linux")]
-        if self.mode == Mode::Splice
-            && resources.pipes.may_be_used()
-            && sink.splice_sink().is_some()
-            && let Some((fd, len)) = source.splice_source()
-        {
-            let most = usize::try_from(*left).unwrap_or(usize::MAX);
-            let n = self.splice_in(fd, len.min(most), resources)?;
+        if self.mode == Mode::Splice && resources.pipes.may_be_used() && sink.splices() {
+            let most = usize::try_from(turn.left).unwrap_or(usize::MAX);
+            let n = self.splice_in(source, most, resources)?;
             if n > 0 {
-                source.on_spliced(n);
-                *left = left.saturating_sub(n as u64);
+                turn.left = turn.left.saturating_sub(n as u64);
                 return Ok(());
             }
             // Its end, or no splicing: a read tells which, and whether the end is a proper one.
         }
         let scratch = &mut resources.scratch;
         let held = self.take_fresh(scratch);
-        let (n, stop) = gather(source, &mut scratch[held..], left);
+        let (n, stop) = gather(source, &mut scratch[held..], &mut turn.left);
         if n > 0 && !self.discards {
             self.flow.on_read(n as u64);
         }
@@ -345,13 +359,13 @@ impl Pump {
             if matches!(stop, Stop::Full) && self.mode == Mode::Copy {
                 self.mode = Mode::Splice;
             }
-            self.write_out(sink, &scratch[..held + n], matches!(stop, Stop::Ended), moved)?;
+            self.write_out(sink, &scratch[..held + n], matches!(stop, Stop::Ended), turn)?;
         }
         match stop {
             Stop::Full | Stop::Ended => Ok(()),
             // The sink is blocked too, and writing to it will tell.
-            Stop::Turn(Turn::SourceBlocked) if self.flow.held() > 0 => Ok(()),
-            Stop::Turn(turn) => Err(turn),
+            Stop::Turn(Why::SourceBlocked) if self.flow.held() > 0 => Ok(()),
+            Stop::Turn(why) => Err(why),
         }
     }
 
@@ -369,18 +383,18 @@ impl Pump {
 
     fn write_out(
         &mut self,
-        sink: &impl Duplex,
+        sink: &mut impl Sink,
         bytes: &[u8],
         is_last: bool,
-        moved: &mut u64,
-    ) -> Result<(), Turn> {
+        turn: &mut Turning,
+    ) -> Result<(), Why> {
         let written = if is_last { sink.write_last(bytes) } else { sink.write(bytes) };
         let written = match written {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(Turn::SinkFailed(error)),
+            Err(error) => return Err(Why::SinkFailed(error)),
         };
-        self.on_written(written as u64, moved);
+        self.on_written(written as u64, turn);
         if written < bytes.len() {
             self.held = Held::Bytes { bytes: bytes[written..].to_vec(), from: 0 };
         }
@@ -389,10 +403,10 @@ impl Pump {
 
     fn write(
         &mut self,
-        sink: &impl Duplex,
+        sink: &mut impl Sink,
         resources: &mut Resources,
-        moved: &mut u64,
-    ) -> Result<(), Turn> {
+        turn: &mut Turning,
+    ) -> Result<(), Why> {
         self.is_fresh = false;
         let written = match &mut self.held {
             Held::Bytes { bytes, from } => {
@@ -402,26 +416,21 @@ impl Pump {
             }
             #[cfg(target_os = "linux")]
             Held::Pipe(pipe) => {
-                let socket =
-                    sink.splice_sink().expect("a pipe is filled only for a sink that splices");
                 let len = usize::try_from(self.flow.held()).unwrap_or(usize::MAX);
-                match pipe.empty(socket, len) {
-                    Ok(n) => Ok(n),
-                    Err(Stopped::Blocked) => Err(io::ErrorKind::WouldBlock.into()),
-                    Err(Stopped::Lost(error)) => Err(error.into()),
-                    Err(Stopped::Refused) => return self.hold_as_bytes(resources),
+                match sink.splice_from(pipe, len) {
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                        return self.hold_as_bytes(resources);
+                    }
+                    spliced => spliced,
                 }
             }
             Held::Nothing => unreachable!("whatever the flow holds is somewhere"),
         };
         match written {
             // Lest a connection that takes nothing and does not say so spin its thread for ever.
-            Ok(0) => return Err(Turn::SinkFailed(io::ErrorKind::WriteZero.into())),
-            Ok(n) => self.on_written(n as u64, moved),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(Turn::SinkBlocked);
-            }
-            Err(error) => return Err(Turn::SinkFailed(error)),
+            Ok(0) => return Err(Why::SinkFailed(io::ErrorKind::WriteZero.into())),
+            Ok(n) => self.on_written(n as u64, turn),
+            Err(error) => return Err(Why::of_sink(error)),
         }
         if self.flow.held() == 0 {
             match std::mem::replace(&mut self.held, Held::Nothing) {
@@ -435,61 +444,56 @@ impl Pump {
         Ok(())
     }
 
-    fn on_written(&mut self, n: u64, moved: &mut u64) {
+    fn on_written(&mut self, n: u64, turn: &mut Turning) {
         self.flow.on_written(n);
         let words = n.min(self.words);
         self.words -= words;
-        *moved += n - words;
+        turn.moved += n - words;
     }
 
-    /// Fills a pipe from `source`. Nothing, if the source has ended, or the kernel refuses: copying goes on from there.
+    /// Fills a pipe from `source`. Nothing, if what is next can only be read, or if that is so for good.
     #[cfg(target_os = "linux")]
     fn splice_in(
         &mut self,
-        source: std::os::fd::BorrowedFd<'_>,
-        len: usize,
+        source: &mut impl Source,
+        most: usize,
         resources: &mut Resources,
-    ) -> Result<usize, Turn> {
+    ) -> Result<usize, Why> {
         let Ok(pipe) = resources.pipes.take() else {
             // No descriptors or pages left for pipes: copying is slower and just as right.
             self.mode = Mode::CopyOnly;
             return Ok(0);
         };
-        // The pipe is empty, so that a block is the source's.
-        match pipe.fill(source, len) {
-            Ok(0) => {
-                resources.pipes.give_back(pipe);
-                Ok(0)
-            }
+        let n = match source.splice_to(&pipe, most) {
+            Ok(0) => 0,
             Ok(n) => {
                 self.flow.on_read(n as u64);
                 self.held = Held::Pipe(pipe);
-                Ok(n)
+                return Ok(n);
             }
-            Err(stopped) => {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                self.mode = Mode::CopyOnly;
+                0
+            }
+            Err(error) => {
                 resources.pipes.give_back(pipe);
-                match stopped {
-                    Stopped::Blocked => Err(Turn::SourceBlocked),
-                    Stopped::Lost(error) => Err(Turn::SourceFailed(error.into())),
-                    Stopped::Refused => {
-                        self.mode = Mode::CopyOnly;
-                        Ok(0)
-                    }
-                }
+                return Err(Why::of_source(error));
             }
-        }
+        };
+        resources.pipes.give_back(pipe);
+        Ok(n)
     }
 
     /// Takes out of its pipe what the kernel refuses to splice to the sink: it is copied from here
     /// on.
     #[cfg(target_os = "linux")]
-    fn hold_as_bytes(&mut self, resources: &mut Resources) -> Result<(), Turn> {
+    fn hold_as_bytes(&mut self, resources: &mut Resources) -> Result<(), Why> {
         self.mode = Mode::CopyOnly;
         let Held::Pipe(pipe) = std::mem::replace(&mut self.held, Held::Nothing) else {
             unreachable!("what was to be spliced is in a pipe")
         };
         let len = usize::try_from(self.flow.held()).unwrap_or(usize::MAX);
-        let bytes = pipe.take(len).map_err(Turn::SourceFailed)?;
+        let bytes = pipe.take(len).map_err(Why::SourceFailed)?;
         resources.pipes.give_back(pipe);
         self.held = Held::Bytes { bytes, from: 0 };
         Ok(())

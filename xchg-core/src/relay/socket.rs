@@ -1,13 +1,13 @@
-//! Any connected stream socket as a [`Duplex`], by its descriptor.
+//! Any connected stream socket by its descriptor.
 
 use std::io;
 use std::os::fd::AsFd;
-#[cfg(target_os = "linux")]
-use std::os::fd::BorrowedFd;
 
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
-use super::Duplex;
+#[cfg(target_os = "linux")]
+use super::Pipe;
+use super::{Duplex, Sink, Source};
 
 /// A connected stream socket: TCP, unix, or one end of a pair.
 ///
@@ -45,10 +45,6 @@ impl<T: AsFd> Duplex for Socket<T> {
         Ok(rustix::io::retry_on_intr(|| rustix::net::send(&self.0, buf, SEND))?)
     }
 
-    fn write_last(&self, buf: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::retry_on_intr(|| rustix::net::send(&self.0, buf, SEND_LAST))?)
-    }
-
     fn half_close(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(&self.0, Shutdown::Write)?)
     }
@@ -57,14 +53,38 @@ impl<T: AsFd> Duplex for Socket<T> {
         // Its only error is that the connection is gone, which is what is wanted.
         rustix::net::shutdown(&self.0, Shutdown::Both).ok();
     }
+}
 
-    #[cfg(target_os = "linux")]
-    fn splice_source(&self) -> Option<(BorrowedFd<'_>, usize)> {
-        Some((self.0.as_fd(), usize::MAX))
+impl<T: AsFd> Source for Socket<T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Duplex::read(self, buf)
     }
 
     #[cfg(target_os = "linux")]
-    fn splice_sink(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
+    fn splice_to(&mut self, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        Ok(pipe.fill(self.0.as_fd(), most)?)
+    }
+}
+
+impl<T: AsFd> Sink for Socket<T> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Duplex::write(self, buf)
+    }
+
+    fn write_last(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| rustix::net::send(&self.0, buf, SEND_LAST))?)
+    }
+
+    fn half_close(&mut self) -> io::Result<()> {
+        Duplex::half_close(self)
+    }
+
+    fn splices(&self) -> bool {
+        cfg!(target_os = "linux")
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splice_from(&mut self, pipe: &Pipe, len: usize) -> io::Result<usize> {
+        Ok(pipe.empty(self.0.as_fd(), len)?)
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use xchg_core::relay::{Duplex, Socket};
+use xchg_core::relay::{Sink, Socket, Source};
 
 use super::answer::{Answer, Asker, Panel};
 use super::exchanges::Listing;
@@ -120,7 +120,7 @@ impl Client {
                         self.state = State::Leaving(Leaving::new(std::mem::take(out)));
                     }
                 }
-                State::Leaving(leaving) => return leaving.turn(&self.stream, &mut scratch),
+                State::Leaving(leaving) => return leaving.turn(&mut self.stream, &mut scratch),
             }
         }
     }

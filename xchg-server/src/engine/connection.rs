@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use xchg_core::relay::Duplex;
+use xchg_core::relay::{Sink, Source};
 use xchg_core::{Key, Place, Realm, Side};
 
 use crate::Config;
@@ -209,7 +209,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Sends words that must fit at once: a peer that has not read the few bytes before them is gone.
-    pub(crate) fn say(&self, words: &[u8]) -> io::Result<()> {
+    pub(crate) fn say(&mut self, words: &[u8]) -> io::Result<()> {
         match words.is_empty() || self.stream.write(words)? == words.len() {
             true => Ok(()),
             false => Err(io::ErrorKind::WouldBlock.into()),
@@ -239,7 +239,11 @@ impl Leaving {
     ///
     /// One that sends more than patience goes for is read no further, and blocks: it then has time to read, until it closes or the
     /// connection's deadline.
-    pub(crate) fn turn(&mut self, stream: &impl Duplex, scratch: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn turn(
+        &mut self,
+        stream: &mut (impl Source + Sink),
+        scratch: &mut [u8],
+    ) -> io::Result<()> {
         while self.sent < self.words.len() {
             self.sent += stream.write(&self.words[self.sent..])?;
         }
@@ -271,7 +275,7 @@ impl Leaving {
 
 impl Reply {
     /// Sends what is not sent yet.
-    pub(crate) fn turn(&mut self, stream: &Stream<impl Transport>) -> io::Result<()> {
+    pub(crate) fn turn(&mut self, stream: &mut impl Sink) -> io::Result<()> {
         while self.sent < self.words.len() {
             self.sent += stream.write(&self.words[self.sent..])?;
         }

@@ -7,7 +7,7 @@
 use std::io;
 
 use slab::Slab;
-use xchg_core::relay::{Duplex, Resources};
+use xchg_core::relay::{Resources, Sink, Source};
 #[cfg(target_os = "linux")]
 use xchg_core::relay::{Tee, TeeError};
 use xchg_core::{Exchange, Outcome, Side};
@@ -297,9 +297,11 @@ impl<N: Net> Engine<N> {
     }
 
     /// Ends the part of one receiver.
-    fn part_receiver(&mut self, receiver: Receiver, outcome: Outcome) {
+    fn part_receiver(&mut self, mut receiver: Receiver, outcome: Outcome) {
         match self.connections[receiver.slot as usize].http.take() {
-            Some(peer) => self.part(receiver.slot, *peer, outcome, &receiver.framing, Vec::new()),
+            Some(peer) => {
+                self.part(receiver.slot, *peer, outcome, &mut receiver.framing, Vec::new());
+            }
             None => self.close(receiver.slot, outcome),
         }
     }
@@ -320,7 +322,7 @@ impl<N: Net> Engine<N> {
     }
 
     fn end_fan(&mut self, index: u32, outcome: Outcome) {
-        let fan = self.fans.remove(index as usize);
+        let mut fan = self.fans.remove(index as usize);
         let upload = Party::of(&self.connections[fan.upload as usize]).bearing(fan.bearer);
         self.conclude(fan.exchange, outcome, Some(upload), &fan.downloads);
         // Who is told finds it ended.
@@ -328,7 +330,7 @@ impl<N: Net> Engine<N> {
             self.part_receiver(receiver, outcome);
         }
         match self.connections[fan.upload as usize].http.take() {
-            Some(peer) => self.part(fan.upload, *peer, outcome, &fan.source, fan.words),
+            Some(peer) => self.part(fan.upload, *peer, outcome, &mut fan.source, fan.words),
             None => self.close(fan.upload, outcome),
         }
     }
@@ -399,6 +401,9 @@ impl Fan {
                 (0, false) => Block::Bytes(&held),
                 (len, _) => Block::Piped(len),
             };
+            for receiver in &mut self.receivers {
+                receiver.framing.hear_of(&self.source);
+            }
             goes_on |= self.serve(connections, block, config, turned);
             let Some(least) = self.receivers.iter().map(|receiver| receiver.taken).min() else {
                 if self.any_served {
@@ -448,17 +453,14 @@ impl Fan {
         config: &Config,
         budget: &mut usize,
     ) -> io::Result<()> {
-        let upload = &connections[self.upload as usize];
-        if !upload.stream.is_readable() || *budget == 0 {
+        if !connections[self.upload as usize].stream.is_readable() || *budget == 0 {
             return Ok(());
         }
-        let source =
-            Endpoint { stream: &upload.stream, framing: &self.source, other: &Framing::Bare };
-        let Some((socket, most)) = source.splice_source() else { return Ok(()) };
         // Pipes no larger than what goes into them at once: all of a user's together may have 64 MiB (pipe(7)).
         let share = (TURN_BYTES / self.receivers.len().max(1)).max(MIN_TEE_BYTES);
         for receiver in &mut self.receivers {
-            let splices = receiver.endpoint(connections, &self.source).splice_sink().is_some();
+            let stream = &mut connections[receiver.slot as usize].stream;
+            let splices = Endpoint { stream, framing: &mut receiver.framing }.splices();
             if receiver.tee.is_none() && splices && config.pipe_size > 0 {
                 receiver.tee = resources.tee(share.min(config.pipe_size)).ok();
             }
@@ -468,19 +470,19 @@ impl Fan {
             }
         }
         let tees: Vec<_> = self.receivers.iter().filter_map(|it| it.tee.as_ref()).collect();
-        match Tee::fill(&tees, socket, most.min(share)) {
+        let stream = &mut connections[self.upload as usize].stream;
+        let mut source = Endpoint { stream, framing: &mut self.source };
+        match Tee::fill(&tees, &mut source, share) {
             Ok(n) => {
-                source.on_spliced(n);
                 self.piped = n;
                 *budget = budget.saturating_sub(n * self.receivers.len());
                 Ok(())
             }
             Err(TeeError::Short(bytes)) => {
-                source.on_spliced(bytes.len());
                 self.copy_from_now_on(bytes);
                 Ok(())
             }
-            // A read tells the same, and has it noted.
+            // A read tells the same.
             Err(TeeError::Failed(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(TeeError::Failed(error)) => Err(error),
         }
@@ -504,7 +506,7 @@ impl Fan {
         if !upload.stream.is_readable() || *budget == 0 {
             return Ok((0, upload.stream.is_readable()));
         }
-        let end = Endpoint { stream: &upload.stream, framing: &self.source, other: &Framing::Bare };
+        let mut end = Endpoint { stream: &mut upload.stream, framing: &mut self.source };
         match end.read(scratch) {
             Ok(n) => {
                 self.has_ended = n == 0;
@@ -523,7 +525,7 @@ impl Fan {
 
     /// Sends the uploader what it is to be told.
     fn tell(&mut self, upload: &mut Connection<impl Transport>) -> io::Result<()> {
-        let end = Endpoint { stream: &upload.stream, framing: &self.source, other: &Framing::Bare };
+        let mut end = Endpoint { stream: &mut upload.stream, framing: &mut self.source };
         while !self.words.is_empty() {
             match end.write(&self.words) {
                 Ok(n) => drop(self.words.drain(..n)),
@@ -548,7 +550,7 @@ impl Fan {
             let connection = &mut connections[receiver.slot as usize];
             let before = receiver.taken;
             let ends = self.has_ended;
-            let stands = receiver.turn(connection, &self.source, block, ends, config);
+            let stands = receiver.turn(connection, block, ends, config);
             turned.moved += (receiver.taken - before) as u64;
             let outcome = match stands {
                 Stands::Here | Stands::Spent => {
@@ -610,21 +612,10 @@ impl Fan {
 }
 
 impl Receiver {
-    #[cfg(target_os = "linux")]
-    fn endpoint<'a, T: Transport>(
-        &'a self,
-        connections: &'a Slab<Connection<T>>,
-        source: &'a Framing,
-    ) -> Endpoint<'a, T> {
-        let stream = &connections[self.slot as usize].stream;
-        Endpoint { stream, framing: &self.framing, other: source }
-    }
-
     /// Writes what it can take of `block`, and the end behind it if the payload `ends`; drops what it says.
     fn turn(
         &mut self,
         connection: &mut Connection<impl Transport>,
-        source: &Framing,
         block: Block<'_>,
         ends: bool,
         config: &Config,
@@ -633,11 +624,11 @@ impl Receiver {
             return Stands::Lost(kind);
         }
         let mut is_spent = false;
-        match self.listen(connection, source) {
+        match self.listen(connection) {
             Ok(spent) => is_spent |= spent,
             Err(error) => return Stands::Lost(error.kind()),
         }
-        match self.write(connection, source, block, ends) {
+        match self.write(connection, block, ends) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.be_patient(connection, config);
@@ -666,18 +657,14 @@ impl Receiver {
     }
 
     /// Drops what it says; says whether more is there.
-    fn listen(
-        &mut self,
-        connection: &mut Connection<impl Transport>,
-        source: &Framing,
-    ) -> io::Result<bool> {
+    fn listen(&mut self, connection: &mut Connection<impl Transport>) -> io::Result<bool> {
         let mut dropped = [0; 1024];
         for _ in 0..READS {
             if self.has_left {
                 return Ok(false);
             }
-            let end =
-                Endpoint { stream: &connection.stream, framing: &self.framing, other: source };
+            let stream = &mut connection.stream;
+            let mut end = Endpoint { stream, framing: &mut self.framing };
             match end.read(&mut dropped) {
                 Ok(0) => self.has_left = true,
                 Ok(_) => {}
@@ -691,25 +678,26 @@ impl Receiver {
 
     fn write(
         &mut self,
-        connection: &Connection<impl Transport>,
-        source: &Framing,
+        connection: &mut Connection<impl Transport>,
         block: Block<'_>,
         ends: bool,
     ) -> io::Result<()> {
-        let end = Endpoint { stream: &connection.stream, framing: &self.framing, other: source };
+        let is_untouched = self.framing.is_untouched();
+        let stream = &mut connection.stream;
+        let mut end = Endpoint { stream, framing: &mut self.framing };
         while self.taken < block.len() {
             self.taken += match block {
                 Block::Bytes(bytes) => end.write(&bytes[self.taken..])?,
                 #[cfg(target_os = "linux")]
                 Block::Piped(len) => {
                     let tee = self.tee.as_mut().expect("it was filled for this block");
-                    tee.empty(&end, len - self.taken)?
+                    tee.empty(&mut end, len - self.taken)?
                 }
                 #[cfg(not(target_os = "linux"))]
                 Block::Piped(_) => unreachable!("nothing is piped here"),
             };
         }
-        if self.framing.is_untouched() {
+        if is_untouched {
             // The head of a response goes out though its payload lets wait.
             end.flush()?;
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use xchg_core::relay::Duplex;
+use xchg_core::relay::Source;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
 use xchg_core::{Brokered, Offer, Pair, Place, Realm, Role, Side, Sides};
 

@@ -113,7 +113,7 @@ impl<N: Net> Engine<N> {
         let connection = &mut self.connections[slot as usize];
         let by = self.timers.now().after(self.shared.config.greeting_timeout);
         connection.deadline = self.timers.soon(by);
-        match reply.turn(&connection.stream) {
+        match reply.turn(&mut connection.stream) {
             Ok(()) => return true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 reply.rest = rest.to_vec();
@@ -192,7 +192,7 @@ impl<N: Net> Engine<N> {
         slot: u32,
         peer: Peer,
         outcome: Outcome,
-        framing: &Framing,
+        framing: &mut Framing,
         mut unsaid: Vec<u8>,
     ) {
         self.count_for_proxy(slot, peer.proxy());
@@ -222,7 +222,7 @@ impl<N: Net> Engine<N> {
     }
 
     /// Ends the part of a downloader that has everything.
-    fn finish_download(&mut self, slot: u32, framing: &Framing) {
+    fn finish_download(&mut self, slot: u32, framing: &mut Framing) {
         if framing.keeps_alive() {
             self.keep(slot, Reply { words: Vec::new(), sent: 0, rest: framing.rest() });
         } else {

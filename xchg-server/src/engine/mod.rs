@@ -437,7 +437,7 @@ impl<N: Net> Engine<N> {
         let State::Leaving(leaving) = &mut connection.state else {
             unreachable!("callers have seen it leave")
         };
-        let turn = leaving.turn(&connection.stream, self.resources.scratch());
+        let turn = leaving.turn(&mut connection.stream, self.resources.scratch());
         match turn {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if leaving.is_out_of_patience() {

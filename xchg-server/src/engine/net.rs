@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::io;
 use std::time::Duration;
 
-use xchg_core::relay::Duplex;
+use xchg_core::relay::{Sink, Source};
 
 use crate::origin::Origin;
 
@@ -43,10 +43,10 @@ pub(crate) trait Net {
 
 /// The socket of one connection; dropping it closes it. The engine reaches it through a
 /// [`Stream`](crate::engine::stream::Stream).
-pub(crate) trait Transport: Duplex + Debug + Send + 'static {
+pub(crate) trait Transport: Source + Sink + Debug + Send + 'static {
     /// Sends `framing` and then `payload`, what fits of them, and gives how much that is. If it
     /// `is_last`, the half-close that follows at once may leave together with it.
-    fn write_framed(&self, framing: &[u8], payload: &[u8], is_last: bool) -> io::Result<usize>;
+    fn write_framed(&mut self, framing: &[u8], payload: &[u8], is_last: bool) -> io::Result<usize>;
 
     /// The error that the connection has failed with, told once.
     ///

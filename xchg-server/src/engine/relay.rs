@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use slab::Slab;
-use xchg_core::relay::{Pump, Resources, Turn};
+use xchg_core::relay::{Pump, Resources, Turned, Why};
 use xchg_core::{Exchange, Outcome, Side, Sides};
 
 use super::Engine;
@@ -152,43 +152,12 @@ impl<N: Net> Engine<N> {
     /// Moves what can be moved, and ends the exchange if it is over.
     pub(super) fn drive(&mut self, index: u32) {
         let now = self.timers.now();
-        let running = &mut self.exchanges[index as usize];
-        if running.exchange.is_cancelled() {
+        if self.exchanges[index as usize].exchange.is_cancelled() {
             return self.end(index, Outcome::Cancelled);
         }
+        let (goes_on, lost) = self.turn_flows(index);
+        let running = &mut self.exchanges[index as usize];
         let mut peers = peers(&mut self.connections, running.slots);
-        // Before anything is read: what is left of a reset connection ends like a whole one.
-        let mut lost = running.failed(&peers);
-        let before = running.exchange.bytes();
-        let mut goes_on = false;
-        for side in Side::BOTH {
-            if lost.is_some() {
-                break;
-            }
-            let mut moved = 0;
-            let budget = self.schedule.share();
-            match turn(running, side, &mut peers, &mut self.resources, budget, &mut moved) {
-                Turned::Blocked => {}
-                Turned::Full => be_patient(running, &peers, !side, self.shared.config.idle_timeout),
-                Turned::Spent => goes_on = true,
-                Turned::Lost(side, error) => lost = Some((side, error.kind())),
-            }
-            if moved > 0 {
-                self.schedule.on_moved(moved);
-                running.exchange.add_moved(side, moved);
-                running.deadline = now.after(self.shared.config.idle_timeout);
-                running.looks.on_moved();
-            }
-            if running.pumps[side].is_bulk()
-                && !std::mem::replace(&mut running.is_tuned[side], true)
-            {
-                keep_queue_short(&self.shared.config, peers[!side]);
-            }
-            if running.pumps.upload.has_ended() {
-                running.on_sent(&mut peers);
-            }
-        }
-        self.moved += running.exchange.bytes() - before;
         if let Some((side, error)) = lost {
             let (exchange, peer) = (running.exchange.id(), peers[side].origin);
             tracing::debug!(%exchange, %peer, side = side.as_str(), %error, "lost");
@@ -196,7 +165,8 @@ impl<N: Net> Engine<N> {
         }
         if running.framings.download.is_untouched() {
             // The head of a response goes out though its payload lets wait. An error comes again with that.
-            running.end(Side::Download, &peers).flush().ok();
+            let stream = &mut peers.download.stream;
+            Endpoint { stream, framing: &mut running.framings.download }.flush().ok();
         }
         if running.has_arrived(&mut peers) {
             return self.end(index, Outcome::Completed);
@@ -219,6 +189,46 @@ impl<N: Net> Engine<N> {
         }
         self.connections[slot as usize].deadline = self.timers.soon(deadline);
         self.arm(slot);
+    }
+
+    /// Lets each flow move what it can; says whether one can go on at once, and who is lost by what.
+    fn turn_flows(&mut self, index: u32) -> (bool, Option<(Side, io::ErrorKind)>) {
+        let running = &mut self.exchanges[index as usize];
+        let mut peers = peers(&mut self.connections, running.slots);
+        let patience = self.shared.config.idle_timeout;
+        // Before anything is read: what is left of a reset connection ends like a whole one.
+        let mut lost = running.failed(&peers);
+        let (mut goes_on, before) = (false, running.exchange.bytes());
+        for side in Side::BOTH {
+            if lost.is_some() {
+                break;
+            }
+            let budget = self.schedule.share();
+            let Turned { moved, why } = running.turn(side, &mut peers, &mut self.resources, budget);
+            match why {
+                Why::SourceBlocked | Why::Ended => {}
+                Why::SinkBlocked => be_patient(running, &peers, !side, patience),
+                Why::Spent => goes_on = true,
+                Why::SourceFailed(error) => lost = Some((side, error.kind())),
+                Why::SinkFailed(error) => lost = Some((!side, error.kind())),
+            }
+            if moved > 0 {
+                self.schedule.on_moved(moved);
+                running.exchange.add_moved(side, moved);
+                running.deadline = self.timers.now().after(patience);
+                running.looks.on_moved();
+            }
+            if running.pumps[side].is_bulk()
+                && !std::mem::replace(&mut running.is_tuned[side], true)
+            {
+                keep_queue_short(&self.shared.config, peers[!side]);
+            }
+            if running.pumps.upload.has_ended() {
+                running.on_sent(&mut peers);
+            }
+        }
+        self.moved += running.exchange.bytes() - before;
+        (goes_on, lost)
     }
 
     pub(super) fn on_exchange_timer(&mut self, index: u32) {
@@ -281,7 +291,7 @@ impl<N: Net> Engine<N> {
         // Who is told finds it ended.
         for (side, peer) in http.into_iter().flatten() {
             let unsaid = running.pumps[!side].unwritten();
-            self.part(slots[side], *peer, outcome, &running.framings[side], unsaid);
+            self.part(slots[side], *peer, outcome, &mut running.framings[side], unsaid);
         }
     }
 
@@ -322,13 +332,30 @@ impl Running {
         }
     }
 
-    fn end<'a, T: Transport>(
-        &'a self,
+    /// Moves the flow from `side` as far as it goes.
+    fn turn<T: Transport>(
+        &mut self,
         side: Side,
-        peers: &'a Sides<&mut Connection<T>>,
-    ) -> Endpoint<'a, T> {
-        let (framing, other) = (&self.framings[side], &self.framings[!side]);
-        Endpoint { stream: &peers[side].stream, framing, other }
+        peers: &mut Sides<&mut Connection<T>>,
+        resources: &mut Resources,
+        budget: u64,
+    ) -> Turned {
+        let Sides { upload, download } = peers;
+        let (upload, download) = (&mut upload.stream, &mut download.stream);
+        let mut upload = Endpoint { stream: upload, framing: &mut self.framings.upload };
+        let mut download = Endpoint { stream: download, framing: &mut self.framings.download };
+        if side == Side::Download {
+            return self.pumps.download.turn(&mut download, &mut upload, resources, budget);
+        }
+        if download.framing.awaits_description() {
+            if let Err(error) = upload.begin(resources.scratch()) {
+                return Turned { moved: 0, why: Why::of_source(error) };
+            }
+            download.framing.hear_of(upload.framing);
+        }
+        let turned = self.pumps.upload.turn(&mut upload, &mut download, resources, budget);
+        download.framing.hear_of(upload.framing);
+        turned
     }
 
     /// The payload has all been passed on.
@@ -430,14 +457,6 @@ fn peers<T: Transport>(
     Sides { upload, download }
 }
 
-enum Turned {
-    Blocked,
-    /// The sink's buffer is full.
-    Full,
-    Spent,
-    Lost(Side, io::Error),
-}
-
 /// Lets a peer pause as long as an exchange may stand still: to the kernel, one that reads nothing looks dead, however alive it answers
 /// the probes (`TCP_USER_TIMEOUT` in tcp(7) counts closed windows too).
 fn be_patient<T: Transport>(
@@ -454,29 +473,6 @@ fn be_patient<T: Transport>(
 /// Lets a peer pause so long before it is given up.
 pub(super) fn let_pause(connection: &Connection<impl Transport>, timeout: Duration) {
     connection.stream.set_stall_timeout(timeout);
-}
-
-/// Moves the flow from `side` as far as it goes.
-fn turn<T: Transport>(
-    running: &mut Running,
-    side: Side,
-    peers: &mut Sides<&mut Connection<T>>,
-    resources: &mut Resources,
-    budget: u64,
-    moved: &mut u64,
-) -> Turned {
-    let (pump, framings) = (&mut running.pumps[side], &running.framings);
-    let end = |side: Side| {
-        let (framing, other) = (&framings[side], &framings[!side]);
-        Endpoint { stream: &peers[side].stream, framing, other }
-    };
-    match pump.turn(&end(side), &end(!side), resources, budget, moved) {
-        Turn::SourceBlocked | Turn::Ended => Turned::Blocked,
-        Turn::SinkBlocked => Turned::Full,
-        Turn::Spent => Turned::Spent,
-        Turn::SourceFailed(error) => Turned::Lost(side, error),
-        Turn::SinkFailed(error) => Turned::Lost(!side, error),
-    }
 }
 
 /// The flows between two peers, beginning with what each is told and what each has sent already.

@@ -1,13 +1,10 @@
 //! A connection's bytes, both ways, as the engine has them: with what is known of when there are any,
 //! and of why it failed.
 
-use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
-#[cfg(target_os = "linux")]
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use xchg_core::relay::Duplex;
+use xchg_core::relay::{Pipe, Sink, Source};
 
 use crate::engine::net::{Id, Layer, Net, Readiness, Transport};
 
@@ -27,40 +24,41 @@ const JOINED_BYTES: usize = 16 << 10;
 pub(crate) struct Stream<T> {
     transport: T,
     /// What the system has said and no call has refuted since.
-    is_readable: Cell<bool>,
-    is_writable: Cell<bool>,
+    is_readable: bool,
+    is_writable: bool,
     is_watched: bool,
     /// The error that the system has reported. `read` may hide it: behind unread bytes a reset looks
     /// like an end.
     failure: Option<ErrorKind>,
     /// Boxed twice, for most have none, and many wait.
-    layer: Option<Box<RefCell<Box<dyn Layer>>>>,
+    layer: Option<Box<Box<dyn Layer>>>,
 }
 
 /// A socket that is asked only for what may be there: it counts as readable and writable until a call
 /// finds that it is not, and again once the system says so. Nobody else keeps count of that.
 #[derive(Debug)]
 struct Socket<'a, T> {
-    transport: &'a T,
-    is_readable: &'a Cell<bool>,
-    is_writable: &'a Cell<bool>,
+    transport: &'a mut T,
+    is_readable: &'a mut bool,
+    is_writable: &'a mut bool,
 }
 
 impl<T: Transport> Stream<T> {
     pub(crate) fn new(transport: T) -> Stream<T> {
         Stream {
             transport,
-            is_readable: Cell::new(true),
-            is_writable: Cell::new(true),
+            is_readable: true,
+            is_writable: true,
             is_watched: false,
             failure: None,
             layer: None,
         }
     }
 
-    fn socket(&self) -> Socket<'_, T> {
-        let (is_readable, is_writable) = (&self.is_readable, &self.is_writable);
-        Socket { transport: &self.transport, is_readable, is_writable }
+    fn parts(&mut self) -> (Socket<'_, T>, Option<&mut dyn Layer>) {
+        let (is_readable, is_writable) = (&mut self.is_readable, &mut self.is_writable);
+        let socket = Socket { transport: &mut self.transport, is_readable, is_writable };
+        (socket, self.layer.as_deref_mut().map(|layer| &mut **layer))
     }
 
     /// Has what the peer says taken out of `layer` from now on; `heard` is the beginning, which has
@@ -73,8 +71,8 @@ impl<T: Transport> Stream<T> {
         while taken.is_ok() && !heard.is_empty() {
             taken = layer.take_in(&mut heard);
         }
-        let pushed = unless_blocked(self.socket().push(&mut *layer));
-        self.layer = Some(Box::new(RefCell::new(layer)));
+        let pushed = unless_blocked(self.parts().0.push(&mut *layer));
+        self.layer = Some(Box::new(layer));
         taken.and(pushed)
     }
 
@@ -86,24 +84,23 @@ impl<T: Transport> Stream<T> {
     /// Notes what has happened to the socket, and says what that means to who reads and writes here.
     pub(crate) fn on_ready(&mut self, mut ready: Readiness) -> Readiness {
         if ready.is_readable || ready.has_read_end {
-            self.is_readable.set(true);
+            self.is_readable = true;
         }
         if ready.is_writable {
-            self.is_writable.set(true);
+            self.is_writable = true;
         }
         if ready.has_failed {
             let failure = self.transport.take_failure().ok().flatten();
             self.failure = Some(failure.unwrap_or(ErrorKind::ConnectionReset));
         }
-        if let Some(layer) = &self.layer {
-            let mut layer = layer.borrow_mut();
-            let done = self.socket().push(&mut **layer).and(self.socket().pull(&mut **layer));
+        if let (mut socket, Some(layer)) = self.parts() {
+            let done = socket.push(layer).and(socket.pull(layer));
+            ready.is_readable = layer.is_readable();
             let failed = done
                 .err()
                 .map(|error| error.kind())
                 .filter(|kind| !matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted));
             self.failure = self.failure.or(failed);
-            ready.is_readable = layer.is_readable();
         }
         ready
     }
@@ -128,14 +125,13 @@ impl<T: Transport> Stream<T> {
         if std::mem::take(&mut self.is_watched) {
             net.unwatch(&self.transport);
         }
-        self.is_readable.set(true);
-        self.is_writable.set(true);
+        self.is_readable = true;
+        self.is_writable = true;
     }
 
     /// Whether a read may find something.
     pub(crate) fn is_readable(&self) -> bool {
-        let holds = |layer: &RefCell<Box<dyn Layer>>| layer.borrow().is_readable();
-        self.is_readable.get() || self.layer.as_deref().is_some_and(holds)
+        self.is_readable || self.layer.as_ref().is_some_and(|layer| layer.is_readable())
     }
 
     /// The error by which the connection is known to have failed.
@@ -146,7 +142,7 @@ impl<T: Transport> Stream<T> {
     /// Sends `framing` and then `payload`, what fits of them, and gives how much that is. If it
     /// `is_last`, the half-close that follows at once may leave together with it.
     pub(crate) fn write_framed(
-        &self,
+        &mut self,
         framing: &[u8],
         payload: &[u8],
         is_last: bool,
@@ -155,16 +151,13 @@ impl<T: Transport> Stream<T> {
             let joined = [framing, &payload[..payload.len().min(JOINED_BYTES)]].concat();
             return self.write(&joined);
         }
-        let socket = self.socket();
-        socket.may_write()?;
-        socket.note_write(socket.transport.write_framed(framing, payload, is_last))
+        self.parts().0.send(|transport| transport.write_framed(framing, payload, is_last))
     }
 
     /// How many bytes, with those not sent yet, the peer's system has not acknowledged. `None` where
     /// the system cannot tell.
     pub(crate) fn unacknowledged(&self) -> Option<u64> {
-        let unsent = |layer: &RefCell<Box<dyn Layer>>| layer.borrow().has_unsent();
-        let unsent = self.layer.as_deref().is_some_and(unsent);
+        let unsent = self.layer.as_ref().is_some_and(|layer| layer.has_unsent());
         Some(self.transport.unacknowledged()? + u64::from(unsent))
     }
 
@@ -202,89 +195,78 @@ impl<T: Transport> Stream<T> {
     }
 }
 
-impl<T: Transport> Duplex for Stream<T> {
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let Some(layer) = &self.layer else { return self.socket().read(buf) };
-        let mut layer = layer.borrow_mut();
-        self.socket().pull(&mut **layer)?;
+impl<T: Transport> Source for Stream<T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let (mut socket, layer) = self.parts();
+        let Some(layer) = layer else { return socket.receive(|transport| transport.read(buf)) };
+        socket.pull(layer)?;
         layer.read(buf)
     }
 
-    fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        let Some(layer) = &self.layer else { return self.socket().write(buf) };
-        let mut layer = layer.borrow_mut();
-        self.socket().push(&mut **layer)?;
+    fn splice_to(&mut self, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        match self.parts() {
+            (mut socket, None) => socket.receive(|transport| transport.splice_to(pipe, most)),
+            (_, Some(_)) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl<T: Transport> Sink for Stream<T> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let (mut socket, layer) = self.parts();
+        let Some(layer) = layer else { return socket.send(|transport| transport.write(buf)) };
+        socket.push(layer)?;
         let n = layer.write(buf)?;
         // It is taken, and bound to be sent: when there is room, if there is none now.
-        unless_blocked(self.socket().push(&mut **layer))?;
+        unless_blocked(socket.push(layer))?;
         Ok(n)
     }
 
-    fn write_last(&self, buf: &[u8]) -> io::Result<usize> {
+    fn write_last(&mut self, buf: &[u8]) -> io::Result<usize> {
         if self.layer.is_some() {
             return self.write(buf);
         }
-        self.socket().may_write()?;
-        self.socket().note_write(self.transport.write_last(buf))
+        self.parts().0.send(|transport| transport.write_last(buf))
     }
 
-    fn half_close(&self) -> io::Result<()> {
-        if let Some(layer) = &self.layer {
-            let mut layer = layer.borrow_mut();
+    fn half_close(&mut self) -> io::Result<()> {
+        if let (mut socket, Some(layer)) = self.parts() {
             layer.end();
-            self.socket().push(&mut **layer)?;
+            socket.push(layer)?;
         }
         self.transport.half_close()
     }
 
-    fn abort(&self) {
-        self.transport.abort();
+    fn splices(&self) -> bool {
+        self.layer.is_none() && self.transport.splices()
     }
 
-    #[cfg(target_os = "linux")]
-    fn splice_source(&self) -> Option<(BorrowedFd<'_>, usize)> {
-        let may_find = self.layer.is_none() && self.is_readable.get();
-        self.transport.splice_source().filter(|_| may_find)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn splice_sink(&self) -> Option<BorrowedFd<'_>> {
-        self.transport.splice_sink().filter(|_| self.layer.is_none())
+    fn splice_from(&mut self, pipe: &Pipe, len: usize) -> io::Result<usize> {
+        match self.parts() {
+            (mut socket, None) => socket.send(|transport| transport.splice_from(pipe, len)),
+            (_, Some(_)) => Err(ErrorKind::Unsupported.into()),
+        }
     }
 }
 
 impl<T: Transport> Socket<'_, T> {
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if !self.is_readable.get() {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        self.transport.read(buf).inspect_err(|error| {
-            self.is_readable.set(error.kind() != ErrorKind::WouldBlock);
-        })
+    /// Does what takes bytes from the transport, if there may be any.
+    fn receive(&mut self, take: impl FnOnce(&mut T) -> io::Result<usize>) -> io::Result<usize> {
+        noting(self.is_readable, || take(self.transport))
     }
 
-    fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.may_write()?;
-        self.note_write(self.transport.write(buf))
-    }
-
-    fn may_write(&self) -> io::Result<()> {
-        if self.is_writable.get() { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
-    }
-
-    fn note_write(&self, written: io::Result<usize>) -> io::Result<usize> {
-        written.inspect_err(|error| {
-            self.is_writable.set(error.kind() != ErrorKind::WouldBlock);
-        })
+    /// Does what gives bytes to the transport, if it may have room.
+    fn send(&mut self, give: impl FnOnce(&mut T) -> io::Result<usize>) -> io::Result<usize> {
+        noting(self.is_writable, || give(self.transport))
     }
 
     /// Takes in until there is something to read, and sends what the layer answers to it.
-    fn pull(&self, layer: &mut dyn Layer) -> io::Result<()> {
+    fn pull(&mut self, layer: &mut dyn Layer) -> io::Result<()> {
         for _ in 0..PIECES {
             if layer.is_readable() {
                 return Ok(());
             }
-            let taken = layer.take_in(&mut &*self);
+            let taken = layer.take_in(self);
             let pushed = unless_blocked(self.push(layer));
             taken.and(pushed)?;
         }
@@ -292,9 +274,9 @@ impl<T: Transport> Socket<'_, T> {
     }
 
     /// Sends all that is to be sent.
-    fn push(&self, layer: &mut dyn Layer) -> io::Result<()> {
+    fn push(&mut self, layer: &mut dyn Layer) -> io::Result<()> {
         while layer.has_unsent() {
-            if layer.give_out(&mut &*self)? == 0 {
+            if layer.give_out(self)? == 0 {
                 return Err(ErrorKind::WriteZero.into());
             }
         }
@@ -302,20 +284,28 @@ impl<T: Transport> Socket<'_, T> {
     }
 }
 
-impl<T: Transport> io::Read for &Socket<'_, T> {
+impl<T: Transport> io::Read for Socket<'_, T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (**self).read(buf)
+        self.receive(|transport| transport.read(buf))
     }
 }
 
-impl<T: Transport> io::Write for &Socket<'_, T> {
+impl<T: Transport> io::Write for Socket<'_, T> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (**self).write(buf)
+        self.send(|transport| transport.write(buf))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Makes a call that `may` find or take bytes, and notes if it finds that it may not.
+fn noting(may: &mut bool, call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+    if !*may {
+        return Err(ErrorKind::WouldBlock.into());
+    }
+    call().inspect_err(|error| *may = error.kind() != ErrorKind::WouldBlock)
 }
 
 fn unless_blocked(sent: io::Result<()>) -> io::Result<()> {

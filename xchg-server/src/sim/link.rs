@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use xchg_core::relay::Duplex;
+use xchg_core::relay::{Sink, Source};
 
 use crate::engine::net::{Id, Readiness, Transport};
 
@@ -396,8 +396,8 @@ pub(super) struct SimSocket {
     pub(super) link: Arc<Mutex<Link>>,
 }
 
-impl Duplex for SimSocket {
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+impl Source for SimSocket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut link = self.link.lock();
         assert!(!std::mem::take(&mut link.panics), "a panic that the world wants");
         if !link.up.received.is_empty() {
@@ -413,8 +413,10 @@ impl Duplex for SimSocket {
             None => Err(ErrorKind::WouldBlock.into()),
         }
     }
+}
 
-    fn write(&self, buf: &[u8]) -> io::Result<usize> {
+impl Sink for SimSocket {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let mut link = self.link.lock();
         if link.is_dead || link.down.ends {
             return Err(link.failure.take().unwrap_or(ErrorKind::BrokenPipe).into());
@@ -429,7 +431,7 @@ impl Duplex for SimSocket {
         Ok(n)
     }
 
-    fn half_close(&self) -> io::Result<()> {
+    fn half_close(&mut self) -> io::Result<()> {
         let mut link = self.link.lock();
         if link.is_dead {
             return Err(ErrorKind::NotConnected.into());
@@ -438,14 +440,15 @@ impl Duplex for SimSocket {
         link.down.take(&[], true, now);
         Ok(())
     }
-
-    fn abort(&self) {
-        self.link.lock().server_closes(true);
-    }
 }
 
 impl Transport for SimSocket {
-    fn write_framed(&self, framing: &[u8], payload: &[u8], _is_last: bool) -> io::Result<usize> {
+    fn write_framed(
+        &mut self,
+        framing: &[u8],
+        payload: &[u8],
+        _is_last: bool,
+    ) -> io::Result<usize> {
         self.write(&[framing, payload].concat())
     }
 

@@ -106,7 +106,7 @@ const SEND_LAST: SendFlags = SEND.union(SendFlags::MORE);
 const SEND_LAST: SendFlags = SEND;
 
 impl Transport for Socket<OwnedFd> {
-    fn write_framed(&self, framing: &[u8], payload: &[u8], is_last: bool) -> io::Result<usize> {
+    fn write_framed(&mut self, framing: &[u8], payload: &[u8], is_last: bool) -> io::Result<usize> {
         let flags = if is_last { SEND_LAST } else { SEND };
         Ok(rustix::io::retry_on_intr(|| {
             let both = [IoSlice::new(framing), IoSlice::new(payload)];

@@ -1,9 +1,8 @@
 //! Pumps between real sockets, step by step on one thread, and between scripted connections.
 
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -71,19 +70,19 @@ impl Peer {
         let bytes = self.unsaid.make_contiguous();
         if bytes.is_empty() {
             if !self.has_half_closed {
-                self.conn.half_close().unwrap();
+                Sink::half_close(&mut self.conn).unwrap();
                 self.has_half_closed = true;
             }
             return;
         }
         let most = most.min(bytes.len());
-        let said = unless_blocked(self.conn.write(&bytes[..most])).unwrap_or(0);
+        let said = unless_blocked(Sink::write(&mut self.conn, &bytes[..most])).unwrap_or(0);
         self.unsaid.drain(..said);
     }
 
     fn hear(&mut self, most: usize) {
         let mut buf = vec![0; most];
-        match unless_blocked(self.conn.read(&mut buf)) {
+        match unless_blocked(Source::read(&mut self.conn, &mut buf)) {
             Some(0) => self.has_heard_all = true,
             Some(n) => self.heard.extend_from_slice(&buf[..n]),
             None => {}
@@ -129,11 +128,13 @@ impl Exchange {
             0 => self.peers[side].say(size),
             1 => self.peers[side].hear(size),
             _ => {
-                let (source, sink) = (&self.ends[side], &self.ends[!side]);
-                let (resources, moved) = (&mut self.resources, &mut self.moved[side]);
-                let turn = self.pumps[side].turn(source, sink, resources, size as u64, moved);
-                let failed = matches!(turn, Turn::SourceFailed(_) | Turn::SinkFailed(_));
-                assert!(!failed, "{turn:?}");
+                let (mut source, mut sink) =
+                    (Socket(&self.ends[side].0), Socket(&self.ends[!side].0));
+                let pump = &mut self.pumps[side];
+                let turned = pump.turn(&mut source, &mut sink, &mut self.resources, size as u64);
+                self.moved[side] += turned.moved;
+                let failed = matches!(turned.why, Why::SourceFailed(_) | Why::SinkFailed(_));
+                assert!(!failed, "{turned:?}");
             }
         }
     }
@@ -177,9 +178,9 @@ proptest! {
 }
 
 /// A socket that counts what passes through user space.
-struct Counted<'a> {
-    socket: &'a End,
-    copied: Cell<usize>,
+struct Counted {
+    socket: End,
+    copied: usize,
     splices: Splices,
 }
 
@@ -189,52 +190,50 @@ enum Splices {
     /// By a descriptor of which the kernel splices nothing.
     Badly(OwnedFd),
     /// So many bytes more.
-    Some(Cell<usize>),
+    Some(usize),
 }
 
-impl<'a> Counted<'a> {
-    fn new(socket: &'a End) -> Counted<'a> {
-        Counted { socket, copied: Cell::new(0), splices: Splices::Well }
+impl Counted {
+    fn new(socket: End) -> Counted {
+        Counted { socket, copied: 0, splices: Splices::Well }
     }
 }
 
-impl Duplex for Counted<'_> {
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(buf).inspect(|n| self.copied.set(self.copied.get() + n))
+impl Source for Counted {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Source::read(&mut self.socket, buf).inspect(|n| self.copied += n)
     }
 
-    fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.write(buf).inspect(|n| self.copied.set(self.copied.get() + n))
-    }
-
-    fn half_close(&self) -> io::Result<()> {
-        self.socket.half_close()
-    }
-
-    fn abort(&self) {
-        self.socket.abort();
-    }
-
-    fn splice_source(&self) -> Option<(BorrowedFd<'_>, usize)> {
-        match &self.splices {
-            Splices::Well => self.socket.splice_source(),
-            Splices::Never => None,
-            Splices::Badly(fd) => Some((fd.as_fd(), usize::MAX)),
-            Splices::Some(left) => (left.get() > 0).then(|| (self.socket.0.as_fd(), left.get())),
+    fn splice_to(&mut self, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        match &mut self.splices {
+            Splices::Well => self.socket.splice_to(pipe, most),
+            Splices::Never => Err(ErrorKind::Unsupported.into()),
+            Splices::Badly(fd) => Socket(fd).splice_to(pipe, most),
+            Splices::Some(0) => Ok(0),
+            Splices::Some(left) => {
+                self.socket.splice_to(pipe, most.min(*left)).inspect(|n| *left -= n)
+            }
         }
     }
+}
 
-    fn on_spliced(&self, n: usize) {
-        if let Splices::Some(left) = &self.splices {
-            left.set(left.get() - n);
-        }
+impl Sink for Counted {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Sink::write(&mut self.socket, buf).inspect(|n| self.copied += n)
     }
 
-    fn splice_sink(&self) -> Option<BorrowedFd<'_>> {
-        match &self.splices {
-            Splices::Never => None,
-            Splices::Badly(fd) => Some(fd.as_fd()),
-            _ => self.socket.splice_sink(),
+    fn half_close(&mut self) -> io::Result<()> {
+        Sink::half_close(&mut self.socket)
+    }
+
+    fn splices(&self) -> bool {
+        !matches!(self.splices, Splices::Never)
+    }
+
+    fn splice_from(&mut self, pipe: &Pipe, len: usize) -> io::Result<usize> {
+        match &mut self.splices {
+            Splices::Badly(fd) => Socket(fd).splice_from(pipe, len),
+            _ => self.socket.splice_from(pipe, len),
         }
     }
 }
@@ -249,20 +248,22 @@ fn copied_of(
 ) -> usize {
     let ((uploader, upload), (downloader, download)) = (connection(), connection());
     let (mut uploader, mut downloader) = (Peer::new(uploader, bytes), Peer::new(downloader, &[]));
-    let (mut source, mut sink) = (Counted::new(&upload), Counted::new(&download));
+    let (mut source, mut sink) = (Counted::new(upload), Counted::new(download));
     odd(&mut source, &mut sink);
     let (mut pump, mut moved) = (Pump::new(Vec::new(), &[]), 0);
     while !downloader.has_heard_all {
         uploader.say(200_000);
-        let turn = pump.turn(&source, &sink, resources, u64::MAX, &mut moved);
-        assert!(matches!(turn, Turn::SourceBlocked | Turn::SinkBlocked | Turn::Ended), "{turn:?}");
+        let turned = pump.turn(&mut source, &mut sink, resources, u64::MAX);
+        moved += turned.moved;
+        let goes_on = matches!(turned.why, Why::SourceBlocked | Why::SinkBlocked | Why::Ended);
+        assert!(goes_on, "{turned:?}");
         downloader.hear(150_000);
     }
     assert!(downloader.heard == bytes);
     assert_eq!(moved, bytes.len() as u64);
     // A block may have been spliced out of the source, and be refused by the sink.
     assert!(source.copied <= sink.copied);
-    sink.copied.get()
+    sink.copied
 }
 
 #[test]
@@ -315,7 +316,7 @@ fn no_more_is_spliced_than_the_source_allows() {
     let bytes = noise(1_000_000, 5);
     let mut resources = Resources::new(SCRATCH, PIPE);
     let copied = copied_of(&bytes, tcp, &mut resources, |source, _| {
-        source.splices = Splices::Some(Cell::new(700_001));
+        source.splices = Splices::Some(700_001);
     });
     assert_eq!(copied, 1_000_000 - 700_001);
 }
@@ -323,59 +324,47 @@ fn no_more_is_spliced_than_the_source_allows() {
 #[test]
 fn a_socket_that_ends_before_its_connection_is_a_failure_of_the_source() {
     /// Expects more than its socket gives, as one with a length from its peer does.
-    struct Cut<'a>(Counted<'a>);
+    struct Cut(Counted);
 
-    impl Duplex for Cut<'_> {
-        fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+    impl Source for Cut {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
             match self.0.read(buf)? {
                 0 => Err(ErrorKind::UnexpectedEof.into()),
                 n => Ok(n),
             }
         }
 
-        fn write(&self, buf: &[u8]) -> io::Result<usize> {
-            self.0.write(buf)
-        }
-
-        fn half_close(&self) -> io::Result<()> {
-            self.0.half_close()
-        }
-
-        fn abort(&self) {
-            self.0.abort();
-        }
-
-        fn splice_source(&self) -> Option<(BorrowedFd<'_>, usize)> {
-            self.0.splice_source()
+        fn splice_to(&mut self, pipe: &Pipe, most: usize) -> io::Result<usize> {
+            self.0.splice_to(pipe, most)
         }
     }
 
-    let ((uploader, upload), (_downloader, download)) = (unix(), unix());
+    let ((uploader, upload), (_downloader, mut download)) = (unix(), unix());
     let mut uploader = Peer::new(uploader, &noise(2 * SCRATCH, 9));
     uploader.say(2 * SCRATCH);
     uploader.say(0);
-    let (source, mut resources) = (Cut(Counted::new(&upload)), Resources::new(SCRATCH, PIPE));
-    let (mut pump, mut moved) = (Pump::new(Vec::new(), &[]), 0);
-    let turn = pump.turn(&source, &download, &mut resources, u64::MAX, &mut moved);
-    assert!(matches!(turn, Turn::SourceFailed(_)), "{turn:?}");
-    assert_eq!((moved, source.0.copied.get()), (2 * SCRATCH as u64, SCRATCH), "it did splice");
+    let (mut source, mut resources) = (Cut(Counted::new(upload)), Resources::new(SCRATCH, PIPE));
+    let mut pump = Pump::new(Vec::new(), &[]);
+    let Turned { moved, why } = pump.turn(&mut source, &mut download, &mut resources, u64::MAX);
+    assert!(matches!(why, Why::SourceFailed(_)), "{why:?}");
+    assert_eq!((moved, source.0.copied), (2 * SCRATCH as u64, SCRATCH), "it did splice");
 }
 
 /// Fills everything between a peer that says a lot and one that does not listen; gives what the pump holds in the end.
 fn held_against_a_deaf_peer(pipe_bytes: usize) -> (u64, Resources) {
-    let ((uploader, upload), (_deaf, download)) = (unix(), unix());
+    let ((uploader, mut upload), (_deaf, mut download)) = (unix(), unix());
     let mut uploader = Peer::new(uploader, &noise(4_000_000, 6));
     let mut resources = Resources::new(SCRATCH, pipe_bytes);
-    let (mut pump, mut moved) = (Pump::new(Vec::new(), &[]), 0);
+    let mut pump = Pump::new(Vec::new(), &[]);
     let mut turn = |pump: &mut Pump| {
         uploader.say(1_000_000);
-        pump.turn(&upload, &download, &mut resources, u64::MAX, &mut moved)
+        pump.turn(&mut upload, &mut download, &mut resources, u64::MAX).why
     };
-    while !matches!(turn(&mut pump), Turn::SinkBlocked) {}
+    while !matches!(turn(&mut pump), Why::SinkBlocked) {}
     assert!(pump.is_holding());
     let held = pump.flow.held();
     for _ in 0..3 {
-        assert!(matches!(turn(&mut pump), Turn::SinkBlocked));
+        assert!(matches!(turn(&mut pump), Why::SinkBlocked));
         assert_eq!(pump.flow.held(), held, "nothing is read while the sink is blocked");
     }
     (held, resources)
@@ -392,13 +381,14 @@ fn a_blocked_sink_costs_one_read_at_most() {
 
 #[test]
 fn a_budget_ends_a_turn() {
-    let ((uploader, upload), (_downloader, download)) = (unix(), unix());
+    let ((uploader, mut upload), (_downloader, mut download)) = (unix(), unix());
     Peer::new(uploader, &noise(100_000, 7)).say(100_000);
     let mut resources = Resources::new(SCRATCH, 0);
     let (mut pump, mut moved) = (Pump::new(Vec::new(), b"early"), 0);
     let mut turn = |budget| {
-        let turn = pump.turn(&upload, &download, &mut resources, budget, &mut moved);
-        assert!(matches!(turn, Turn::Spent), "{turn:?}");
+        let turned = pump.turn(&mut upload, &mut download, &mut resources, budget);
+        assert!(matches!(turned.why, Why::Spent), "{turned:?}");
+        moved += turned.moved;
         moved
     };
     assert_eq!(turn(0), 5, "what is held goes out; nothing is read");
@@ -416,31 +406,31 @@ fn reset(peer: End) {
 fn a_failure_names_the_connection_that_failed() {
     for splices in [false, true] {
         for lost in Side::BOTH {
-            let ((uploader, upload), (downloader, download)) = (tcp(), tcp());
+            let ((uploader, mut upload), (downloader, mut download)) = (tcp(), tcp());
             let mut resources = Resources::new(SCRATCH, if splices { PIPE } else { 0 });
-            let (mut pump, mut moved) = (Pump::new(Vec::new(), &[]), 0);
-            let mut turn = || pump.turn(&upload, &download, &mut resources, u64::MAX, &mut moved);
+            let mut pump = Pump::new(Vec::new(), &[]);
+            let mut turn = || pump.turn(&mut upload, &mut download, &mut resources, u64::MAX).why;
             // One read that fills the buffer, and one by splice if at all.
             let mut talker = Peer::new(uploader, &noise(1_000_000, 8));
             talker.say(2 * SCRATCH);
             let mut listener = Peer::new(downloader, &[]);
             while listener.heard.len() < 2 * SCRATCH {
-                assert!(matches!(turn(), Turn::SourceBlocked));
+                assert!(matches!(turn(), Why::SourceBlocked));
                 listener.hear(PIPE);
             }
             if lost == Side::Upload {
                 reset(talker.conn);
                 let failure =
-                    std::iter::repeat_with(turn).find(|t| !matches!(t, Turn::SourceBlocked));
-                assert!(matches!(failure, Some(Turn::SourceFailed(_))), "{failure:?}");
+                    std::iter::repeat_with(turn).find(|t| !matches!(t, Why::SourceBlocked));
+                assert!(matches!(failure, Some(Why::SourceFailed(_))), "{failure:?}");
             } else {
                 reset(listener.conn);
                 let turns = std::iter::repeat_with(|| {
                     talker.say(100);
                     turn()
                 });
-                let failure = turns.into_iter().find(|t| !matches!(t, Turn::SourceBlocked));
-                assert!(matches!(failure, Some(Turn::SinkFailed(_))), "{failure:?}");
+                let failure = turns.into_iter().find(|t| !matches!(t, Why::SourceBlocked));
+                assert!(matches!(failure, Some(Why::SinkFailed(_))), "{failure:?}");
             }
             assert_eq!(resources.pipes.idle() == 1, splices && lost == Side::Upload);
         }
@@ -450,41 +440,39 @@ fn a_failure_names_the_connection_that_failed() {
 /// Reads what it is told to, and takes as much of each write as it is told to, then blocks.
 #[derive(Default)]
 struct Scripted {
-    reads: RefCell<VecDeque<io::Result<Vec<u8>>>>,
-    takes: RefCell<VecDeque<io::Result<usize>>>,
-    taken: RefCell<Vec<u8>>,
-    half_closes: RefCell<VecDeque<io::Result<()>>>,
+    reads: VecDeque<io::Result<Vec<u8>>>,
+    takes: VecDeque<io::Result<usize>>,
+    taken: Vec<u8>,
+    half_closes: VecDeque<io::Result<()>>,
 }
 
 impl Scripted {
     fn source(reads: impl IntoIterator<Item = io::Result<Vec<u8>>>) -> Scripted {
-        Scripted { reads: RefCell::new(reads.into_iter().collect()), ..Scripted::default() }
+        Scripted { reads: reads.into_iter().collect(), ..Scripted::default() }
     }
 
     fn sink(takes: impl IntoIterator<Item = io::Result<usize>>) -> Scripted {
-        Scripted { takes: RefCell::new(takes.into_iter().collect()), ..Scripted::default() }
+        Scripted { takes: takes.into_iter().collect(), ..Scripted::default() }
     }
 }
 
-impl Duplex for Scripted {
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.reads.borrow_mut().pop_front().unwrap_or(Err(blocked()))?;
+impl Source for Scripted {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.reads.pop_front().unwrap_or(Err(blocked()))?;
         buf[..bytes.len()].copy_from_slice(&bytes);
         Ok(bytes.len())
     }
+}
 
-    fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        let taken = self.takes.borrow_mut().pop_front().unwrap_or(Err(blocked()))?.min(buf.len());
-        self.taken.borrow_mut().extend_from_slice(&buf[..taken]);
+impl Sink for Scripted {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let taken = self.takes.pop_front().unwrap_or(Err(blocked()))?.min(buf.len());
+        self.taken.extend_from_slice(&buf[..taken]);
         Ok(taken)
     }
 
-    fn half_close(&self) -> io::Result<()> {
-        self.half_closes.borrow_mut().pop_front().expect("no half-close is due")
-    }
-
-    fn abort(&self) {
-        panic!("a pump leaves that to whoever drives it");
+    fn half_close(&mut self) -> io::Result<()> {
+        self.half_closes.pop_front().expect("no half-close is due")
     }
 }
 
@@ -492,100 +480,98 @@ fn blocked() -> io::Error {
     ErrorKind::WouldBlock.into()
 }
 
-fn turn(pump: &mut Pump, source: &Scripted, sink: &Scripted) -> (Turn, u64) {
-    let mut moved = 0;
-    let turn = pump.turn(source, sink, &mut Resources::new(SCRATCH, PIPE), u64::MAX, &mut moved);
-    (turn, moved)
+fn turn(pump: &mut Pump, source: &mut Scripted, sink: &mut Scripted) -> (Why, u64) {
+    let turned = pump.turn(source, sink, &mut Resources::new(SCRATCH, PIPE), u64::MAX);
+    (turned.why, turned.moved)
 }
 
 #[test]
 fn words_go_first_and_count_for_nothing_however_they_are_cut() {
-    let source = Scripted::source([Ok(b"payload".to_vec())]);
-    let sink = Scripted::default();
+    let mut source = Scripted::source([Ok(b"payload".to_vec())]);
+    let mut sink = Scripted::default();
     let mut pump = Pump::new(b"words".to_vec(), b"early");
     let mut sums = 0;
     // Each number of bytes that the sink takes, and how many of them are payload.
     for (takes, counts) in [(3, 0), (4, 2), (1, 1), (2, 2), (3, 3), (4, 4)] {
-        sink.takes.borrow_mut().push_back(Ok(takes));
-        let (turn, moved) = turn(&mut pump, &source, &sink);
+        sink.takes.push_back(Ok(takes));
+        let (turn, moved) = turn(&mut pump, &mut source, &mut sink);
         assert_eq!(moved, counts, "{turn:?}");
         sums += moved;
     }
-    assert_eq!(*sink.taken.borrow(), b"wordsearlypayload");
+    assert_eq!(sink.taken, b"wordsearlypayload");
     assert_eq!(sums, 12);
 }
 
 #[test]
 fn a_discarding_pump_says_more_words_when_told_to() {
-    let (source, sink) = (Scripted::default(), Scripted::sink([Ok(2)]));
+    let (mut source, mut sink) = (Scripted::default(), Scripted::sink([Ok(2)]));
     let mut pump = Pump::discarding(b"first ".to_vec());
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SinkBlocked, 0)));
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::SinkBlocked, 0)));
     pump.say(b"second ");
     pump.say(b"");
-    sink.takes.borrow_mut().extend([Ok(100), Ok(100)]);
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SourceBlocked, 0)));
+    sink.takes.extend([Ok(100), Ok(100)]);
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::SourceBlocked, 0)));
     pump.say(b"third");
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SourceBlocked, 0)));
-    assert_eq!(*sink.taken.borrow(), b"first second third");
-    source.reads.borrow_mut().extend([Ok(vec![7; 3]), Ok(Vec::new())]);
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::Ended, 0)));
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::SourceBlocked, 0)));
+    assert_eq!(sink.taken, b"first second third");
+    source.reads.extend([Ok(vec![7; 3]), Ok(Vec::new())]);
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::Ended, 0)));
 }
 
 #[test]
 fn words_that_were_not_written_can_be_taken_back() {
-    let (source, sink) = (Scripted::default(), Scripted::sink([Ok(2)]));
+    let (mut source, mut sink) = (Scripted::default(), Scripted::sink([Ok(2)]));
     let mut pump = Pump::discarding(b"first ".to_vec());
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SinkBlocked, 0)));
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::SinkBlocked, 0)));
     pump.say(b"second");
     assert_eq!(pump.unwritten(), b"rst second");
     assert_eq!(pump.unwritten(), b"");
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SourceBlocked, 0)));
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::SourceBlocked, 0)));
 }
 
 #[test]
 fn a_source_may_let_others_go_first() {
-    let source = Scripted::source([
+    let mut source = Scripted::source([
         Ok(b"one".to_vec()),
         Err(ErrorKind::Interrupted.into()),
         Ok(b"two".to_vec()),
     ]);
-    let sink = Scripted::sink([Ok(3), Ok(3)]);
+    let mut sink = Scripted::sink([Ok(3), Ok(3)]);
     let mut pump = Pump::new(Vec::new(), &[]);
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::Spent, 3)));
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SourceBlocked, 3)));
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::Spent, 3)));
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::SourceBlocked, 3)));
 }
 
 #[test]
 fn small_reads_spend_the_budget_too() {
-    let source = Scripted::source((0..9).map(|_| Ok(vec![7])));
-    let sink = Scripted::sink((0..9).map(|_| Ok(9)));
-    let (mut pump, mut moved) = (Pump::new(Vec::new(), &[]), 0);
+    let mut source = Scripted::source((0..9).map(|_| Ok(vec![7])));
+    let mut sink = Scripted::sink((0..9).map(|_| Ok(9)));
+    let mut pump = Pump::new(Vec::new(), &[]);
     let mut resources = Resources::new(SCRATCH, PIPE);
-    let turn = pump.turn(&source, &sink, &mut resources, 3 * READ_COST, &mut moved);
-    assert!(matches!(turn, Turn::Spent), "{turn:?}");
-    assert_eq!(moved, 3);
+    let turned = pump.turn(&mut source, &mut sink, &mut resources, 3 * READ_COST);
+    assert!(matches!(turned, Turned { moved: 3, why: Why::Spent }), "{turned:?}");
 }
 
 #[test]
 fn what_is_there_at_once_leaves_in_one_write() {
-    let source = Scripted::source([Ok(b"two".to_vec()), Ok(b"three".to_vec())]);
-    let sink = Scripted::sink([Ok(99)]);
+    let mut source = Scripted::source([Ok(b"two".to_vec()), Ok(b"three".to_vec())]);
+    let mut sink = Scripted::sink([Ok(99)]);
     let mut pump = Pump::new(b"word ".to_vec(), b"one ");
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SourceBlocked, 12)));
-    assert_eq!(*sink.taken.borrow(), b"word one twothree");
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::SourceBlocked, 12)));
+    assert_eq!(sink.taken, b"word one twothree");
 }
 
 #[test]
 fn what_is_discarded_is_read_to_its_end_and_the_sink_left_open() {
-    let source = Scripted::source([Ok(vec![7; SCRATCH]), Ok(vec![7; 9])]);
-    let sink = Scripted::sink([Ok(2), Ok(100)]);
+    let mut source = Scripted::source([Ok(vec![7; SCRATCH]), Ok(vec![7; 9])]);
+    let mut sink = Scripted::sink([Ok(2), Ok(100)]);
     let mut pump = Pump::discarding(b"words".to_vec());
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::SourceBlocked, 0)));
-    assert_eq!(*sink.taken.borrow(), b"words");
-    source.reads.borrow_mut().extend([Ok(vec![7; 1]), Ok(Vec::new())]);
-    assert!(matches!(turn(&mut pump, &source, &sink), (Turn::Ended, 0)));
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::SourceBlocked, 0)));
+    assert_eq!(sink.taken, b"words");
+    source.reads.extend([Ok(vec![7; 1]), Ok(Vec::new())]);
+    assert!(matches!(turn(&mut pump, &mut source, &mut sink), (Why::Ended, 0)));
     assert!(pump.has_ended() && !pump.is_holding());
-    assert_eq!(*sink.taken.borrow(), b"words");
+    assert_eq!(sink.taken, b"words");
 }
 
 #[test]
@@ -607,9 +593,9 @@ fn each_call_that_fails_ends_the_turn_with_its_error() {
         (vec![some()], vec![Ok(3), Ok(1)], None, "SourceBlocked", 4),
     ];
     for (n, (reads, takes, half_close, expected, expected_moved)) in cases.into_iter().enumerate() {
-        let (source, sink) = (Scripted::source(reads), Scripted::sink(takes));
-        sink.half_closes.borrow_mut().extend(half_close);
-        let (turn, moved) = turn(&mut Pump::new(Vec::new(), &[]), &source, &sink);
+        let (mut source, mut sink) = (Scripted::source(reads), Scripted::sink(takes));
+        sink.half_closes.extend(half_close);
+        let (turn, moved) = turn(&mut Pump::new(Vec::new(), &[]), &mut source, &mut sink);
         assert!(format!("{turn:?}").starts_with(expected), "case {n}: {turn:?}");
         assert_eq!(moved, expected_moved, "case {n}");
     }

@@ -18,6 +18,8 @@ pub(crate) struct Response {
     /// If it is chunked: the encoder, and how much payload is to come in the chunk that has begun.
     chunked: Option<(ChunkedEncoder, u64)>,
     has_ended: bool,
+    /// Whether all of the payload has been read: its receiver may then leave, for all it can tell.
+    is_exhausted: bool,
     /// What the client has sent behind its request, if the connection is kept: its next request.
     /// `None` if the connection ends with this response.
     behind: Option<Vec<u8>>,
@@ -42,7 +44,14 @@ impl Response {
         let (pending, framing) = download_head(to, length, description);
         let chunked = (framing == Framing::Chunked).then(|| (ChunkedEncoder::new(), 0));
         let behind = (to.keep_alive && framing != Framing::Close).then(Vec::new);
-        Response { head: Head::Ready, pending, chunked, has_ended: false, behind }
+        Response {
+            head: Head::Ready,
+            pending,
+            chunked,
+            has_ended: false,
+            is_exhausted: false,
+            behind,
+        }
     }
 
     /// The response with a payload whose description comes with it, and whose length is not known.
@@ -50,16 +59,31 @@ impl Response {
         Response { head: Head::Awaited(to), pending: Vec::new(), ..Response::new(to, None, None) }
     }
 
+    /// Whether the head awaits its description.
+    pub(super) fn awaits_description(&self) -> bool {
+        matches!(self.head, Head::Awaited(_))
+    }
+
     /// Completes a head that awaited its description.
-    pub(super) fn describe(&mut self, description: impl FnOnce() -> Option<Description>) {
+    pub(super) fn describe(&mut self, description: Option<&Description>) {
         if let Head::Awaited(to) = self.head {
-            (self.pending, _) = download_head(to, None, description().as_ref());
+            (self.pending, _) = download_head(to, None, description);
             self.head = Head::Ready;
         }
     }
 
+    /// Notes that all of the payload has been read.
+    pub(super) fn on_exhausted(&mut self) {
+        self.is_exhausted = true;
+    }
+
+    /// Whether the client may end its stream without a loss: it knows the end, or is about to.
+    pub(super) fn may_be_left(&self) -> bool {
+        self.has_ended || self.is_exhausted
+    }
+
     /// Sends what is pending.
-    pub(super) fn flush(&mut self, stream: &Stream<impl Transport>) -> io::Result<()> {
+    pub(super) fn flush(&mut self, stream: &mut Stream<impl Transport>) -> io::Result<()> {
         while !self.pending.is_empty() {
             self.send(stream, &[], false)?;
         }
@@ -69,7 +93,7 @@ impl Response {
     /// Sends what is pending and then of `payload` what fits, at least one byte; says how many bytes of it.
     pub(super) fn write(
         &mut self,
-        stream: &Stream<impl Transport>,
+        stream: &mut Stream<impl Transport>,
         payload: &[u8],
         is_last: bool,
     ) -> io::Result<usize> {
@@ -99,7 +123,7 @@ impl Response {
     /// Sends once; says how many bytes of `payload` went.
     fn send(
         &mut self,
-        stream: &Stream<impl Transport>,
+        stream: &mut Stream<impl Transport>,
         payload: &[u8],
         is_last: bool,
     ) -> io::Result<usize> {
@@ -111,7 +135,7 @@ impl Response {
     }
 
     /// Sends what ends the body.
-    pub(super) fn end(&mut self, stream: &Stream<impl Transport>) -> io::Result<()> {
+    pub(super) fn end(&mut self, stream: &mut Stream<impl Transport>) -> io::Result<()> {
         if !self.has_ended {
             self.has_ended = true;
             if let Some((encoder, _)) = self.chunked {
@@ -119,11 +143,6 @@ impl Response {
             }
         }
         self.flush(stream)
-    }
-
-    /// Whether all that the peer needs to know the end has been written, or is about to be.
-    pub(super) fn has_ended(&self) -> bool {
-        self.has_ended
     }
 
     /// Whether the connection carries another request once the response has ended.

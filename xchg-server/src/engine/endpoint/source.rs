@@ -2,7 +2,7 @@
 
 use std::io;
 
-use xchg_core::relay::Duplex;
+use xchg_core::relay::Source as _;
 
 use crate::dialect::http::{Body, BodyDecoder, BodyError, Description, Step};
 use crate::engine::net::Transport;
@@ -63,7 +63,7 @@ impl Source {
     /// Reads payload into `buf`; 0 is its end.
     pub(super) fn read(
         &mut self,
-        stream: &Stream<impl Transport>,
+        stream: &mut Stream<impl Transport>,
         buf: &mut [u8],
     ) -> io::Result<usize> {
         for _ in 0..READS {
@@ -89,6 +89,31 @@ impl Source {
                 Ok(0) => {}
                 Ok(n) => return Ok(n),
                 Err(error) => self.state = State::Bad(error),
+            }
+        }
+        Err(io::ErrorKind::Interrupted.into())
+    }
+
+    /// Reads of a form, through `scratch`, until its payload has begun or ended: what describes it is
+    /// known then.
+    pub(super) fn begin(
+        &mut self,
+        stream: &mut Stream<impl Transport>,
+        scratch: &mut [u8],
+    ) -> io::Result<()> {
+        for _ in 0..READS {
+            if !self.is_form() || !self.decoded.is_empty() || self.state != State::Open {
+                return Ok(());
+            }
+            let n = match self.raw.is_empty() {
+                false => take(&mut self.raw, scratch),
+                true => match stream.read(scratch)? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    n => n,
+                },
+            };
+            if let Err(error) = self.decode(&mut scratch[..n]) {
+                self.state = State::Bad(error);
             }
         }
         Err(io::ErrorKind::Interrupted.into())
@@ -144,7 +169,7 @@ impl Source {
     }
 
     /// The payload has been read.
-    fn end(&self, stream: &Stream<impl Transport>) -> io::Result<usize> {
+    fn end(&mut self, stream: &mut Stream<impl Transport>) -> io::Result<usize> {
         if self.behind == Behind::Request || self.raw.is_empty() && stream.read(&mut [0])? == 0 {
             return Ok(0);
         }
@@ -188,6 +213,11 @@ impl Source {
 
     pub(super) fn is_form(&self) -> bool {
         matches!(self.body, Body::Form(_))
+    }
+
+    /// Whether all is known that a form says of its payload before that comes.
+    pub(super) fn has_begun(&self) -> bool {
+        self.description().is_some() || self.state != State::Open
     }
 
     /// What a form says of its payload, once that has begun.

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, tee};
 
-use super::Duplex;
+use super::{Sink, Source};
 
 /// A kernel buffer between two sockets.
 #[derive(Debug)]
-pub(super) struct Pipe {
+pub struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
     capacity: usize,
@@ -98,6 +98,16 @@ impl Stopped {
     }
 }
 
+impl From<Stopped> for io::Error {
+    fn from(stopped: Stopped) -> io::Error {
+        match stopped {
+            Stopped::Blocked => io::ErrorKind::WouldBlock.into(),
+            Stopped::Lost(error) => error.into(),
+            Stopped::Refused => io::ErrorKind::Unsupported.into(),
+        }
+    }
+}
+
 /// A block of a source's bytes for several sinks, none of which copies it: each has a pipe, and `tee(2)` puts the same pages into all.
 #[derive(Debug)]
 pub struct Tee {
@@ -119,15 +129,14 @@ impl Tee {
     /// [`Failed`](TeeError::Failed) if the source failed or has nothing now; [`Short`](TeeError::Short), with the bytes, if not all tees
     /// could hold them, or the kernel refuses: what is in the tees is then of no use, and copying
     /// may go on.
-    pub fn fill(tees: &[&Tee], source: BorrowedFd<'_>, len: usize) -> Result<usize, TeeError> {
+    pub fn fill(tees: &[&Tee], source: &mut impl Source, len: usize) -> Result<usize, TeeError> {
         let Some((first, others)) = tees.split_first() else { return Ok(0) };
-        let n = match first.pipe.fill(source, len) {
+        let n = match source.splice_to(&first.pipe, len) {
             Ok(n) => n,
-            Err(Stopped::Blocked) => {
-                return Err(TeeError::Failed(io::ErrorKind::WouldBlock.into()));
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                return Err(TeeError::Short(Vec::new()));
             }
-            Err(Stopped::Lost(error)) => return Err(TeeError::Failed(error.into())),
-            Err(Stopped::Refused) => return Err(TeeError::Short(Vec::new())),
+            Err(error) => return Err(TeeError::Failed(error)),
         };
         for other in others.iter().filter(|_| n > 0) {
             let flags = SpliceFlags::NONBLOCK;
@@ -144,18 +153,14 @@ impl Tee {
     ///
     /// # Errors
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the sink takes nothing now; any other is the loss of it.
-    pub fn empty(&mut self, sink: &impl Duplex, len: usize) -> io::Result<usize> {
+    pub fn empty(&mut self, sink: &mut impl Sink, len: usize) -> io::Result<usize> {
         if self.copied.is_empty() {
-            let spliced = match sink.splice_sink() {
-                Some(socket) => self.pipe.empty(socket, len),
-                None => Err(Stopped::Refused),
-            };
-            match spliced {
+            match sink.splice_from(&self.pipe, len) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => return Ok(n),
-                Err(Stopped::Blocked) => return Err(io::ErrorKind::WouldBlock.into()),
-                Err(Stopped::Lost(error)) => return Err(error.into()),
-                Err(Stopped::Refused) => self.copied = self.pipe.take(len)?,
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    self.copied = self.pipe.take(len)?;
+                }
+                spliced => return spliced,
             }
             self.refuses = true;
         }
@@ -272,31 +277,22 @@ mod tests {
     }
 
     /// A connection to which the kernel does not splice.
-    struct Unspliceable(UnixStream, OwnedFd);
+    struct Unspliceable(Socket<UnixStream>);
 
-    impl Duplex for Unspliceable {
-        fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-            Socket(&self.0).read(buf)
+    impl Sink for Unspliceable {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            Sink::write(&mut self.0, buf)
         }
 
-        fn write(&self, buf: &[u8]) -> io::Result<usize> {
-            Socket(&self.0).write(buf)
+        fn half_close(&mut self) -> io::Result<()> {
+            Sink::half_close(&mut self.0)
         }
 
-        fn half_close(&self) -> io::Result<()> {
-            Socket(&self.0).half_close()
+        fn splice_from(&mut self, pipe: &Pipe, len: usize) -> io::Result<usize> {
+            // Open for reading only: EBADF.
+            let file = std::fs::File::open("/dev/null")?;
+            Ok(pipe.empty(file.as_fd(), len)?)
         }
-
-        fn abort(&self) {}
-
-        fn splice_sink(&self) -> Option<BorrowedFd<'_>> {
-            Some(self.1.as_fd())
-        }
-    }
-
-    fn unspliceable(sink: UnixStream) -> Unspliceable {
-        // Open for reading only: EBADF.
-        Unspliceable(sink, std::fs::File::open("/dev/null").unwrap().into())
     }
 
     #[test]
@@ -307,12 +303,12 @@ mod tests {
             let all: Vec<_> = tees.iter().collect();
             let bytes = [round; 20_000];
             from.write_all(&bytes).unwrap();
-            let n = Tee::fill(&all, source.as_fd(), 15_000).unwrap();
+            let n = Tee::fill(&all, &mut Socket(&source), 15_000).unwrap();
             for tee in &mut tees {
                 let (sink, mut to) = UnixStream::pair().unwrap();
                 let mut moved = 0;
                 while moved < n {
-                    moved += tee.empty(&Socket(&sink), n - moved).unwrap();
+                    moved += tee.empty(&mut Socket(&sink), n - moved).unwrap();
                 }
                 drop(sink);
                 let mut got = Vec::new();
@@ -330,7 +326,7 @@ mod tests {
         let [large, small] = tees([1 << 20, 4096]);
         let bytes: Vec<u8> = (0..60_000).map(|i| (i % 251) as u8).collect();
         from.write_all(&bytes).unwrap();
-        match Tee::fill(&[&large, &small], source.as_fd(), bytes.len()) {
+        match Tee::fill(&[&large, &small], &mut Socket(source), bytes.len()) {
             Err(TeeError::Short(taken)) => assert!(bytes.starts_with(&taken) && taken.len() > 4096),
             other => panic!("{other:?}"),
         }
@@ -341,12 +337,12 @@ mod tests {
         let (from, source) = UnixStream::pair().unwrap();
         source.set_nonblocking(true).unwrap();
         let [tee] = tees([4096]);
-        match Tee::fill(&[&tee], source.as_fd(), 100) {
+        match Tee::fill(&[&tee], &mut Socket(&source), 100) {
             Err(TeeError::Failed(error)) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             other => panic!("{other:?}"),
         }
         drop(from);
-        assert_eq!(Tee::fill(&[&tee], source.as_fd(), 100).unwrap(), 0);
+        assert_eq!(Tee::fill(&[&tee], &mut Socket(&source), 100).unwrap(), 0);
     }
 
     #[test]
@@ -354,16 +350,16 @@ mod tests {
         let (mut from, source) = UnixStream::pair().unwrap();
         let [mut one, mut other] = tees([1 << 16; 2]);
         from.write_all(&[7; 20_000]).unwrap();
-        let n = Tee::fill(&[&one, &other], source.as_fd(), 20_000).unwrap();
+        let n = Tee::fill(&[&one, &other], &mut Socket(source), 20_000).unwrap();
         let ((sink, mut to), (odd, mut odd_to)) =
             (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
-        let (sink, odd) = (Socket(sink), unspliceable(odd));
+        let (mut sink, mut odd) = (Socket(sink), Unspliceable(Socket(odd)));
         let (mut left, mut odd_left) = (n, n);
         while left > 0 {
-            left -= one.empty(&sink, left).unwrap();
+            left -= one.empty(&mut sink, left).unwrap();
         }
         while odd_left > 0 {
-            odd_left -= other.empty(&odd, odd_left).unwrap();
+            odd_left -= other.empty(&mut odd, odd_left).unwrap();
         }
         assert!(other.refuses() && !one.refuses());
         drop((sink, odd));
@@ -378,7 +374,7 @@ mod tests {
     fn a_source_that_cannot_be_spliced_gives_nothing_and_may_be_copied() {
         let [tee] = tees([4096]);
         let source = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
-        match Tee::fill(&[&tee], source.as_fd(), 100) {
+        match Tee::fill(&[&tee], &mut Socket(&source), 100) {
             Err(TeeError::Short(bytes)) => assert_eq!(bytes, b""),
             other => panic!("{other:?}"),
         }
