@@ -139,6 +139,7 @@ impl UploadOptions {
 }
 
 /// What to download, and where it goes.
+#[derive(Debug)]
 #[must_use = "nothing is downloaded before Client::download is called with it"]
 pub struct DownloadOptions<'a> {
     pub(crate) key: Key,

@@ -83,7 +83,7 @@ impl Deadline {
 const SERVER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Decides after each failed attempt.
-pub(crate) struct Patience {
+pub(crate) struct RetryPolicy {
     retry: Option<Retry>,
     guesses_left: u32,
     pause: Duration,
@@ -91,11 +91,11 @@ pub(crate) struct Patience {
     began: Instant,
 }
 
-impl Patience {
-    pub(crate) fn new(retry: Option<Retry>, guesses: NonZeroU32) -> Patience {
+impl RetryPolicy {
+    pub(crate) fn new(retry: Option<Retry>, guesses: NonZeroU32) -> RetryPolicy {
         let pause = retry.map_or(Duration::ZERO, |retry| retry.first);
         let guesses_left = guesses.get() - 1;
-        Patience { retry, guesses_left, pause, was_reached: false, began: Instant::now() }
+        RetryPolicy { retry, guesses_left, pause, was_reached: false, began: Instant::now() }
     }
 
     /// Pauses if another attempt is worth it, after one that `has_met` its counterpart and agreed
@@ -190,9 +190,9 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(1);
 
-    fn patience(retry: bool, guesses: u32) -> Patience {
+    fn policy(retry: bool, guesses: u32) -> RetryPolicy {
         let guesses = NonZeroU32::new(guesses).unwrap();
-        Patience::new(retry.then(Retry::default), guesses)
+        RetryPolicy::new(retry.then(Retry::default), guesses)
     }
 
     fn unreachable() -> Error {
@@ -229,9 +229,9 @@ mod tests {
         let unconfirmed =
             || session::Error::Unconfirmed { source: Box::new(session::Error::Lost) }.into();
         for retry in [false, true] {
-            let mut patience = patience(retry, 3);
+            let mut policy = policy(retry, 3);
             let guesses: [Error; 4] = [wrong(), unconfirmed(), unconfirmed(), wrong()];
-            let decisions = guesses.map(|guess| patience.decide(&guess, false, SHORT));
+            let decisions = guesses.map(|guess| policy.decide(&guess, false, SHORT));
             assert_eq!(decisions, [Some(Duration::ZERO), Some(Duration::ZERO), None, None]);
         }
     }
@@ -240,22 +240,22 @@ mod tests {
     fn what_is_retried_in_between_gives_no_guess_back() {
         let unconfirmed =
             || session::Error::Unconfirmed { source: Box::new(session::Error::Silent) }.into();
-        let mut patience = patience(true, 2);
-        assert!(patience.decide(&unconfirmed(), false, SHORT).is_some());
-        assert!(patience.decide(&lost(), true, SHORT).is_some());
-        assert_eq!(patience.decide(&unconfirmed(), false, SHORT), None);
+        let mut policy = policy(true, 2);
+        assert!(policy.decide(&unconfirmed(), false, SHORT).is_some());
+        assert!(policy.decide(&lost(), true, SHORT).is_some());
+        assert_eq!(policy.decide(&unconfirmed(), false, SHORT), None);
     }
 
     #[test]
     fn pauses_double_up_to_the_longest_and_begin_anew_after_a_long_attempt_or_a_meeting() {
-        let mut patience = patience(true, 1);
+        let mut policy = policy(true, 1);
         let pauses: Vec<_> =
-            (0..8).map(|_| patience.decide(&lost(), false, SHORT).unwrap().as_millis()).collect();
+            (0..8).map(|_| policy.decide(&lost(), false, SHORT).unwrap().as_millis()).collect();
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
         for (has_met, lasted) in [(false, Duration::from_secs(60)), (true, SHORT)] {
-            let pause = patience.decide(&lost(), has_met, lasted);
+            let pause = policy.decide(&lost(), has_met, lasted);
             assert_eq!(pause, Some(Duration::from_millis(250)));
-            let pause = patience.decide(&lost(), false, SHORT);
+            let pause = policy.decide(&lost(), false, SHORT);
             assert_eq!(pause, Some(Duration::from_millis(500)));
         }
     }
@@ -264,9 +264,9 @@ mod tests {
     fn an_offer_that_could_not_be_taken_is_made_again_at_once() {
         for retry in [false, true] {
             let unable = session::Error::Unable { reason: String::new() }.into();
-            let mut patience = patience(retry, 1);
+            let mut policy = policy(retry, 1);
             for _ in 0..3 {
-                assert_eq!(patience.decide(&unable, true, SHORT), Some(Duration::ZERO));
+                assert_eq!(policy.decide(&unable, true, SHORT), Some(Duration::ZERO));
             }
         }
     }
@@ -287,22 +287,18 @@ mod tests {
             (session::Error::Declined { reason: String::new() }.into(), false),
             (Error::Cancelled, false),
         ] {
-            assert_eq!(
-                patience(true, 1).decide(&error, false, SHORT).is_some(),
-                passes,
-                "{error:?}"
-            );
-            assert_eq!(patience(false, 1).decide(&error, false, SHORT), None, "{error:?}");
+            assert_eq!(policy(true, 1).decide(&error, false, SHORT).is_some(), passes, "{error:?}");
+            assert_eq!(policy(false, 1).decide(&error, false, SHORT), None, "{error:?}");
         }
     }
 
     #[test]
     fn a_server_that_was_never_reached_is_not_waited_for() {
-        let mut patience = patience(true, 1);
-        assert_eq!(patience.decide(&unreachable(), false, SHORT), None);
-        assert!(patience.decide(&lost(), false, SHORT).is_some());
+        let mut policy = policy(true, 1);
+        assert_eq!(policy.decide(&unreachable(), false, SHORT), None);
+        assert!(policy.decide(&lost(), false, SHORT).is_some());
         for _ in 0..10 {
-            let pause = patience.decide(&unreachable(), false, SHORT);
+            let pause = policy.decide(&unreachable(), false, SHORT);
             assert_eq!(pause, Some(Duration::from_secs(1)), "however often it was in vain");
         }
     }

@@ -27,6 +27,7 @@ mod survey;
 mod tree;
 mod walk;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -61,6 +62,16 @@ pub enum Destination<'a> {
     /// bytes before their hash can be checked: an error afterwards says that they are not to be
     /// used.
     Writer(&'a mut (dyn Write + Send)),
+}
+
+impl fmt::Debug for Destination<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => f.debug_tuple("Directory").field(path).finish(),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Writer(_) => f.write_str("Writer(..)"),
+        }
+    }
 }
 
 impl Destination<'_> {

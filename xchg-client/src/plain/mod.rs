@@ -17,7 +17,7 @@ use crate::files::{self, Destination, Entry, Kind, Manifest, Modified};
 use crate::key::{file_name, normalised};
 use crate::net::{Server, Throttle};
 use crate::options::{Content, DownloadOptions, UploadOptions};
-use crate::retry::{Deadline, Patience};
+use crate::retry::{Deadline, RetryPolicy};
 use crate::supply::Supply;
 use crate::{Cancel, Downloaded, Error, Key, Observer, Uploaded};
 use download::Place;
@@ -48,7 +48,7 @@ pub(crate) fn upload(
     }
     let mut supply = Supply::new(content);
     let mut offer = Offer::new(Realm::Plain, Side::Upload, normalised(&key));
-    let mut patience = Patience::new(retry, NonZeroU32::MIN);
+    let mut policy = RetryPolicy::new(retry, NonZeroU32::MIN);
     let mut deadline = Deadline::of(wait);
     loop {
         observer.collected(supply.prepare()?.manifest());
@@ -84,7 +84,7 @@ pub(crate) fn upload(
         if !supply.is_repeatable() {
             return Err(error);
         }
-        patience.pause_after(error, false, cancel, observer)?;
+        policy.pause_after(error, false, cancel, observer)?;
     }
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn download(
     // Before the server is asked there is time to ask the person.
     place.look(|sink| observer.existing(sink.manifest(), sink.survey()))?;
     let mut offer = Offer::new(Realm::Plain, Side::Download, key);
-    let mut patience = Patience::new(retry, NonZeroU32::MIN);
+    let mut policy = RetryPolicy::new(retry, NonZeroU32::MIN);
     let mut deadline = Deadline::of(wait);
     loop {
         offer.wait = deadline.left();
@@ -133,7 +133,7 @@ pub(crate) fn download(
                 }
             }
         };
-        patience.pause_after(error, false, cancel, observer)?;
+        policy.pause_after(error, false, cancel, observer)?;
     }
 }
 

@@ -10,7 +10,7 @@ use crate::files::Destination;
 use crate::key::normalised;
 use crate::net::{Server, Throttle};
 use crate::options::{DownloadOptions, Security, UploadOptions};
-use crate::retry::{Deadline, Patience};
+use crate::retry::{Deadline, RetryPolicy};
 use crate::session::Secret;
 use crate::supply::Supply;
 use crate::{Cancel, Downloaded, Error, Observer, Uploaded};
@@ -25,7 +25,7 @@ pub(crate) fn upload(
     let UploadOptions { key, security, content, wait, retry, guesses, pace, rate_limit } = options;
     let (key, secret) = (normalised(&key), secret_of(security));
     let mut supply = Supply::new(content);
-    let mut patience = Patience::new(retry, guesses);
+    let mut policy = RetryPolicy::new(retry, guesses);
     let mut deadline = Deadline::of(wait);
     loop {
         observer.collected(supply.prepare()?.manifest());
@@ -43,7 +43,7 @@ pub(crate) fn upload(
                 if attempt.has_met() {
                     deadline.renew();
                 }
-                patience.pause_after(error, attempt.has_met(), cancel, observer)?;
+                policy.pause_after(error, attempt.has_met(), cancel, observer)?;
             }
             Err(error) => return Err(error),
             Ok(sent) => {
@@ -64,7 +64,7 @@ pub(crate) fn download(
     let DownloadOptions { key, security, mut destination, place, wait, retry, guesses, rate_limit } =
         options;
     let (key, secret) = (normalised(&key), secret_of(security));
-    let mut patience = Patience::new(retry, guesses);
+    let mut policy = RetryPolicy::new(retry, guesses);
     let mut deadline = Deadline::of(wait);
     destination.check()?;
     loop {
@@ -83,7 +83,7 @@ pub(crate) fn download(
                 if attempt.has_met() {
                     deadline.renew();
                 }
-                patience.pause_after(error, attempt.has_met(), cancel, observer)?;
+                policy.pause_after(error, attempt.has_met(), cancel, observer)?;
             }
             Ok(received) => {
                 let elapsed = attempt.elapsed();

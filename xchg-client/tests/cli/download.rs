@@ -8,7 +8,7 @@ use tempfile::{TempDir, tempdir};
 use xchg_core::wire::CounterpartDialect;
 
 use crate::server::{Peer, Server, framed, nowhere, receipt};
-use crate::support::{Client, Finished, command, names};
+use crate::support::{Client, DEADLINE, Finished, command, names};
 
 /// Runs `xchg-client download stocks.txt` in a new folder against `script`.
 fn download(options: &[&str], script: impl FnOnce(Peer) + Send + 'static) -> (Finished, TempDir) {
@@ -165,6 +165,47 @@ fn a_file_that_appears_meanwhile_is_not_overwritten_either() {
     server.finish();
     assert_eq!(fs::read(path).unwrap(), b"somebody else's");
     assert_eq!(names(folder.path()), ["stocks.txt"]);
+}
+
+#[test]
+fn downloads_of_one_name_go_on_at_once_if_they_may_be_renamed() {
+    let start = |folder: &Path, options: &[&str], server: &Server| {
+        let args = [&["download", "--plain", "f", "--server", &server.address], options].concat();
+        Client::start(folder, &args)
+    };
+    for (options, receipt_of_second, kept) in
+        [(&["--rename"][..], receipt(0, 6), &["f", "f (1)"][..]), (&[], receipt(1, 0), &["f"])]
+    {
+        let folder = tempdir().unwrap();
+        let (second_is_done, go_on) = std::sync::mpsc::channel();
+        let slow = Server::run(move |mut peer| {
+            peer.match_native();
+            let payload = framed(b"first");
+            peer.send(&payload[..10]);
+            go_on.recv_timeout(DEADLINE).unwrap();
+            peer.send(&payload[10..]);
+            assert_eq!(peer.read(9), receipt(0, 5));
+        });
+        let first = start(folder.path(), options, &slow);
+        while !folder.path().join(".f.xchg-part").exists() {
+            std::thread::yield_now();
+        }
+        let is_taken = options.is_empty();
+        let fast = Server::run(move |mut peer| {
+            peer.match_native();
+            if !is_taken {
+                peer.send_payload(b"second");
+            }
+            assert_eq!(peer.read(9), receipt_of_second);
+        });
+        let second = start(folder.path(), options, &fast).finish();
+        let part = "another transfer is writing `f`; wait for it";
+        second.expect(is_taken.into(), if is_taken { part } else { "it is in f" });
+        second_is_done.send(()).unwrap();
+        first.finish().expect(0, "done: 5 B");
+        assert_eq!(names(folder.path()), kept);
+        [slow, fast].into_iter().for_each(Server::finish);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use xchg_client::Code;
 
 /// What a QR code is drawn on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Paper {
+pub(crate) enum QrStyle {
     /// A terminal, which is told to use black and white, whatever its own colours are.
     Terminal,
     /// Anything that shows text; right where letters are brighter than their ground.
@@ -21,18 +21,18 @@ const RESET: &str = "\x1b[0m";
 
 /// `code` as a QR code, with the quiet zone of four modules that readers need: up to 19 lines of up
 /// to 37 columns, drawn in half blocks, each ended by a line feed.
-pub(crate) fn draw(code: &Code, paper: Paper) -> String {
+pub(crate) fn draw(code: &Code, style: QrStyle) -> String {
     let qr = QrCode::new(code.to_string()).expect("32 bytes fit into a QR code");
-    // Half blocks are drawn where the paper is white.
+    // Half blocks are drawn where a sheet of paper would be white.
     let image = qr
         .render::<Dense1x2>()
         .dark_color(Dense1x2::Light)
         .light_color(Dense1x2::Dark)
         .quiet_zone(true)
         .build();
-    let lines = image.lines().map(|line| match paper {
-        Paper::Terminal => format!("{WHITE_ON_BLACK}{line}{RESET}\n"),
-        Paper::Text => format!("{line}\n"),
+    let lines = image.lines().map(|line| match style {
+        QrStyle::Terminal => format!("{WHITE_ON_BLACK}{line}{RESET}\n"),
+        QrStyle::Text => format!("{line}\n"),
     });
     lines.collect()
 }
@@ -73,14 +73,14 @@ mod tests {
             ["12342-fabric-lemon-orbit", "10010-act-zoo-act", "99990-abstract-universe-consider"]
         {
             let code = Code::parse(text).unwrap();
-            assert_eq!(read(&modules(&draw(&code, Paper::Text))), text);
+            assert_eq!(read(&modules(&draw(&code, QrStyle::Text))), text);
         }
     }
 
     #[test]
     fn it_fits_a_terminal_of_24_lines_with_its_quiet_zone() {
         let code = Code::parse("99990-abstract-universe-consider").unwrap();
-        let modules = modules(&draw(&code, Paper::Text));
+        let modules = modules(&draw(&code, QrStyle::Text));
         let (lines, columns) = (modules.len() / 2, modules[0].len());
         assert_eq!((lines, columns), (19, 37), "as the doc says");
         for (y, row) in modules[..columns].iter().enumerate() {
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_terminal_gets_the_same_in_black_and_white() {
         let code = Code::parse("12342-fabric-lemon-orbit").unwrap();
-        let (text, terminal) = (draw(&code, Paper::Text), draw(&code, Paper::Terminal));
+        let (text, terminal) = (draw(&code, QrStyle::Text), draw(&code, QrStyle::Terminal));
         let coloured = terminal.lines().map(|line| {
             line.strip_prefix(WHITE_ON_BLACK).unwrap().strip_suffix(RESET).unwrap().to_owned()
                 + "\n"

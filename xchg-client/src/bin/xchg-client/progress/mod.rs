@@ -24,7 +24,7 @@ use xchg_client::{
 use crate::cause;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::qr::{self, Paper};
+use crate::qr::{self, QrStyle};
 use crate::say::{Tone, say};
 use event::{Event, emit};
 use screen::Screen;
@@ -58,7 +58,7 @@ pub(crate) struct Reporter {
     /// The least time between two progress events.
     interval: Duration,
     /// What a sealed transfer has told so far.
-    sealed: Option<sealed::Story>,
+    sealed: Option<sealed::SealedReport>,
     /// What was last said of waiting, on this connection.
     told: Option<Waiting>,
 }
@@ -181,7 +181,7 @@ impl Reporter {
         match &self.sealed {
             // It is the server's word alone, which cannot know: a person with a secret is not
             // talked out of it.
-            Some(story) if story.has_secret => format!(
+            Some(report) if report.has_secret => format!(
                 "note: the server says that {counterpart} of {key} waits with --plain, a browser or curl, where there is no secret; \
                  have the other side leave out --plain, and do not use it yourself"
             ),
@@ -267,9 +267,9 @@ pub(crate) fn code(tone: Tone, code: &str, command: &str) {
 
 /// Draws the code for the camera of a phone. Programs draw for themselves.
 pub(crate) fn qr(tone: Tone, code: &Code) {
-    let paper = if io::stderr().is_terminal() { Paper::Terminal } else { Paper::Text };
+    let style = if io::stderr().is_terminal() { QrStyle::Terminal } else { QrStyle::Text };
     if tone != Tone::Json {
-        say(qr::draw(code, paper).trim_end_matches('\n'));
+        say(qr::draw(code, style).trim_end_matches('\n'));
     }
 }
 

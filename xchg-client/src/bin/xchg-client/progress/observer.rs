@@ -49,7 +49,7 @@ impl Observer for Reporter {
             Tone::Human => {
                 let (key, counterpart) = (escape(&self.key), with_article(!self.side));
                 let secret = match &self.sealed {
-                    Some(story) if story.has_secret => " with the same secret",
+                    Some(report) if report.has_secret => " with the same secret",
                     _ => "",
                 };
                 let line = format!("waiting for {counterpart} of {key}{secret}");
@@ -121,22 +121,22 @@ impl Observer for Reporter {
     fn manifest(&mut self, manifest: &Manifest) {
         // Should the other side be lost, it is waited for anew.
         self.asked = None;
-        let same = self.story().manifest.as_ref() == Some(manifest);
-        let story = self.story();
+        let same = self.report().manifest.as_ref() == Some(manifest);
+        let report = self.report();
         if !same {
-            (story.is_accepted, story.is_shown, story.existing) = (false, false, None);
+            (report.is_accepted, report.is_shown, report.existing) = (false, false, None);
         }
-        story.manifest = Some(manifest.clone());
-        story.position = 0;
-        story.confirmed = None;
-        story.contents = Contents::of(manifest);
+        report.manifest = Some(manifest.clone());
+        report.position = 0;
+        report.confirmed = None;
+        report.contents = Contents::of(manifest);
         self.length = (!manifest.has_stream()).then(|| manifest.bytes());
         match self.tone {
             Tone::Human if self.side == Side::Upload => {
                 let line = "waiting for the other side to accept";
                 self.screen.status(line.into());
                 let is_said = !Screen::is_there();
-                self.story().waiting =
+                self.report().waiting =
                     is_said.then(|| Notice::after(CONNECTING_NOTICE, line.into())).flatten();
             }
             Tone::Quiet | Tone::Human => {}
@@ -156,7 +156,7 @@ impl Observer for Reporter {
         if self.sealed.is_none() {
             return self.existing_file(&manifest.path(0));
         }
-        if let Some(existing) = self.story().existing {
+        if let Some(existing) = self.report().existing {
             return Some(existing);
         }
         let asks = self.asks();
@@ -167,8 +167,8 @@ impl Observer for Reporter {
         match self.answered(questions::existing(manifest, survey)) {
             Some(Some(existing)) => {
                 // Whoever says how to take it takes it.
-                self.story().existing = Some(existing);
-                self.story().is_accepted = true;
+                self.report().existing = Some(existing);
+                self.report().is_accepted = true;
                 Some(existing)
             }
             Some(None) | None => None,
@@ -177,28 +177,29 @@ impl Observer for Reporter {
 
     fn decide(&mut self, manifest: &Manifest, survey: &Survey) -> Decision {
         // What was accepted once needs no second answer after a break.
-        if self.story().is_accepted {
+        if self.report().is_accepted {
             return Decision::Accept;
         }
         let asks = self.asks();
         self.show_offer(manifest, survey, asks);
         if !asks {
-            self.story().refusal = self.objection(manifest, survey);
-            return match self.story().refusal {
+            self.report().refusal = self.objection(manifest, survey);
+            return match self.report().refusal {
                 None => Decision::Accept,
                 Some(_) => Decision::Unable("a folder of that name is there already".into()),
             };
         }
-        self.story().is_accepted = self.answered(questions::accept(manifest, survey)) == Some(true);
-        match self.story().is_accepted {
+        self.report().is_accepted =
+            self.answered(questions::accept(manifest, survey)) == Some(true);
+        match self.report().is_accepted {
             true => Decision::Accept,
             false => Decision::Decline("the person there said no".into()),
         }
     }
 
     fn accepted(&mut self, bytes: u64) {
-        self.story().kept = None;
-        self.story().waiting = None;
+        self.report().kept = None;
+        self.report().waiting = None;
         if self.tone == Tone::Json {
             emit(&Event::Decision { accepted: true, resumed: bytes });
         }
@@ -206,13 +207,13 @@ impl Observer for Reporter {
         self.began = Instant::now();
         if self.tone == Tone::Human {
             self.screen.bar(self.length);
-            let known = bytes.min(self.story().contents.bytes);
+            let known = bytes.min(self.report().contents.bytes);
             self.screen.begin_at(known);
         }
     }
 
     fn begin(&mut self, _: usize, _: &Entry, offset: u64) {
-        self.story().position += offset;
+        self.report().position += offset;
         if self.side == Side::Download {
             self.show_position(offset > 0);
         }
@@ -225,24 +226,24 @@ impl Observer for Reporter {
             self.tell_progress(self.bytes, None);
             return;
         }
-        self.story().position += bytes;
+        self.report().position += bytes;
         if self.side == Side::Download {
             self.show_position(false);
         }
-        let (position, confirmed) = (self.story().position, self.story().confirmed);
+        let (position, confirmed) = (self.report().position, self.report().confirmed);
         self.tell_progress(position, confirmed);
     }
 
     fn confirmed(&mut self, bytes: u64) {
-        self.story().confirmed = Some(bytes);
+        self.report().confirmed = Some(bytes);
         self.show_position(false);
-        let position = self.story().position;
+        let position = self.report().position;
         self.tell_progress(position, Some(bytes));
     }
 
     fn entry_done(&mut self, index: usize, _: &Entry) {
         if self.tone == Tone::Json
-            && let Some(manifest) = &self.story().manifest
+            && let Some(manifest) = &self.report().manifest
         {
             emit(&Event::EntryDone { index, path: &manifest.path(index) });
         }
@@ -253,7 +254,7 @@ impl Observer for Reporter {
             // Who wants to leave does not wait for the other to have heard of it.
             session::Error::Cancelled => self.tell_kept(kept),
             // Another attempt may follow.
-            _ => self.story().kept = Some(kept.clone()),
+            _ => self.report().kept = Some(kept.clone()),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{offer, questions};
 const TELLING: Duration = Duration::from_secs(1);
 
 /// What a transfer has told so far.
-pub(super) struct Story {
+pub(super) struct SealedReport {
     pub(super) has_secret: bool,
     /// Whether the person knows what it means that there is none.
     pub(super) is_warned: bool,
@@ -48,7 +48,7 @@ pub(super) struct Story {
 impl Reporter {
     /// For a sealed transfer, with a secret or without.
     pub(crate) fn sealed(mut self, has_secret: bool) -> Reporter {
-        self.sealed = Some(Story {
+        self.sealed = Some(SealedReport {
             has_secret,
             is_warned: has_secret,
             manifest: None,
@@ -68,8 +68,8 @@ impl Reporter {
 
     /// Says once what it means that there is no secret.
     pub(super) fn warn_without_secret(&mut self) {
-        if let Some(story) = &mut self.sealed
-            && !mem::replace(&mut story.is_warned, true)
+        if let Some(report) = &mut self.sealed
+            && !mem::replace(&mut report.is_warned, true)
         {
             say(
                 "note: there is no secret, so that the server could read what is sent; both sides can give one, as in KEY:SECRET, \
@@ -101,17 +101,17 @@ impl Reporter {
 
     /// Lets what nobody is asked about add to folders that exist, or not.
     pub(crate) fn merging(mut self, merges: bool) -> Reporter {
-        self.story().merges = merges;
+        self.report().merges = merges;
         self
     }
 
     /// Why what was offered was not accepted, if more can be said about it than the `error` does:
     /// the person may have left a question, or nobody was asked.
     pub(super) fn explain_refusal(&mut self, error: Error) -> Failure {
-        if let Some(kept) = self.sealed.as_mut().and_then(|story| story.kept.take()) {
+        if let Some(kept) = self.sealed.as_mut().and_then(|report| report.kept.take()) {
             self.tell_kept(&kept);
         }
-        let refusal = self.sealed.as_mut().and_then(|story| story.refusal.take());
+        let refusal = self.sealed.as_mut().and_then(|report| report.refusal.take());
         match refusal {
             _ if self.is_left => Error::Cancelled.into(),
             Some(refusal) => refusal,
@@ -123,30 +123,30 @@ impl Reporter {
     pub(super) fn position(&mut self) -> u64 {
         let is_upload = self.side == Side::Upload;
         let began = self.began;
-        let story = self.story();
-        match story.confirmed {
-            Some(confirmed) => confirmed.min(story.position),
+        let report = self.report();
+        match report.confirmed {
+            Some(confirmed) => confirmed.min(report.position),
             // A downloader that tells would have told by now: another one may never do so.
             None if is_upload && began.elapsed() < TELLING => 0,
-            None => story.position,
+            None => report.position,
         }
     }
 
     pub(super) fn show_position(&mut self, goes_on: bool) {
         let position = self.position();
-        let contents = &self.story().contents;
+        let contents = &self.report().contents;
         let name = contents.name_at(position);
         if goes_on {
             self.screen.begin_at(position);
         } else {
             self.screen.position(position);
         }
-        if self.story().contents.is_news(&name) {
+        if self.report().contents.is_news(&name) {
             self.screen.name(name);
         }
     }
 
-    pub(super) fn story(&mut self) -> &mut Story {
+    pub(super) fn report(&mut self) -> &mut SealedReport {
         self.sealed.as_mut().expect("only sealed transfers tell this")
     }
 
@@ -155,10 +155,10 @@ impl Reporter {
     pub(super) fn show_offer(&mut self, manifest: &Manifest, survey: &Survey, asks: bool) {
         // Who wants to hear of nothing else must still know what the question is about.
         let is_shown = self.tone == Tone::Human || (self.tone == Tone::Quiet && asks);
-        if !is_shown || self.story().is_shown {
+        if !is_shown || self.report().is_shown {
             return;
         }
-        self.story().is_shown = true;
+        self.report().is_shown = true;
         say(&format!("offered: {}", offer::summary(manifest)));
         offer::outline(manifest, survey).iter().for_each(|line| say(&format!("    {line}")));
     }
@@ -187,7 +187,7 @@ impl Reporter {
 
     /// Why an offer that nobody is asked about is not accepted, if it is not.
     pub(super) fn objection(&mut self, manifest: &Manifest, survey: &Survey) -> Option<Failure> {
-        let first = *survey.added.first().filter(|_| !self.story().merges)?;
+        let first = *survey.added.first().filter(|_| !self.report().merges)?;
         let folder = manifest.parent(first)?;
         Some(Failure::WouldMerge { folder: manifest.path(folder), names: survey.added.len() })
     }
