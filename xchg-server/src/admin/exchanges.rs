@@ -37,8 +37,8 @@ impl Rates {
         self.0.retain(|_, measured| measured.handle.ended().is_none());
     }
 
-    /// Bytes a second since the exchange was last asked for, a second ago or before; or else since it
-    /// began.
+    /// Bytes a second since the exchange was last asked for, a second ago or before; or else since
+    /// it began.
     fn rate(&mut self, handle: &ExchangeHandle, bytes: u64, now: Instant) -> u64 {
         let began = (handle.started(), 0);
         let measured = self.0.entry(handle.id()).or_insert_with(|| Measured {

@@ -9,9 +9,10 @@ use crate::log;
 
 /// Say whether a server is well: exit status 0 or 1, and a line that says why
 ///
-/// For the health checks of containers, which need no other program for it, and for scripts. It asks for /healthz unless the URL
-/// has another path, such as /readyz; at the port of peers, where /healthz says whether newcomers are served, or at an admin listener,
-/// where it says whether all workers turn.
+/// For the health checks of containers, which need no other program for it, and for scripts. It
+/// asks for /healthz unless the URL has another path, such as /readyz; at the port of peers, where
+/// /healthz says whether newcomers are served, or at an admin listener, where it says whether all
+/// workers turn.
 #[derive(Debug, Args)]
 pub(crate) struct Health {
     /// http://HOST[:PORT][/PATH], ADDR:PORT or unix:PATH

@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
-use xchg_server::{Config, Error, Listen, Server};
+use xchg_server::{Config, Error, Listen, OpenSocket, Server};
 
 use cli::Cli;
 use mistakes::Mistakes;
@@ -33,8 +33,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// Runs the server to its end. Exit status 1 means that exchanges were cut, [`vital::PANICKED`]
-/// that a thread panicked.
+/// Does what the command line says. Exit status 1 means that exchanges were cut,
+/// [`vital::PANICKED`] that a thread panicked.
 fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut cli = mistakes::flags();
     if let Some(command) = &cli.command {
@@ -55,6 +55,15 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
         say(&["the configuration is fine".to_owned()])?;
         return Ok(ExitCode::SUCCESS);
     }
+    serve(config, passed, cli)
+}
+
+/// Serves until the server has ended.
+fn serve(
+    config: Config,
+    passed: Vec<OpenSocket>,
+    cli: Cli,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
     log::start(cli.log_level, cli.log_format);
     raise_descriptor_limit();
     // Before the address is told: whoever reads it may send a signal at once.

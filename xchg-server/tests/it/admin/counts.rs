@@ -24,6 +24,14 @@ enum Fate {
     Cancelled,
 }
 
+const FATES: [Fate; 5] = [
+    Fate::Whole,
+    Fate::Whole,
+    Fate::Lost(Side::Upload),
+    Fate::Lost(Side::Download),
+    Fate::Cancelled,
+];
+
 fn upload(address: SocketAddr, speaks: &str, key: &str, len: usize) -> Peer {
     match speaks {
         "native" => Peer::native(address, Side::Upload, key),
@@ -129,6 +137,21 @@ fn transit(server: &InProcess, file: &[u8]) -> (Outcome, u64) {
     server.next_outcome()
 }
 
+/// One who uploads to two at once.
+fn group(server: &InProcess, key: &str, file: &[u8]) -> (Outcome, u64) {
+    let request = |method: &str, rest: &str| {
+        let close = "Host: localhost\r\nConnection: close\r\n";
+        let head = format!("{method} /{key}?n=2 HTTP/1.1\r\n{close}{rest}\r\n");
+        Peer::saying(server.address(), head.as_bytes())
+    };
+    let mut uploader = request("PUT", &format!("Content-Length: {}\r\n", file.len()));
+    uploader.send(file);
+    let receivers = [(); 2].map(|()| request("GET", ""));
+    receivers.into_iter().for_each(|receiver| assert!(receiver.whole().ends_with(file)));
+    drop(uploader.rest());
+    server.next_outcome()
+}
+
 /// One who is refused for that.
 fn refused(server: &InProcess, code: RefusalCode) {
     let address = server.address();
@@ -173,21 +196,16 @@ fn a_thousand_exchanges_and_failures_are_counted_as_they_were() {
             continue;
         }
         let file = [&payload(index, pick(3000))[..], b"~end~"].concat();
-        let (up, down) = match pick(10) {
+        let (kind, key) = (pick(10), format!("k{index}"));
+        let (up, down) = match kind {
             9 => ("transit", "transit"),
+            8 => ("http", "http"),
             _ => (SPOKEN[pick(3)], SPOKEN[pick(3)]),
         };
-        let (outcome, bytes) = if up == "transit" {
-            transit(&server, &file)
-        } else {
-            let fates = [
-                Fate::Whole,
-                Fate::Whole,
-                Fate::Lost(Side::Upload),
-                Fate::Lost(Side::Download),
-                Fate::Cancelled,
-            ];
-            exchange(&server, (up, down), &format!("k{index}"), fates[pick(5)], &file)
+        let (outcome, bytes) = match kind {
+            9 => transit(&server, &file),
+            8 => group(&server, &key, &file),
+            _ => exchange(&server, (up, down), &key, FATES[pick(5)], &file),
         };
         let labels =
             [("outcome", outcome.as_str()), ("upload_dialect", up), ("download_dialect", down)];

@@ -85,7 +85,8 @@ impl Report {
         Some(Report { at: Instant::now(), health, metrics, exchanges: listed, left_out })
     }
 
-    /// The lines that show it, no more than `rows`. Since `last` it has moved so much, if there was one.
+    /// The lines that show it, no more than `rows`. If there was a `last`, they have the rate since
+    /// then.
     pub(super) fn lines(&self, place: &str, last: Option<&Report>, rows: usize) -> Vec<String> {
         let mut lines = vec![
             self.title(place),

@@ -44,7 +44,8 @@ impl Terminal {
         let terminal = Terminal { before, is_ended };
         if let Some(before) = &terminal.before {
             let mut keys = before.clone();
-            // Each key at once and unseen; also those that would stop the program with the terminal as it is.
+            // Each key at once and unseen; also those that would stop the program with the
+            // terminal as it is.
             keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
             tcsetattr(&stdin, OptionalActions::Now, &keys)?;
         }
