@@ -41,6 +41,7 @@ mod outside_transit;
 mod refusals;
 mod sandbox;
 mod service;
+mod several_servers;
 mod shapes;
 mod signals;
 mod strangers;

@@ -73,7 +73,7 @@ fn sample(heading: &str) -> &'static str {
 }
 
 /// An address that was free a moment ago: proxies cannot be asked which port they were given.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
