@@ -89,8 +89,11 @@ pub trait Role {
     /// What ends the transfer: the other peer said so, or broke the rules.
     fn poll(&mut self) -> Result<Next<Self::Effect>, Error> {
         loop {
-            if let Some(event) = self.talk().events.pop_front() {
-                return Ok(Next::Do(Self::tell(event)));
+            match self.talk().events.pop_front() {
+                // An uploader has nothing to confirm, whatever it says.
+                Some(Event::Confirmed(_)) if Self::SIDE == Side::Download => continue,
+                Some(event) => return Ok(Next::Do(Self::tell(event))),
+                None => {}
             }
             if let Some(next) = self.talk().pump() {
                 return Ok(next);

@@ -256,6 +256,34 @@ fn what_is_said_after_all_that_was_offered_is_of_no_interest() {
     }
 }
 
+#[test]
+fn an_uploader_that_says_how_far_it_is_is_not_believed() {
+    struct Deaf;
+    impl Observer for Deaf {
+        fn confirmed(&mut self, _: u64) {
+            panic!("only a downloader confirms");
+        }
+    }
+    let into = tempdir().unwrap();
+    let (upload, download) = streams();
+    let cancel = Cancel::new().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            play(upload, |link| {
+                offer(link, &[file(5, "a")])?;
+                link.put(&Message::Progress { bytes: 7 })?;
+                begin(link, 0, 0)?;
+                link.put(&Message::Data(b"hello"))?;
+                end(link, b"hello")?;
+                link.finish()
+            });
+        });
+        let into = Destination::Directory(into.path().into());
+        let options = PlaceOptions::default();
+        super::super::download(download, into, options, &mut Deaf, &cancel).unwrap();
+    });
+}
+
 fn prove(link: &mut Puppet, entry: u32, content: &[u8]) -> Result<(), Error> {
     let mut encoded = Vec::new();
     encode_proof(entry, &blake3::hash(content), &mut encoded);
