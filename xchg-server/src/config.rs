@@ -8,7 +8,7 @@ use xchg_core::wire::Token;
 
 use crate::access::Store;
 use crate::origin::Origin;
-use crate::{Access, Dialect, Error, Listen, ListenAddress, Network, WebOrigin};
+use crate::{Access, Dialect, Error, Listen, ListenAddress, Network, Rate, WebOrigin};
 
 /// Everything that a [`Server`](crate::Server) can be told. Each field has a default that suits a small public server.
 #[derive(Debug, Clone)]
@@ -46,6 +46,12 @@ pub struct Config {
     /// Offers that peers of one source may make in a second, and as many at once: each up- and download is one. Further ones are told to
     /// come back. Default: any number. One that is set is for everybody, peers on this machine and trusted proxies as well.
     pub max_offers_per_second: Option<u32>,
+    /// Bytes a second that an exchange may move. Default: as many as there are.
+    pub limit_rate_exchange: Option<Rate>,
+    /// Bytes a second that the exchanges of one source may move together, up- and downloads alike. Default: as many as there are.
+    pub limit_rate_source: Option<Rate>,
+    /// Bytes a second that all exchanges may move together. Default: as many as there are.
+    pub limit_rate_total: Option<Rate>,
     /// How many peers may wait. `waiting_per_origin` is 128 by default, from which peers on this
     /// machine and trusted proxies are exempt; a number that is set is for everybody.
     pub limits: Limits,
@@ -83,8 +89,8 @@ pub struct Config {
     pub token: Option<Token>,
     /// Who may up- and download, where [`Listen::access`] says nothing else. Default: everybody.
     pub access: Access,
-    /// A file of access tokens, one a line, behind which may stand `name=` (of the bearer, for the log) and `prefix=` (which the bearer's
-    /// keys are to begin with, as far as the server sees keys: with a secret it does not). `#` begins a comment. A change is taken within 10 s, unless something is wrong with the file. Default: none.
+    /// A file of access tokens, one a line, behind which may stand `name=` (of the bearer, for the log), `prefix=` (which the bearer's
+    /// keys are to begin with, as far as the server sees keys: with a secret it does not), and `limit_rate=` (of all that its bearer moves). `#` begins a comment. A change is taken within 10 s, unless something is wrong with the file. Default: none.
     pub token_file: Option<PathBuf>,
     /// Whether logs show keys in full. Default: no, for whoever knows a key can take the exchange.
     pub log_keys: bool,
@@ -109,6 +115,9 @@ impl Default for Config {
             max_connections: 65_536,
             max_connections_per_source: None,
             max_offers_per_second: None,
+            limit_rate_exchange: None,
+            limit_rate_source: None,
+            limit_rate_total: None,
             limits: Limits::default(),
             recv_buffer: None,
             send_buffer: None,

@@ -24,6 +24,8 @@ mutant 'what is not acknowledged counts as received' $src/engine/stream.rs \
     'Some(left == 0 && self.failure.is_none())' 'Some(left == 0 || self.failure.is_none())'
 mutant 'an end within a layer is not said' $src/engine/stream.rs \
     'layer.end();' ''
+mutant 'a limit of bandwidth is not kept' $src/engine/relay.rs \
+    'allowance::budget(&mut running.allowance, time).unwrap_or(0)' 'u64::MAX'
 mutant 'a withdrawn waiter is paired' xchg-core/src/rendezvous/rings.rs \
     'let old = *first.get();' 'let old = *first.get(); let next = if old == index { prev } else { next };'
 mutant 'a heartbeat follows the match' $src/engine/relay.rs \

@@ -90,7 +90,10 @@ fn gather(source: &mut impl Source, buf: &mut [u8], left: &mut u64) -> (usize, S
         if *left == 0 {
             return (n, Stop::Turn(Why::Spent));
         }
-        match source.read(&mut buf[n..]) {
+        // No more than there is budget for: a small one is a limit of bandwidth.
+        let end =
+            usize::try_from(*left).map_or(buf.len(), |left| buf.len().min(n.saturating_add(left)));
+        match source.read(&mut buf[n..end]) {
             Ok(0) => return (n, Stop::Ended),
             Ok(more) => {
                 n += more;

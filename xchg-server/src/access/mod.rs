@@ -13,6 +13,8 @@ use crate::engine::frequency::Frequency;
 use crate::origin::Origin;
 
 pub(crate) use store::Store;
+#[cfg(test)]
+pub(crate) use tokens::Tokens;
 pub(crate) use tokens::{Tenant, is_same};
 
 /// Who may exchange something at a listener.

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use xchg_core::wire::Token;
 
 use crate::Rate;
+use crate::engine::allowance::{Pace, Shared};
 
 /// The bearer of a token.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Tenant {
     token: Token,
     /// What logs call it.
@@ -21,8 +22,20 @@ pub(crate) struct Tenant {
     /// What the keys begin with that it may use.
     pub(crate) prefix: Option<Box<str>>,
     /// How much all of its exchanges may move together.
-    pub(crate) limit_rate: Option<Rate>,
+    limit_rate: Option<Rate>,
+    /// And what of that is taken.
+    pub(crate) pace: Option<Shared>,
 }
+
+/// Whether nothing is different in their lines.
+impl PartialEq for Tenant {
+    fn eq(&self, other: &Tenant) -> bool {
+        (&self.token, &self.name, &self.prefix, self.limit_rate)
+            == (&other.token, &other.name, &other.prefix, other.limit_rate)
+    }
+}
+
+impl Eq for Tenant {}
 
 /// The tokens of a file.
 #[derive(Debug, Default)]
@@ -111,7 +124,7 @@ fn tenant(line: &str) -> Result<Option<Tenant>, String> {
             return Err(known.to_owned());
         }
     }
-    Ok(Some(Tenant { token, name, prefix, limit_rate }))
+    Ok(Some(Tenant { token, name, prefix, limit_rate, pace: limit_rate.map(Pace::shared) }))
 }
 
 fn checked_name(name: &str) -> Result<Box<str>, String> {

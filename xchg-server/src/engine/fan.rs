@@ -19,6 +19,7 @@ use super::relay::{Looks, keep_queue_short, let_pause};
 use crate::Config;
 use crate::dialect::Dialect;
 use crate::dialect::http::Peer;
+use crate::engine::allowance::{self, Allowance};
 use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Connection, State, bearer};
 use crate::engine::endpoint::{Endpoint, Framing};
@@ -41,6 +42,7 @@ pub(super) struct Fan {
     exchange: Exchange,
     upload: u32,
     bearer: Bearer,
+    allowance: Option<Box<Allowance>>,
     source: Framing,
     /// Those who are still here.
     receivers: Vec<Receiver>,
@@ -181,6 +183,10 @@ impl<N: Net> Engine<N> {
         );
         let slots: Vec<_> = receivers.iter().map(|receiver| receiver.slot).collect();
         let downloads = slots.iter().map(|&slot| Party::of(&self.connections[slot as usize]));
+        let origin = |slot: u32| self.connections[slot as usize].origin;
+        let mut origins = vec![(origin(upload), &uploads_for)];
+        origins.extend(slots.iter().map(|&slot| origin(slot)).zip(&bearers));
+        let allowance = self.shared.paces.allowance(&origins, self.timers.instant());
         let downloads =
             downloads.zip(bearers).map(|(party, bearer)| party.bearing(bearer)).collect();
         let deadline = self.timers.now().after(self.shared.config.idle_timeout);
@@ -188,6 +194,7 @@ impl<N: Net> Engine<N> {
             exchange,
             upload,
             bearer: uploads_for,
+            allowance,
             source,
             receivers,
             downloads,
@@ -245,10 +252,22 @@ impl<N: Net> Engine<N> {
         if fan.exchange.is_cancelled() {
             return self.abandon_fan(index);
         }
+        let time = self.timers.instant();
+        if let Err(at) = allowance::budget(&mut fan.allowance, time) {
+            // It has to wait for its next portion, which is no standing still.
+            let at = self.timers.tick(at);
+            fan.deadline = fan.deadline.max(at.after(self.shared.config.idle_timeout));
+            let upload = fan.upload;
+            self.connections[upload as usize].deadline = self.timers.soon(at);
+            return self.arm(upload);
+        }
         let before = fan.exchange.bytes();
         let turned = fan.turn(&mut self.connections, &mut self.resources, &self.shared.config);
         self.moved += fan.exchange.bytes() - before;
         self.schedule.on_moved(turned.moved);
+        if let Some(allowance) = &mut fan.allowance {
+            allowance.moved(turned.moved, time);
+        }
         if turned.moved > 0 {
             fan.deadline = self.timers.now().after(self.shared.config.idle_timeout);
             fan.looks.on_moved();

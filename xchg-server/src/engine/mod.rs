@@ -9,6 +9,7 @@
 
 mod accept;
 pub(crate) mod admission;
+pub(crate) mod allowance;
 mod bearers;
 pub(crate) mod connection;
 pub(crate) mod endpoint;

@@ -12,6 +12,7 @@ use super::http::framings;
 use super::log::Party;
 use crate::Config;
 use crate::dialect::Dialect;
+use crate::engine::allowance::{self, Allowance};
 use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Brought, Connection, State, bearer};
 use crate::engine::endpoint::{Endpoint, Framing};
@@ -28,6 +29,7 @@ pub(super) struct Running {
     exchange: Exchange,
     slots: Sides<u32>,
     bearers: Sides<Bearer>,
+    allowance: Option<Box<Allowance>>,
     /// The flow from each side.
     pumps: Sides<Pump>,
     framings: Sides<Framing>,
@@ -65,6 +67,9 @@ impl<N: Net> Engine<N> {
         let bearers =
             Sides { upload: bearer(&brought.upload), download: bearer(&brought.download) };
         let mut peers = peers(&mut self.connections, slots);
+        let origins =
+            [(peers.upload.origin, &bearers.upload), (peers.download.origin, &bearers.download)];
+        let allowance = self.shared.paces.allowance(&origins, self.timers.instant());
         let dialects = peers.upload.dialect.zip(peers.download.dialect);
         let (upload, download) = dialects.expect("only a peer whose dialect is known offers");
         let dialects = Sides { upload, download };
@@ -88,6 +93,7 @@ impl<N: Net> Engine<N> {
             exchange,
             slots,
             bearers,
+            allowance,
             pumps,
             framings,
             is_told,
@@ -155,7 +161,8 @@ impl<N: Net> Engine<N> {
         if self.exchanges[index as usize].exchange.is_cancelled() {
             return self.end(index, Outcome::Cancelled);
         }
-        let (goes_on, lost) = self.turn_flows(index);
+        let (mut goes_on, lost) = self.turn_flows(index);
+        let time = self.timers.instant();
         let running = &mut self.exchanges[index as usize];
         let mut peers = peers(&mut self.connections, running.slots);
         if let Some((side, error)) = lost {
@@ -182,7 +189,15 @@ impl<N: Net> Engine<N> {
         if running.pumps.upload.has_ended() && running.exchange.bytes() > FIRST_WINDOW {
             be_patient(running, &peers, Side::Download, self.shared.config.idle_timeout);
         }
-        let (slot, deadline) = (running.slots.upload, running.deadline.min(running.looks.next));
+        let mut next = running.looks.next;
+        if goes_on && let Err(at) = allowance::budget(&mut running.allowance, time) {
+            // It has to wait for its next portion, which is no standing still.
+            let at = self.timers.tick(at);
+            running.deadline = running.deadline.max(at.after(self.shared.config.idle_timeout));
+            next = next.min(at);
+            goes_on = false;
+        }
+        let (slot, deadline) = (running.slots.upload, running.deadline.min(next));
         if goes_on && !std::mem::replace(&mut running.is_queued, true) {
             let serial = self.connections[slot as usize].serial;
             self.schedule.queue(Id { slot, serial });
@@ -199,11 +214,14 @@ impl<N: Net> Engine<N> {
         // Before anything is read: what is left of a reset connection ends like a whole one.
         let mut lost = running.failed(&peers);
         let (mut goes_on, before) = (false, running.exchange.bytes());
+        let time = self.timers.instant();
+        // What is held goes out, and ends are passed on, though nothing may be read.
+        let mut allowed = allowance::budget(&mut running.allowance, time).unwrap_or(0);
         for side in Side::BOTH {
             if lost.is_some() {
                 break;
             }
-            let budget = self.schedule.share();
+            let budget = self.schedule.share().min(allowed);
             let Turned { moved, why } = running.turn(side, &mut peers, &mut self.resources, budget);
             match why {
                 Why::SourceBlocked | Why::Ended => {}
@@ -213,6 +231,10 @@ impl<N: Net> Engine<N> {
                 Why::SinkFailed(error) => lost = Some((!side, error.kind())),
             }
             if moved > 0 {
+                allowed = allowed.saturating_sub(moved);
+                if let Some(allowance) = &mut running.allowance {
+                    allowance.moved(moved, time);
+                }
                 self.schedule.on_moved(moved);
                 running.exchange.add_moved(side, moved);
                 running.deadline = self.timers.now().after(patience);

@@ -15,6 +15,7 @@ use crate::access::Gate;
 use crate::admin::Answers;
 use crate::dialect::http::FailedUploads;
 use crate::engine::admission::{Admission, WAITING_PER_SOURCE};
+use crate::engine::allowance::Paces;
 use crate::engine::connection::Address;
 use crate::engine::frequency::Frequency;
 use crate::engine::net::Id;
@@ -33,6 +34,7 @@ pub(crate) struct Shared<T> {
     pub(crate) inboxes: Vec<Inbox<T>>,
     pub(crate) admission: Admission,
     pub(crate) gate: Gate,
+    pub(crate) paces: Paces,
     /// How often each source may make an offer, if that is limited.
     pub(crate) offers: Option<Mutex<Frequency>>,
     pub(crate) counters: Counters,
@@ -238,6 +240,7 @@ impl<T> Shared<T> {
             }),
             admission: Admission::new(&config, descriptors.connections),
             gate: Gate::new(config.token.clone(), None),
+            paces: Paces::new(&config),
             offers: config
                 .max_offers_per_second
                 .map(|most| Mutex::new(Frequency::per_second(most))),

@@ -98,6 +98,11 @@ impl<Id: Ord + Copy> Timers<Id> {
         self.now = Tick(u64::try_from(millis).unwrap_or(u64::MAX));
     }
 
+    /// When that is.
+    pub(crate) fn tick(&self, at: Instant) -> Tick {
+        self.now.after(at.saturating_duration_since(self.instant()))
+    }
+
     pub(crate) fn arm(&mut self, at: Tick, id: Id) {
         if at != Tick::NEVER {
             self.heap.push(Reverse((at, id)));

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xchg_core::wire::RefusalCode;
-use xchg_core::{Event, Outcome, Side};
+use xchg_core::{Event, ExchangeHandle, Outcome, Side};
 
 use super::link::SECOND;
 use super::peer::{Fate, Peer, Seen, Speaks};
 use super::world::{World, Wrong};
+use crate::Rate;
 
 /// Whenever the world is at rest, the server's counts are those of what is there.
 pub(super) fn counts_agree(world: &World) -> Result<(), Wrong> {
@@ -23,6 +24,56 @@ pub(super) fn counts_agree(world: &World) -> Result<(), Wrong> {
     let panics = world.shared.counters.panics();
     if panics > world.panics_wanted {
         return Err(world.wrong("a panic that nobody wanted"));
+    }
+    Ok(())
+}
+
+/// What an exchange had moved that is over.
+pub(super) fn moved_at_the_end(event: Event) -> u64 {
+    match event {
+        Event::Ended(handle, _) => moved(&handle),
+        _ => 0,
+    }
+}
+
+fn moved(handle: &ExchangeHandle) -> u64 {
+    Side::BOTH.map(|side| handle.moved_from(side)).iter().sum()
+}
+
+/// No exchange, and not all together, of which those that are over have moved so much, move more than their limits allow in the time that
+/// they had.
+pub(super) fn limits_are_kept(world: &World, moved_before: u64) -> Result<(), Wrong> {
+    // Those with several receivers move blocks, each of which is paid for by a pause.
+    let has_groups = world.peers.iter().any(|peer| peer.plan.receivers > 1);
+    let block = if has_groups { 64 << 10 } else { 1_200 };
+    // What is made up for that was not used in time, and a portion of each that is about to be moved.
+    let most = |rate: Rate, time: Duration, exchanges: u64| {
+        let millis = time.as_millis() * 102 / 100 + 100;
+        let bytes = u128::from(rate.get()) * millis / 1000;
+        u64::try_from(bytes).unwrap_or(u64::MAX) + exchanges * block
+    };
+    let config = &world.shared.config;
+    if config.limit_rate_exchange.is_none() && config.limit_rate_total.is_none() {
+        return Ok(());
+    }
+    let running = world.shared.broker.exchanges();
+    for handle in &running {
+        let time = world.since(handle.started());
+        if let Some(rate) = config.limit_rate_exchange
+            && moved(handle) > most(rate, time, 1)
+        {
+            let (id, bytes) = (handle.id(), moved(handle));
+            return Err(
+                world.wrong(format!("{id} has moved {bytes} bytes in {time:?} of {rate} a second"))
+            );
+        }
+    }
+    let all = moved_before + running.iter().map(moved).sum::<u64>();
+    if let Some(rate) = config.limit_rate_total
+        && all > most(rate, world.age(), 1 + running.len() as u64)
+    {
+        let age = world.age();
+        return Err(world.wrong(format!("{all} bytes were moved in {age:?} of {rate} a second")));
     }
     Ok(())
 }

@@ -15,12 +15,12 @@ use super::oracle;
 use super::peer::{Fate, Peer, Plan, Seen, Speaks};
 use super::random::Random;
 use super::records::{GREETING, Records};
-use crate::Config;
 use crate::engine::Engine;
 use crate::engine::net::{Accepted, Id, Layer, Net, Transport};
 use crate::engine::shared::{Inbox, Message, Shared};
 use crate::origin::Origin;
 use crate::system::descriptors::Descriptors;
+use crate::{Config, Rate};
 
 /// More steps than any world takes: one that takes more does not come to rest.
 const MOST_STEPS: u32 = 400_000;
@@ -80,6 +80,10 @@ pub(super) struct World {
     start: Instant,
     pub(super) shared: Arc<Shared<SimSocket>>,
     pub(super) events: Events,
+    /// The same events, for what has been moved.
+    ends: Events,
+    /// What exchanges have moved that are over.
+    moved: u64,
     seats: Vec<Seat>,
     pub(super) peers: Vec<Peer>,
     /// When each peer next acts; those to come are at the end.
@@ -119,6 +123,7 @@ impl World {
             Shared::new(config, descriptors, inboxes, |limits| Broker::with_seed(limits, seed));
         let (shared, start) = (Arc::new(shared), Instant::now());
         let events = shared.broker.subscribe(1_000);
+        let ends = shared.broker.subscribe(1_000);
         let seats = wakes
             .into_iter()
             .zip(0..)
@@ -142,6 +147,8 @@ impl World {
             start,
             shared,
             events,
+            ends,
+            moved: 0,
             seats,
             peers: Vec::new(),
             acts: Vec::new(),
@@ -234,6 +241,8 @@ impl World {
             let choices = runnable.len() + due.len();
             if choices == 0 {
                 oracle::counts_agree(self)?;
+                self.moved += self.ends.try_iter().map(oracle::moved_at_the_end).sum::<u64>();
+                oracle::limits_are_kept(self, self.moved)?;
                 match self.next_time() {
                     Some(next) if next <= until => self.now = next.max(self.now),
                     _ => {
@@ -369,6 +378,16 @@ impl World {
         }
     }
 
+    /// How long it has been there.
+    pub(super) fn age(&self) -> Duration {
+        Duration::from_micros(self.now)
+    }
+
+    /// How long ago that was, by its clock.
+    pub(super) fn since(&self, instant: Instant) -> Duration {
+        (self.start + self.age()).saturating_duration_since(instant)
+    }
+
     /// How many connections the workers have taken and not closed.
     pub(super) fn held_connections(&self) -> usize {
         let waiting: usize = self.seats.iter().map(|seat| seat.backlog.lock().len()).sum();
@@ -419,6 +438,10 @@ impl World {
 }
 
 fn config(random: &mut Random, workers: usize) -> Config {
+    let limit = |random: &mut Random| {
+        let is_limited = random.once_in(4);
+        is_limited.then(|| Rate::new(5_000 + random.skewed(1_000_000) as u64)).flatten()
+    };
     let seconds = |random: &mut Random, most| Duration::from_secs(1 + random.below(most));
     Config {
         workers,
@@ -429,6 +452,9 @@ fn config(random: &mut Random, workers: usize) -> Config {
             waiting_per_key: *random.pick(&[1, 100, 100, 100]),
             waiting_per_origin: *random.pick(&[None, None, Some(2)]),
         },
+        limit_rate_exchange: limit(random),
+        limit_rate_source: limit(random),
+        limit_rate_total: limit(random),
         idle_timeout: seconds(random, 300),
         closed_wait: seconds(random, 300),
         wait_timeout: random.once_in(4).then(|| seconds(random, 200)),

@@ -160,3 +160,33 @@ fn any_buffer_size_may_be_asked_for() {
         assert_eq!(server.next_outcome(), (Outcome::Completed, len as u64));
     }
 }
+
+/// What is limited is told to nobody: it arrives, and no sooner than it may. That it does not take longer either is the simulation's matter.
+#[test]
+fn limited_exchanges_are_whole_and_take_their_time() {
+    use xchg_server::Rate;
+    let slow = Rate::new(2_000_000);
+    let file = payload(3, 1_000_000);
+    for limits in [
+        Config { limit_rate_exchange: slow, ..config() },
+        Config { limit_rate_source: slow, ..config() },
+        Config { limit_rate_total: slow, ..config() },
+        // Copied in several pieces each.
+        Config { limit_rate_total: slow, pipe_size: 0, ..config() },
+    ] {
+        let server = InProcess::start(limits);
+        let start = std::time::Instant::now();
+        let mut downloader = Peer::classic(server.address(), b'G', "slow");
+        let uploader = Peer::classic(server.address(), b'P', "slow");
+        let mut stream = uploader.stream();
+        let bytes = file.clone();
+        let sending = std::thread::spawn(move || {
+            std::io::Write::write_all(&mut stream, &bytes).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        assert!(downloader.rest().unwrap() == file);
+        sending.join().unwrap();
+        // Half a second, less what is made up for.
+        assert!(start.elapsed() > std::time::Duration::from_millis(400));
+    }
+}

@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use xchg_core::wire::Token;
 use xchg_server::{
-    Access, Config, Dialect, Listen, ListenAddress, LogAddresses, Network, OpenSocket, Terminate,
-    WebOrigin,
+    Access, Config, Dialect, Listen, ListenAddress, LogAddresses, Network, OpenSocket, Rate,
+    Terminate, WebOrigin,
 };
 
 use crate::health::Health;
@@ -155,6 +155,18 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", env = "XCHG_MAX_OFFERS_PER_SECOND", value_parser = number::<u32>("10"))]
     max_offers_per_second: Option<u32>,
 
+    /// Bytes a second that an exchange may move, such as 500K or 20M [default: as many as there are]
+    #[arg(long, value_name = "BYTES", env = "XCHG_LIMIT_RATE_EXCHANGE")]
+    limit_rate_exchange: Option<Rate>,
+
+    /// Bytes a second that the exchanges of one address may move together, up- and downloads alike [default: as many as there are]
+    #[arg(long, value_name = "BYTES", env = "XCHG_LIMIT_RATE_SOURCE")]
+    limit_rate_source: Option<Rate>,
+
+    /// Bytes a second that all exchanges may move together [default: as many as there are]
+    #[arg(long, value_name = "BYTES", env = "XCHG_LIMIT_RATE_TOTAL")]
+    limit_rate_total: Option<Rate>,
+
     /// The longest that a peer may wait, whatever it asks for [default: for ever]
     #[arg(long, value_name = "SECS", env = "XCHG_WAIT_TIMEOUT")]
     wait_timeout: Option<Seconds>,
@@ -189,7 +201,8 @@ pub(crate) struct Settings {
 
     /// File of access tokens, one a line; a change is taken within 10 seconds, if nothing is wrong with it
     ///
-    /// Behind a token may stand `name=` (of its bearer, for the log), `prefix=` (which the bearer's keys are to begin with). `#` begins a comment
+    /// Behind a token may stand `name=` (of its bearer, for the log), `prefix=` (which the bearer's keys are to begin with) and `limit_rate=`
+    /// (bytes a second of all that the bearer moves, such as 20M). `#` begins a comment
     #[arg(long, value_name = "FILE", env = "XCHG_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 
@@ -280,6 +293,9 @@ impl Settings {
         set(&mut config.limits.waiting_per_origin, &self.max_waiting_per_source.map(Some));
         set(&mut config.max_connections_per_source, &self.max_connections_per_source.map(Some));
         set(&mut config.max_offers_per_second, &self.max_offers_per_second.map(Some));
+        set(&mut config.limit_rate_exchange, &self.limit_rate_exchange.map(Some));
+        set(&mut config.limit_rate_source, &self.limit_rate_source.map(Some));
+        set(&mut config.limit_rate_total, &self.limit_rate_total.map(Some));
         set(&mut config.closed_wait, &self.closed_wait.map(|time| time.0));
         set(&mut config.max_connections, &self.max_connections);
         set(&mut config.terminate, &self.terminate);
