@@ -237,3 +237,40 @@ impl<'a> Sink<'a> {
         Ok((Arc::unwrap_or_clone(self.manifest), text, notes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_in_a_pipe_reaches_files_and_whatever_else() {
+        use super::*;
+        use crate::files::{Entry, Modified};
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest = Manifest::new();
+        let modified = Modified { seconds: 0, nanos: 0 };
+        let (kind, name) = (Kind::Stream, "f".into());
+        manifest.push(Entry { kind, depth: 0, name, mode: 0o644, modified }).unwrap();
+        let mut written = Vec::new();
+        for destination in
+            [Destination::Directory(folder.path().into()), Destination::Writer(&mut written)]
+        {
+            let (mut peer, socket) = std::os::unix::net::UnixStream::pair().unwrap();
+            peer.write_all(b"in the pipe").unwrap();
+            let pipe = Pipe::new().unwrap();
+            assert_eq!(pipe.fill(&socket.into(), 100).unwrap(), 11);
+            let mut sink =
+                Sink::look(destination, manifest.clone(), PlaceOptions::default()).unwrap();
+            sink.prepare().unwrap();
+            sink.begin(0, false).unwrap();
+            // What is left out of a file as a hole does not displace what follows it.
+            sink.write(0, &[0; 8192]).unwrap();
+            sink.write_from(0, &pipe, 11).unwrap();
+            sink.end(0).unwrap();
+            sink.finish().unwrap();
+        }
+        let expected = [&[0; 8192][..], b"in the pipe"].concat();
+        assert_eq!(std::fs::read(folder.path().join("f")).unwrap(), expected);
+        assert_eq!(written, expected);
+    }
+}
