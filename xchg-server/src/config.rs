@@ -46,6 +46,9 @@ pub struct Config {
     /// Offers that peers of one source may make in a second, and as many at once: each up- and download is one. Further ones are told to
     /// come back. Default: any number. One that is set is for everybody, peers on this machine and trusted proxies as well.
     pub max_offers_per_second: Option<u32>,
+    /// Bytes that an exchange may move in each direction, what seals them included. A longer upload is refused if its length is known, and cut
+    /// when it passes them if not. Default: any number.
+    pub max_exchange_bytes: Option<u64>,
     /// Bytes a second that an exchange may move. Default: as many as there are.
     pub limit_rate_exchange: Option<Rate>,
     /// Bytes a second that the exchanges of one source may move together, up- and downloads alike. Default: as many as there are.
@@ -115,6 +118,7 @@ impl Default for Config {
             max_connections: 65_536,
             max_connections_per_source: None,
             max_offers_per_second: None,
+            max_exchange_bytes: None,
             limit_rate_exchange: None,
             limit_rate_source: None,
             limit_rate_total: None,
@@ -212,6 +216,9 @@ impl Config {
         }
         if self.limits.waiting_per_origin == Some(0) {
             wrong("max-waiting-per-source", "nobody could wait: use at least 1");
+        }
+        if self.max_exchange_bytes == Some(0) {
+            wrong("max-exchange-bytes", "nothing could be exchanged: use at least 1");
         }
         if self.max_offers_per_second == Some(0) {
             wrong("max-offers-per-second", "nobody could exchange anything: use at least 1");

@@ -281,6 +281,10 @@ impl<N: Net> Engine<N> {
         }
         match turned.then {
             Then::End(outcome) => return self.end_fan(index, outcome),
+            Then::TooLong(most) => {
+                self.note_length(upload, most);
+                return self.end_fan(index, Outcome::Cancelled);
+            }
             Then::GoOn => self.queue_fan(index),
             Then::Wait => {}
         }
@@ -365,6 +369,8 @@ struct Turned {
 }
 
 enum Then {
+    /// More came than so many bytes, which it may move.
+    TooLong(u64),
     Wait,
     GoOn,
     End(Outcome),
@@ -422,6 +428,10 @@ impl Fan {
             };
             for receiver in &mut self.receivers {
                 receiver.framing.hear_of(&self.source);
+            }
+            let bytes = self.exchange.bytes() + block.len() as u64;
+            if let Some(most) = config.max_exchange_bytes.filter(|&most| bytes > most) {
+                return Ok(Then::TooLong(most));
             }
             goes_on |= self.serve(connections, block, config, turned);
             let Some(least) = self.receivers.iter().map(|receiver| receiver.taken).min() else {

@@ -214,6 +214,11 @@ impl<N: Net> Engine<N> {
         if let Err(wait) = self.shared.admit_offer(connection.origin, self.timers.instant()) {
             return self.put_off(slot, wait, &arrival.key);
         }
+        if let (Some(most), Some(length)) = (self.shared.config.max_exchange_bytes, arrival.length)
+            && length > most
+        {
+            return self.refuse_length(slot, most, &arrival.key);
+        }
         if let Some(bytes) = arrival.buffer_bytes {
             connection.set_buffers(bytes);
         }

@@ -170,6 +170,27 @@ impl<N: Net> Engine<N> {
         }
     }
 
+    /// Tells a peer in its dialect that its payload is longer than the `most` bytes that an exchange may move, and closes.
+    pub(super) fn refuse_length(&mut self, slot: u32, most: u64, key: &Key) {
+        let text = format!("this server passes on {most} bytes at most; send less, or in parts");
+        match self.connections[slot as usize].http.take() {
+            Some(peer) => {
+                self.note_refusal(slot, RefusalCode::Forbidden, Some(key), &text);
+                self.leave(slot, peer.refused(Refusal::TooLong { most }));
+            }
+            None => self.refuse_key(slot, RefusalCode::Forbidden, Some(key), &text),
+        }
+    }
+
+    /// Notes at an uploader that more came than the `most` bytes that an exchange may move.
+    pub(super) fn note_length(&mut self, upload: u32, most: u64) {
+        let text = format!("more than {most} bytes came");
+        self.note_refusal(upload, RefusalCode::Forbidden, None, &text);
+        if let Some(peer) = &mut self.connections[upload as usize].http {
+            peer.has_sent_more_than(most);
+        }
+    }
+
     /// Tells a peer in its dialect why its offer is not taken, and closes.
     pub(super) fn turn_away(&mut self, slot: u32, why: xchg_core::Refusal, key: &Key) {
         let code = match why {

@@ -162,6 +162,10 @@ impl<N: Net> Engine<N> {
             return self.end(index, Outcome::Cancelled);
         }
         let (mut goes_on, lost) = self.turn_flows(index);
+        if let Some(most) = self.passes_its_most(index) {
+            self.note_length(self.exchanges[index as usize].slots.upload, most);
+            return self.end(index, Outcome::Cancelled);
+        }
         let time = self.timers.instant();
         let running = &mut self.exchanges[index as usize];
         let mut peers = peers(&mut self.connections, running.slots);
@@ -206,6 +210,13 @@ impl<N: Net> Engine<N> {
         self.arm(slot);
     }
 
+    /// How many bytes an exchange may move, if it has moved more.
+    fn passes_its_most(&self, index: u32) -> Option<u64> {
+        let exchange = &self.exchanges[index as usize].exchange;
+        let moved = Side::BOTH.map(|side| exchange.moved_from(side));
+        self.shared.config.max_exchange_bytes.filter(|&most| moved.iter().any(|&it| it > most))
+    }
+
     /// Lets each flow move what it can; says whether one can go on at once, and who is lost by what.
     fn turn_flows(&mut self, index: u32) -> (bool, Option<(Side, io::ErrorKind)>) {
         let running = &mut self.exchanges[index as usize];
@@ -221,7 +232,11 @@ impl<N: Net> Engine<N> {
             if lost.is_some() {
                 break;
             }
-            let budget = self.schedule.share().min(allowed);
+            // One byte more than it may move tells whether there are more.
+            let room = self.shared.config.max_exchange_bytes.map_or(u64::MAX, |most| {
+                (most - most.min(running.exchange.moved_from(side))).saturating_add(1)
+            });
+            let budget = self.schedule.share().min(allowed).min(room);
             let Turned { moved, why } = running.turn(side, &mut peers, &mut self.resources, budget);
             match why {
                 Why::SourceBlocked | Why::Ended => {}

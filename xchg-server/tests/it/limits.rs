@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::common::{InProcess, Peer, Process, config, eventually, offer, payload};
-use xchg_core::wire::RefusalCode;
+use crate::web::{Client, get, put, put_chunked};
+use xchg_core::wire::{Answer, RefusalCode};
 use xchg_core::{Limits, Outcome, Side};
 use xchg_server::Config;
 
@@ -189,4 +190,80 @@ fn limited_exchanges_are_whole_and_take_their_time() {
         // Half a second, less what is made up for.
         assert!(start.elapsed() > std::time::Duration::from_millis(400));
     }
+}
+
+const MOST: u64 = 200_000;
+
+fn short() -> InProcess {
+    InProcess::start(Config { max_exchange_bytes: Some(MOST), ..config() })
+}
+
+#[test]
+fn what_is_announced_to_be_too_long_is_refused_at_once() {
+    let server = short();
+    let (fits, over) = (usize::try_from(MOST).unwrap(), usize::try_from(MOST).unwrap() + 1);
+    let mut client = Client::saying(server.address(), &put("key", &vec![0; over]));
+    let (head, text) = client.text();
+    assert_eq!(head.status, 413);
+    assert!(text.contains("200000 bytes at most"), "{text}");
+    let mut offer = offer(Side::Upload, "key");
+    offer.length = Some(MOST + 1);
+    let mut peer = Peer::offering(server.address(), offer);
+    match peer.verdict() {
+        Answer::Refused { code, text } => {
+            assert_eq!(code, RefusalCode::Forbidden);
+            assert!(text.contains("200000 bytes at most"), "{text}");
+        }
+        answer => panic!("{answer:?} instead of Refused"),
+    }
+    // And what fits is whole.
+    let file = payload(4, fits);
+    let mut downloader = Client::saying(server.address(), &get("key"));
+    let mut uploader = Client::saying(server.address(), &put("key", &file));
+    assert!(downloader.download() == file);
+    uploader.uploaded();
+}
+
+#[test]
+fn what_turns_out_to_be_too_long_is_cut_and_both_sides_know() {
+    let server = short();
+    let file = payload(5, usize::try_from(MOST).unwrap() + 1);
+    // By one byte, and by many.
+    for file in [file.clone(), [&file[..], &file].concat()] {
+        let mut downloader = Peer::native(server.address(), Side::Download, "key").waits();
+        let mut uploader = Client::connect(server.address());
+        uploader.send_some(&put_chunked("key", &file, 10_000));
+        downloader.matched();
+        crate::common::assert_lost(downloader.rest());
+        uploader.head();
+        uploader.has_failed("passes on 200000 bytes at most");
+        assert_eq!(server.next_outcome().0, Outcome::Cancelled);
+        let downloader = Peer::classic(server.address(), b'G', "key");
+        server.await_waiting(1);
+        let mut stream = Peer::classic(server.address(), b'P', "key").stream();
+        std::io::Write::write_all(&mut stream, &file).ok();
+        downloader.let_go();
+        assert_eq!(server.next_outcome().0, Outcome::Cancelled);
+    }
+    // What just fits is whole.
+    let fits = &file[1..];
+    let mut downloader = Client::saying(server.address(), &get("key"));
+    let mut uploader = Client::saying(server.address(), &put_chunked("key", fits, 10_000));
+    assert!(downloader.download() == fits);
+    uploader.uploaded();
+}
+
+#[test]
+fn what_is_too_long_is_cut_for_several_receivers() {
+    let server = short();
+    let file = payload(6, 1_000_000);
+    let mut downloads = [(); 2].map(|()| Client::saying(server.address(), &get("many?n=2")));
+    let mut uploader = Client::connect(server.address());
+    uploader.send_some(&put_chunked("many?n=2", &file, 10_000));
+    for download in &mut downloads {
+        let head = download.head();
+        assert!(download.body(&head).is_err());
+    }
+    uploader.head();
+    uploader.has_failed("passes on 200000 bytes at most");
 }

@@ -155,6 +155,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", env = "XCHG_MAX_OFFERS_PER_SECOND", value_parser = number::<u32>("10"))]
     max_offers_per_second: Option<u32>,
 
+    /// Bytes that an exchange may move, such as 4G; what is longer is refused, or cut if its length was not known [default: any number]
+    #[arg(long, value_name = "BYTES", env = "XCHG_MAX_EXCHANGE_BYTES")]
+    max_exchange_bytes: Option<Bytes>,
+
     /// Bytes a second that an exchange may move, such as 500K or 20M [default: as many as there are]
     #[arg(long, value_name = "BYTES", env = "XCHG_LIMIT_RATE_EXCHANGE")]
     limit_rate_exchange: Option<Rate>,
@@ -293,6 +297,10 @@ impl Settings {
         set(&mut config.limits.waiting_per_origin, &self.max_waiting_per_source.map(Some));
         set(&mut config.max_connections_per_source, &self.max_connections_per_source.map(Some));
         set(&mut config.max_offers_per_second, &self.max_offers_per_second.map(Some));
+        set(
+            &mut config.max_exchange_bytes,
+            &self.max_exchange_bytes.map(|most| Some(most.0 as u64)),
+        );
         set(&mut config.limit_rate_exchange, &self.limit_rate_exchange.map(Some));
         set(&mut config.limit_rate_source, &self.limit_rate_source.map(Some));
         set(&mut config.limit_rate_total, &self.limit_rate_total.map(Some));

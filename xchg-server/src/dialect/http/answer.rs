@@ -84,6 +84,11 @@ pub(crate) enum Failure {
     Stalled,
     /// The exchange was ended by whoever runs the server.
     Cancelled,
+    /// More came than an exchange may move.
+    TooLong {
+        /// How many bytes it may.
+        most: u64,
+    },
     /// The server is shutting down.
     Draining,
 }
@@ -109,6 +114,9 @@ impl Failure {
                 "[ERROR] Nothing moved for too long; the transfer was ended.\n".to_owned()
             }
             Self::Cancelled => "[ERROR] The transfer was cancelled on the server.\n".to_owned(),
+            Self::TooLong { most } => format!(
+                "[ERROR] This server passes on {most} bytes at most, and more came; the transfer was ended.\n"
+            ),
             Self::Draining => "[ERROR] The server is shutting down; try again later.\n".to_owned(),
         }
     }
@@ -117,6 +125,7 @@ impl Failure {
     fn status(self) -> Status {
         match self {
             Self::Body(_) => Status::BadRequest,
+            Self::TooLong { .. } => Status::ContentTooLarge,
             Self::ReceiversLost { .. } => Status::BadGateway,
             Self::TimedOut | Self::Stalled => Status::GatewayTimeout,
             Self::Cancelled => Status::InternalError,

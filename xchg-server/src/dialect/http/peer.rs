@@ -22,6 +22,8 @@ pub(crate) enum Peer {
         answer: Option<UploadAnswer>,
         /// How many of several receivers have been lost.
         lost: u16,
+        /// What was too much of it, if the exchange was ended for that.
+        too_long: Option<u64>,
     },
     /// It downloads.
     Download(Download),
@@ -29,7 +31,7 @@ pub(crate) enum Peer {
 
 impl From<Upload> for Peer {
     fn from(upload: Upload) -> Peer {
-        Peer::Upload { upload, answer: None, lost: 0 }
+        Peer::Upload { upload, answer: None, lost: 0, too_long: None }
     }
 }
 
@@ -219,10 +221,19 @@ impl Peer {
         }
     }
 
+    /// Notes that the exchange ends because more came than the `most` bytes that it may move.
+    pub(crate) fn has_sent_more_than(&mut self, most: u64) {
+        if let Peer::Upload { too_long, .. } = self {
+            *too_long = Some(most);
+        }
+    }
+
     /// To an uploader whose exchange has ended; `body` says what was wrong with its body. `None` if it is gone, or none.
     #[must_use]
     pub(crate) fn ended(self, outcome: Outcome, body: Option<BodyError>) -> Option<Farewell> {
-        let Peer::Upload { upload, answer: Some(answer), lost } = self else { return None };
+        let Peer::Upload { upload, answer: Some(answer), lost, too_long } = self else {
+            return None;
+        };
         let failure = match (outcome, body) {
             (Outcome::Completed, _) => {
                 let keep_alive = answer.keep_alive();
@@ -234,7 +245,7 @@ impl Peer {
                 Failure::ReceiversLost { lost: lost.max(1), receivers: upload.receivers }
             }
             (Outcome::TimedOut, _) => Failure::Stalled,
-            _ => Failure::Cancelled,
+            _ => too_long.map_or(Failure::Cancelled, |most| Failure::TooLong { most }),
         };
         Some(Farewell { words: answer.failed(failure), keep_alive: false })
     }

@@ -83,6 +83,7 @@ pub(crate) enum Status {
     MethodNotAllowed,
     Conflict,
     LengthRequired,
+    ContentTooLarge,
     UriTooLong,
     ExpectationFailed,
     TooManyRequests,
@@ -107,6 +108,7 @@ impl Status {
             Self::MethodNotAllowed => "405 Method Not Allowed",
             Self::Conflict => "409 Conflict",
             Self::LengthRequired => "411 Length Required",
+            Self::ContentTooLarge => "413 Content Too Large",
             Self::UriTooLong => "414 URI Too Long",
             Self::ExpectationFailed => "417 Expectation Failed",
             Self::TooManyRequests => "429 Too Many Requests",
@@ -166,6 +168,11 @@ pub(crate) enum Refusal {
     Busy,
     /// A limit of this key or this peer is reached.
     TooMany,
+    /// It would upload more than an exchange may move.
+    TooLong {
+        /// How many bytes it may.
+        most: u64,
+    },
     /// This peer makes offers too often.
     TooOften {
         /// When it may make the next.
@@ -212,6 +219,10 @@ impl Refusal {
                 Status::TooManyRequests,
                 "Too many peers wait on this path or come from your address; try again later."
                     .to_owned(),
+            ),
+            Self::TooLong { most } => (
+                Status::ContentTooLarge,
+                format!("This server passes on {most} bytes at most; send less, or in parts."),
             ),
             Self::TooOften { seconds } => (
                 Status::TooManyRequests,
