@@ -345,9 +345,13 @@ impl<N: Net> Engine<N> {
 
     /// Closes a connection, by a reset unless the exchange that it was part of is whole.
     pub(super) fn close(&mut self, slot: u32, outcome: Outcome) {
-        let connection = self.remove(slot);
         if !outcome.is_completed() {
-            connection.reset();
+            self.remove(slot).reset();
+        } else if self.connections[slot as usize].stream.is_wrapped() {
+            // Its end is to be said within, and may have to wait for room.
+            self.leave(slot, Vec::new());
+        } else {
+            self.remove(slot);
         }
     }
 }

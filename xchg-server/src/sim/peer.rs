@@ -163,10 +163,23 @@ impl Peer {
             ending == Ending::End && (self.plan.speaks != Speaks::Transit || self.has_sent_all());
         let over = drained && (failed || ended || self.is_satisfied());
         if over && !self.plan.stays {
-            self.link.lock().peer_closes(false);
-            self.is_closed = true;
+            self.close(failed);
         }
         wrote + bytes.len() > 0
+    }
+
+    /// Closes; not before its end is said within its records, if it has any and they are of use.
+    fn close(&mut self, failed: bool) {
+        let mut link = self.link.lock();
+        if let Some(records) = self.records.as_mut().filter(|_| !failed) {
+            records.end();
+            records.send(|bytes| link.peer_write(bytes));
+            if records.has_unsent() {
+                return;
+            }
+        }
+        link.peer_closes(false);
+        self.is_closed = true;
     }
 
     /// Says more of its script, and its end behind that; gives how many bytes went.
