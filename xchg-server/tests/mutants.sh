@@ -26,6 +26,12 @@ mutant 'an end within a layer is not said' $src/engine/stream.rs \
     'layer.end();' ''
 mutant 'a limit of bandwidth is not kept' $src/engine/relay.rs \
     'allowance::budget(&mut running.allowance, time).unwrap_or(0)' 'u64::MAX'
+mutant 'an end does not wait for what is unsent' $src/engine/stream.rs \
+    'socket.push(layer)?;
+        }
+        self.transport.half_close()' 'socket.push(layer).ok(); } self.transport.half_close()'
+mutant 'a layer is closed with no end within' $src/engine/relay.rs \
+    '} else if self.connections[slot as usize].stream.is_wrapped() {' '} else if false {'
 mutant 'a withdrawn waiter is paired' xchg-core/src/rendezvous/rings.rs \
     'let old = *first.get();' 'let old = *first.get(); let next = if old == index { prev } else { next };'
 mutant 'a heartbeat follows the match' $src/engine/relay.rs \
