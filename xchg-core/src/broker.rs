@@ -1,4 +1,8 @@
 //! The matcher shared between threads, the exchanges that run, and the drain.
+//!
+//! **A broker in shards.** Sixteen matchers, by key, each behind a lock. Realms of one key share a
+//! shard, so that a peer can be told of a counterpart in another realm. Limits are counted over all
+//! shards.
 
 use std::sync::Arc;
 use std::time::Instant;

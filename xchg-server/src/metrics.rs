@@ -2,6 +2,12 @@
 //!
 //! Nothing is counted here: each scrape asks those who count anyway. No label holds a key or an
 //! address, and every label has few values.
+//!
+//! **Metrics are asked for, not kept.** A scrape reads what broker, workers and throttles count
+//! anyway, by a collector: nothing is counted twice, and nothing is added to the path of a byte.
+//! What a worker alone knows (bytes moved, pipes, its longest turn) it publishes once a turn, in a
+//! cache line of its own. Dialects and the time that a peer came ride in the `Address` by which the
+//! broker knows it, and end up in the exchange's tag.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,19 @@
 //! Whom a connection counts for.
+//!
+//! **Whom a proxy names is never on this machine.** A connection that comes through a proxy counts
+//! for whom that names (`dialect/proxy.rs`, `http/forwarded.rs`), and takes its rights as well: so
+//! loopback addresses in such a place are other values of `Origin` than those that a socket has,
+//! and one test sees to it that no header makes the latter. A listener expects the header from
+//! everybody or from nobody: where both were served, a peer could name itself. The parser is our
+//! own: of a header only the peer's address counts here, the crates that read all of it (ppp,
+//! proxy-header) are neither fuzzed nor say that more bytes never change what they have read, and
+//! it is a hundred lines. Of several fields that proxies set each in their own way, none is above
+//! the others, for a proxy that sets one passes on the others as a stranger made them up: if they
+//! disagree, nobody is believed.
+//!
+//! **A thread knows how it shows addresses.** Many lines, at many places, name a peer, and a single
+//! one that forgot `log_addresses` would give the address away. So an `Origin` shows itself as its
+//! thread is set to (`origin::show`), and no place can forget it.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,4 +1,8 @@
 //! A connection to the server: bytes in both directions that a [`Cancel`] can interrupt.
+//!
+//! **A client that resets unless finished.** To a counterpart without end marks a stream that just
+//! ends is a whole payload. So the client's close is a reset, even that of a killed process, until
+//! all is sent (`Connection::reset_unless_finished`).
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -1,4 +1,8 @@
 //! One offer in realm sealed, and the session in its exchange.
+//!
+//! **A session's end is known from within.** The last record says that nothing is missing, so a
+//! mere end of the stream harms nobody. The connection is reset all the same unless the session
+//! came to an end that both know: the server shall not count a killed peer as a completed exchange.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;

@@ -12,6 +12,18 @@
 //!
 //! Each thread begins with a confirmation: what the role has to say first need not wait until the
 //! other peer's has come.
+//!
+//! **The secrets are compared while the offer is under way.** The threads of a session begin with a
+//! confirmation each, and the role need not wait for them: a short offer, with its content if that
+//! is little, follows the uploader's own at once. It is sealed with keys that only who knows the
+//! secret has. A small file is confirmed after 5 of the distance's round trips so, from the
+//! download's start and connecting included, and both programs have ended after 6, instead of 8
+//! (`--bench transfer -- --only far`).
+//!
+//! **One deadline for leaving.** A session that fails, declines or is cancelled still tells its
+//! counterpart, through the same threads and after what is under way, and reads on until it has
+//! been heard. `link::run` waits for that 10 seconds, 5 if the person here cancelled, and then has
+//! every call on the stream end (`abort`), however slowly the counterpart sends or takes.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};

@@ -4,6 +4,14 @@
 //! A downloader that told the hash of a file to whoever makes an offer would tell its content to
 //! who can try all that it may be. So it tells how long the file is, the uploader says the hash,
 //! and all that it learns is whether that is right.
+//!
+//! **Resuming needs no memory.** Neither peer remembers a transfer, and the key may be another one
+//! the next time. The downloader says how much lies at the destination, whole or as a partial file
+//! beside it; the uploader proves by a hash that it has the same so far (`session/prove.rs`), and
+//! what differs is begun anew. So a kill at any moment needs no clean-up. The hash goes that way
+//! and not the other, because whoever makes an offer could try all that a short file may hold; it
+//! costs a round trip, which is paid only where something is there, and both peers hash at the same
+//! time.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,4 +1,10 @@
 //! Who may exchange something: everybody, or bearers of a token.
+//!
+//! **Tokens are asked for when something is to be exchanged.** Not before: who terminates the
+//! server or asks how it is has rules of its own, and the page has to load before a browser can ask
+//! its person. Wrong ones are bounded by source, which bounds right ones as well while it lasts: if
+//! those were let through, guesses would be. A token's bearer travels with what the peer has
+//! brought (`Luggage`), so that a peer without one is as small as before.
 
 mod store;
 mod tokens;

@@ -1,4 +1,12 @@
 //! First bytes to dialect, by their shape: which of the dialects they may be the beginning of, and which they cannot.
+//!
+//! **Shapes, not first bytes.** A proxy sends on whatever method a stranger makes up, and hands
+//! what comes back to the next visitor as the answer: so nothing that has the shape of a request
+//! line may be another dialect's (`dialect/detect.rs`, PROTOCOL.md section 3). Nine letters of a
+//! classic greeting could be the beginning of one, and only silence tells them apart
+//! (`State::Undecided`): those wait 200 ms. A download under eight letters that comes in one piece
+//! does not: no sender of requests sends nine bytes of its line, and then the others, and each such
+//! download would take 200 ms instead of a tenth of one.
 
 use std::time::Duration;
 

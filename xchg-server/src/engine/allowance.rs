@@ -3,6 +3,15 @@
 //! Each limit is a [`Pace`], on which one portion after the other is reserved: each has a time from which on it may be moved. An exchange holds
 //! one portion of each of its limits at a time, and reserves the next when that is used up: so those that share a limit take turns, however many
 //! they are, and none has more of it than another. What the time is, the caller says.
+//!
+//! **Limits are reserved, not drawn upon.** Each limit of bandwidth gives out portions of 20 ms,
+//! one after the other, each with the time at which it may be moved (`Pace`). An exchange holds one
+//! at a time: so who shares a limit takes turns, however many they are, and a worker that wakes
+//! late loses nothing, because times do not depend on when it woke. A bucket that whoever comes
+//! first empties would give most to those who are driven first. It begins with 1 KiB and doubles,
+//! so that many that are short do not reserve what they do not need; what is left is given back. In
+//! the simulation no world moves more than its limits, and in the model none is off by more than 2
+//! % in 10 s, nor any share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

@@ -1,4 +1,9 @@
 //! Whether the workers turn: what each notes when it has, and the watch over all of them.
+//!
+//! **The watch counts looks, not seconds.** A worker turns once a second though nothing happens,
+//! and the supervisor looks once a second whether it has: five looks in vain, and it is stuck. No
+//! ping is needed, and a process that was stopped as a whole, or a machine that slept, is well when
+//! it wakes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

@@ -2,6 +2,13 @@
 //!
 //! Small exchanges are driven by their events, at once. Those that carry much are queued, and all
 //! that are queued move a round's bytes together before the poll is asked for small ones again.
+//!
+//! **Small exchanges first.** An exchange that carries much is not driven by its event but queued,
+//! and all that are queued move 12 MiB together (`ROUND_BYTES` in `schedule.rs`) before the poll is
+//! asked again, in equal shares. Small exchanges, 32 at once, beside 64 bulk streams on two cores
+//! (`--only mixed`): with rounds of 4 MiB their p99 is 2.6 times what it is without them and bulk
+//! keeps 0.36 of its rate; with 12 MiB 2.5 times and 0.54, with 24 MiB 3.5 times and 0.68. Without
+//! a relay it is 2.9 times and 0.62.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,11 @@
 //! Listening sockets that somebody else has opened.
+//!
+//! **A passed socket is its address's.** Sockets that a service manager passes are those of the
+//! entries of `listen` with their addresses, which say what holds there; where nothing is said,
+//! they are all there is. A manager's one socket is in every worker's poll, for it could not be
+//! bound a second time: whoever wakes first accepts. sd_notify(3) is ten lines over one socket that
+//! stays open (`service.rs`): the sd-notify crate opens one for each word, which a server that has
+//! given up opening any could not.
 
 use std::os::fd::OwnedFd;
 

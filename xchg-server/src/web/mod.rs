@@ -3,6 +3,10 @@
 //! The pages are served with a content security policy that allows exactly the script and the
 //! style that are in them, by their hashes. The hashes are literals here, and a test says what
 //! they must be when a page has changed.
+//!
+//! **Hashes in the page's policy, not nonces.** The page is the same for everybody, so its policy
+//! can say exactly which script and which style may run. A nonce would allow whatever is written
+//! into the page beside it, and would need a random number for each request.
 
 use crate::dialect::http::{ReplyTo, ResponseHead, Status, encode_path};
 

@@ -6,6 +6,11 @@
 //! [`make_directories`](Placement::make_directories); for each entry with content
 //! [`begin`](Placement::begin), [`write`](Placement::write), [`end`](Placement::end); and
 //! [`finish`](Placement::finish), after which everything is on the disk under its name.
+//!
+//! **A mark in what is not finished.** Modes and times are for what a transfer makes, never for
+//! what was there. But a folder that is there may be this transfer's own, from a run that was
+//! interrupted. So the outermost folders that it makes hold an empty file `.xchg-part` until
+//! everything is in place. No offer can have that name.
 
 mod complete;
 mod survey;

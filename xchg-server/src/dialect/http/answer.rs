@@ -11,6 +11,16 @@
 //! Because many look at no status (curl exits with 0), a failure's answer is cut too: it is
 //! announced one byte longer. While they wait they are sent the beginning that all answers have,
 //! byte by byte (see [`sign`](UploadAnswer::sign)).
+//!
+//! **Behind a proxy nothing is said early.** A proxy that is answered while it still passes an
+//! upload on stops doing so (nginx 1.22 after about 4 MB, Caddy at once), takes an interim response
+//! for the answer (nginx), or gives up after five (Caddy 2.6). So the request's head decides
+//! (`ReplyTo::hears_early`): if it shows a proxy, the answer comes at the end, and has the right
+//! status for it. That leaves no word for one that waits. It is needed all the same: the end of an
+//! uploader that leaves in the midst of a body that nobody reads is stuck behind it, for minutes if
+//! not for ever, and its place with it. Bytes that are sent to it draw a reset, and the one thing
+//! that can be sent is the answer itself: what all answers begin with, `HTTP/1.1 `, byte by byte,
+//! at ever longer intervals.
 
 use super::body::BodyError;
 use super::respond::{CONTINUE, ReplyTo, ResponseHead, Status};

@@ -2,6 +2,12 @@
 //!
 //! Chromium takes an upload that is cut on a connection that was opened before it was needed for a stale connection: it sends all again,
 //! unasked. That would wait for another receiver, while the person believes the first to be there still.
+//!
+//! **An upload that failed is not taken again.** A browser whose upload is cut may take its
+//! connection for a stale one, and sends all again, unasked: Chromium does, on every connection
+//! that it opened before it needed it. The new upload would wait, and the person never hear that
+//! the receiver was lost. So the page names each upload (`Idempotency-Key`), and the server
+//! remembers the names of the latest that failed (`FailedUploads`).
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;

@@ -3,6 +3,13 @@
 //! Other people's connections do not reach a loopback address, but their pages do: they run on this machine. What gives them away is
 //! what browsers, and no page, put into a request: `Origin` and `Sec-Fetch-Site` (Fetch Metadata, section 2.3); and `Host`, where
 //! a page's own name was made to lead here (DNS rebinding), so that the browser takes server and page for one site.
+//!
+//! **Loopback is for one person, whose browser runs everybody's pages.** What keeps strangers from
+//! a loopback address does not keep their pages from it, and these could up- and download for the
+//! person, or read the answers by a name that leads here. So a listener there refuses what browsers
+//! mark as another site's (`dialect/http/foreign.rs`), also links that were clicked: a page can
+//! click them. A proxy makes such an address everybody's, and only the operator knows: hence
+//! `public`. A connection has the number of its listener, in a byte that was free.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -3,6 +3,10 @@
 //! Whoever logs hands a line over and goes on, whatever stderr is: a full disk, a pipe that nobody
 //! reads, or one whose reader has gone. What finds no room, or cannot be written, is dropped and
 //! counted, and the count is told once a line gets through again.
+//!
+//! **A queue of our own before stderr.** tracing-appender's non-blocking writer drops and counts
+//! lines too. But it says nothing of those that a full disk loses, and when it cannot stop it
+//! prints, which panics if that fails.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,14 @@
 //! What the process gives up once its sockets are open: files that it does not need (landlock), and system calls that it does not make
 //! (seccomp). Both hold for the calling thread and those that it starts from then on, so nothing else may run yet.
+//!
+//! **What is given up is given up before there are threads.** Landlock and seccomp hold for a
+//! thread and those that it starts. So the program binds, confines its one thread, and only then
+//! starts the log's writer, the workers and the rest (`run` in `main.rs`); libraries confine
+//! nobody, for the process is their host's. A call that is not on the list (`sandbox/calls.rs`)
+//! fails with EPERM instead of killing: one that was forgotten, or that a C library takes up, costs
+//! what it is for, and whoever has taken the server over has nothing of it either way. No socket
+//! can be made any more: what opens one does so in `Server::bind`. Folders are named, not files:
+//! certificates are replaced by others of their name.
 
 #[cfg(target_os = "linux")]
 mod calls;
