@@ -10,6 +10,7 @@ use crate::outside_proxies;
 use crate::web::{Client, get, head, put};
 use serde_json::json;
 use tempfile::TempDir;
+use xchg_server::{Access, Config};
 
 const FILE_BYTES: usize = 200_000_000;
 
@@ -302,4 +303,34 @@ fn what_is_transferred_never_runs_in_the_servers_origin() {
             assert_eq!(browser.run(ran), json!(null), "{said:?}");
         }
     }
+}
+
+/// The page loads without a token. Once its person was asked for it, the browser shows it by itself, whatever the page does.
+#[test]
+#[ignore = "needs chromium and chromedriver"]
+fn a_browser_shows_the_token_that_it_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "sesame name=anna").unwrap();
+    let server =
+        InProcess::start(Config { access: Access::Token, token_file: Some(tokens), ..config() });
+    let address = server.address();
+    let bearer = |request: Vec<u8>| {
+        let request = String::from_utf8(request).unwrap();
+        let request = request.replacen("\r\n", "\r\nAuthorization: Bearer sesame\r\n", 1);
+        Client::saying(address, request.as_bytes())
+    };
+    let setting = Setting::at(server, address);
+    // As somebody types it who is asked.
+    let mut first = bearer(put("first", b"hello"));
+    setting.browser.open(&format!("http://whoever:sesame@{address}/first"));
+    first.uploaded();
+    setting.browser.open(&setting.page());
+    setting.send_text("by the page", "key");
+    assert_eq!(bearer(get("key")).download(), b"by the page");
+    setting.invited("key");
+    setting.browser.submit("receive", "key");
+    setting.server.await_waiting(1);
+    bearer(put("key", b"to the page")).uploaded();
+    setting.browser.await_status("receive", "Received");
 }

@@ -240,6 +240,30 @@ mod tests {
     }
 
     #[test]
+    fn mistakes_name_the_setting_the_value_and_what_would_be_right() {
+        for (text, parts) in [
+            (
+                "trusted_proxies = ['10.0.0.0/8', '10.0.0.1/8']",
+                &["\"10.0.0.1/8\"", "10.0.0.0/8"][..],
+            ),
+            ("trusted_proxies = 'everybody'", &["\"everybody\"", "2001:db8::/32"]),
+            ("listen = '127.0.0.1:1,proxy=v2'", &["127.0.0.1:1,proxy=v2", "`proxy`"]),
+            ("listen = '127.0.0.1:1,access=tokens'", &["access=token`"]),
+            ("access = 'tokn'", &["access = \"tokn\"", "did you mean `token`", "open, token"]),
+            ("max_offers_per_second = 'few'", &["\"few\"", "a number, such as 10"]),
+            ("max_exchange_bytes = '4T'", &["\"4T\"", "1M"]),
+            ("limit_rate_exchange = '20MB'", &["\"20MB\"", "500K or 20M"]),
+            ("limit_rate_source = 100", &["\"100\"", "from 1K on"]),
+            ("limit_rate_total = '-1M'", &["\"-1M\"", "500K or 20M"]),
+        ] {
+            let setting = text.split(' ').next().unwrap();
+            let told = in_file(text).join("\n");
+            assert!(told.starts_with(&format!("line 1: {setting} = ")), "{told}");
+            assert!(parts.iter().all(|part| told.contains(part)), "{text}: {told}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_no_toml_is_told_with_the_line() {
         let mistakes = in_file("workers = 2\nlisten = \nworkers = 3\nmax_waiting = 'x'\n");
         assert!(mistakes[0].starts_with("line 2: "), "{mistakes:?}");
