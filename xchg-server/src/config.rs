@@ -1,14 +1,15 @@
 //! What an operator or an embedder may choose.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use xchg_core::Limits;
 use xchg_core::wire::Token;
 
 use crate::access::Store;
 use crate::origin::Origin;
-use crate::{Access, Dialect, Error, Listen, ListenAddress, Network, Rate, WebOrigin};
+use crate::tls::{self, Files};
+use crate::{Access, Dialect, Error, Listen, ListenAddress, Network, Rate, Tls, WebOrigin};
 
 /// Everything that a [`Server`](crate::Server) can be told. Each field has a default that suits a small public server.
 #[derive(Debug, Clone)]
@@ -95,6 +96,14 @@ pub struct Config {
     /// A file of access tokens, one a line, behind which may stand `name=` (of the bearer, for the log), `prefix=` (which the bearer's
     /// keys are to begin with, as far as the server sees keys: with a secret it does not), and `limit_rate=` (of all that its bearer moves). `#` begins a comment. A change is taken within 10 s, unless something is wrong with the file. Default: none.
     pub token_file: Option<PathBuf>,
+    /// The PEM file with the server's certificate, and behind it those of its issuers but for the last. It is read again when it changes.
+    /// Default: none, and no TLS.
+    pub tls_cert: Option<PathBuf>,
+    /// The PEM file with the certificate's private key, likewise. Default: it is in the file of the certificate.
+    pub tls_key: Option<PathBuf>,
+    /// The PEM file with the authorities one of which must have signed the certificate of whoever comes in TLS, likewise. Default: nobody
+    /// needs a certificate.
+    pub client_ca: Option<PathBuf>,
     /// Whether logs show keys in full. Default: no, for whoever knows a key can take the exchange.
     pub log_keys: bool,
     /// How much of peers' addresses logs show. Default: all.
@@ -138,6 +147,9 @@ impl Default for Config {
             token: None,
             access: Access::Open,
             token_file: None,
+            tls_cert: None,
+            tls_key: None,
+            client_ca: None,
             log_keys: false,
             log_addresses: LogAddresses::Full,
             lost_log_lines: None,
@@ -175,7 +187,7 @@ impl Config {
     }
 
     /// All that is wrong and types cannot tell: each an [`Error::Config`] that names the setting
-    /// and what it may be. Reads the [token file](Self::token_file).
+    /// and what it may be. Reads the [token file](Self::token_file) and the certificates.
     pub fn problems(&self) -> Vec<Error> {
         let mut problems = Vec::new();
         let mut wrong = |setting, why: &str| {
@@ -249,7 +261,20 @@ impl Config {
         if let Some(Err(mistakes)) = self.token_file.as_deref().map(Store::open) {
             problems.extend(mistakes);
         }
+        problems.extend(tls::problems(self));
         problems
+    }
+
+    /// What is right and yet to be seen to: a certificate that has expired, or is about to.
+    pub fn warnings(&self) -> Vec<String> {
+        let store = Files::of(self).and_then(|files| tls::Store::open(files).ok());
+        let warning = store.and_then(|store| store.warning(SystemTime::now()));
+        warning.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether TLS may be spoken at the listener of this number.
+    pub(crate) fn takes_tls(&self, listener: usize) -> bool {
+        self.tls_cert.is_some() && self.listen[listener].tls != Some(Tls::Off)
     }
 }
 

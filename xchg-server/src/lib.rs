@@ -65,6 +65,7 @@ mod server;
 #[doc(hidden)]
 pub mod sim;
 mod system;
+mod tls;
 mod watch;
 mod web;
 mod web_origin;
@@ -74,7 +75,7 @@ pub use config::{Config, LogAddresses, Terminate};
 pub use dialect::Dialect;
 pub use engine::shared::Stats;
 pub use error::Error;
-pub use listen::{Listen, ListenAddress};
+pub use listen::{Listen, ListenAddress, Tls};
 pub use metrics::MetricsFormat;
 pub use network::Network;
 pub use rate::Rate;

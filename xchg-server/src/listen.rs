@@ -25,6 +25,32 @@ pub struct Listen {
     pub proxy: bool,
     /// Who may exchange something there. Default: [`Config::access`](crate::Config::access).
     pub access: Option<Access>,
+    /// Whether peers may, must or cannot use TLS there. Default: they may, if there is a [certificate](crate::Config::tls_cert).
+    pub tls: Option<Tls>,
+}
+
+/// Whether peers use TLS at an address. What they speak within is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tls {
+    /// As each likes.
+    Offered,
+    /// Who does not is refused, and told so in its dialect.
+    Required,
+    /// What TLS begins with is nothing that the server understands.
+    Off,
+}
+
+impl Tls {
+    const ALL: [Tls; 3] = [Tls::Offered, Tls::Required, Tls::Off];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Tls::Offered => "offered",
+            Tls::Required => "required",
+            Tls::Off => "off",
+        }
+    }
 }
 
 /// An address to listen on, or one that is listened on.
@@ -65,6 +91,13 @@ impl Listen {
                 })?);
                 Ok(())
             }
+            Some(("tls", _)) if self.tls.is_some() => twice(),
+            Some(("tls", name)) => {
+                let known = Tls::ALL.into_iter().find(|tls| tls.as_str() == name);
+                let wrong = || format!("`{option}`: write tls=offered, tls=required or tls=off");
+                self.tls = Some(known.ok_or_else(wrong)?);
+                Ok(())
+            }
             None if option == "public" && self.public => twice(),
             None if option == "proxy" && self.proxy => twice(),
             None if option == "public" => {
@@ -79,7 +112,7 @@ impl Listen {
                 "`{option}` is another address: repeat --listen, or put `;` between the two"
             )),
             _ => Err(format!(
-                "`{option}` is no option of a listener; there are `dialects=NAME+NAME`, `access=token`, `public` and `proxy`"
+                "`{option}` is no option of a listener; there are `dialects=NAME+NAME`, `access=token`, `tls=MODE`, `public` and `proxy`"
             )),
         }
     }
@@ -124,6 +157,9 @@ impl fmt::Display for Listen {
         }
         if let Some(access) = self.access {
             write!(f, ",access={}", access.as_str())?;
+        }
+        if let Some(tls) = self.tls {
+            write!(f, ",tls={}", tls.as_str())?;
         }
         f.write_str(if self.public { ",public" } else { "" })?;
         f.write_str(if self.proxy { ",proxy" } else { "" })
@@ -241,7 +277,7 @@ mod tests {
             ("localhost", &["`localhost`", "ADDR:PORT"]),
             ("unix:", &["path"]),
             ("127.0.0.1:1,", &["``", "dialects=", "public"]),
-            ("127.0.0.1:1,tls", &["`tls`", "dialects="]),
+            ("127.0.0.1:1,tls", &["`tls`", "tls=MODE"]),
             ("127.0.0.1:1,dialect=http", &["`dialect=http`", "dialects="]),
             ("127.0.0.1:1,public=yes", &["`public=yes`"]),
             ("127.0.0.1:1,dialects=", &["``", "native, classic, http, transit"]),
@@ -254,6 +290,9 @@ mod tests {
             ("127.0.0.1:1,access", &["`access`", "`access=token`"]),
             ("127.0.0.1:1,access=tokens", &["`tokens`", "`access=open`", "`access=token`"]),
             ("127.0.0.1:1,access=open,access=token", &["`access=token`"]),
+            ("127.0.0.1:1,tls=", &["`tls=`", "tls=required"]),
+            ("127.0.0.1:1,tls=on", &["`tls=on`", "tls=offered"]),
+            ("127.0.0.1:1,tls=off,tls=off", &["`tls=off`", "on top"]),
             ("127.0.0.1:1,proxy=v2", &["`proxy=v2`", "`proxy`"]),
             ("127.0.0.1:1,dialects=http,dialects=http", &["`dialects=http`"]),
             ("[fe80::1%nowhere7]:1", &["`nowhere7`", "interface"]),
@@ -308,6 +347,7 @@ mod tests {
             dialects in proptest::option::of(proptest::sample::subsequence(Dialect::ALL.to_vec(), 1..=4)),
             [public, proxy] in any::<[bool; 2]>(),
             access in proptest::option::of(proptest::sample::select(Access::ALL.to_vec())),
+            tls in proptest::option::of(proptest::sample::select(&Tls::ALL[..])),
         ) {
             let address = match (address, is_unix) {
                 (_, true) => ListenAddress::Unix(path.into()),
@@ -317,7 +357,7 @@ mod tests {
                 ),
                 (address, _) => ListenAddress::Tcp(address),
             };
-            let listen = Listen { address, dialects, public, proxy, access };
+            let listen = Listen { address, dialects, public, proxy, access, tls };
             prop_assert_eq!(parse(&listen.to_string()), Ok(listen));
         }
     }

@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -22,7 +23,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use xchg_core::Realm;
 
-use crate::engine::shared::Shared;
+use crate::engine::shared::{Shared, Stats};
 use crate::system::process;
 
 /// A text format for metrics.
@@ -125,10 +126,41 @@ impl<S> Counted<S> {
             "Connections refused for a header of the PROXY protocol that is missing or wrong",
             &stats.proxy_header_failures,
         )?;
+        self.tls(page, &stats)?;
         let refusals = shared.counters.refusals();
         page.counters(
             ("xchg_refused", "Peers told no, or closed for what they said"),
             refusals.map(|(code, count)| ([("code", code.as_str())], count)),
+        )
+    }
+
+    fn tls(&self, page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
+        page.counter(
+            "xchg_tls_handshakes",
+            "Connections that have shaken hands in TLS",
+            &stats.tls_handshakes,
+        )?;
+        page.counter(
+            "xchg_tls_handshake_failures",
+            "Connections that began to shake hands in TLS, and failed or took too long",
+            &stats.tls_handshake_failures,
+        )?;
+        page.counter(
+            "xchg_tls_reloads",
+            "Certificates that were taken in place of others",
+            &stats.tls_reloads,
+        )?;
+        page.counter(
+            "xchg_tls_reload_failures",
+            "Certificates that could not be taken in place of others",
+            &stats.tls_reload_failures,
+        )?;
+        let expires = stats.tls_expires.unwrap_or(SystemTime::UNIX_EPOCH);
+        let expires = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        page.gauge(
+            "xchg_tls_certificate_expires_timestamp_seconds",
+            "When the certificate in use expires, in seconds since 1970; 0 without one",
+            &expires.as_secs(),
         )
     }
 

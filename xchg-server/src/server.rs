@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use mio::Poll;
@@ -24,7 +24,8 @@ use crate::origin;
 use crate::system::descriptors::Descriptors;
 use crate::system::listener::{self, Listener};
 use crate::system::open_socket::OpenSocket;
-use crate::system::{self, System, WAKER, process};
+use crate::system::{self, Secured, System, WAKER, process};
+use crate::tls::{self, Files};
 use crate::watch::{Look, Watcher};
 use crate::{Config, Error, ListenAddress, MetricsFormat};
 
@@ -40,6 +41,7 @@ pub struct Server {
     admin_addresses: Vec<ListenAddress>,
     admin: Vec<Listener>,
     tokens: Option<Arc<Store>>,
+    certificates: Option<Arc<tls::Store>>,
 }
 
 impl Server {
@@ -66,6 +68,7 @@ impl Server {
             Ok(tokens) => tokens.map(Arc::new),
             Err(mistakes) => return Err(mistakes.into_iter().next().expect("it says why")),
         };
+        let certificates = Files::of(&config).map(tls::Store::open).transpose()?.map(Arc::new);
         let mut addresses = Vec::new();
         let mut listeners: Vec<Vec<Listener>> = (0..config.workers).map(|_| Vec::new()).collect();
         for index in 0..config.listen.len() {
@@ -86,7 +89,7 @@ impl Server {
         let admin = (0..config.admin.len()).map(|index| listener::open_admin(&config, index));
         let admin = admin.collect::<Result<Vec<_>, _>>()?;
         let (admin_addresses, admin) = admin.into_iter().unzip();
-        Ok(Server { config, addresses, listeners, admin_addresses, admin, tokens })
+        Ok(Server { config, addresses, listeners, admin_addresses, admin, tokens, certificates })
     }
 
     /// The bound addresses, with the ports that the system chose.
@@ -101,7 +104,8 @@ impl Server {
 
     /// The files that are read again whenever they change.
     pub fn watched_files(&self) -> impl Iterator<Item = &Path> {
-        self.config.token_file.as_deref().into_iter()
+        let Config { token_file, tls_cert, tls_key, client_ca, .. } = &self.config;
+        [token_file, tls_cert, tls_key, client_ca].into_iter().filter_map(Option::as_deref)
     }
 
     /// Starts the workers.
@@ -136,20 +140,26 @@ impl Server {
         let descriptors = Descriptors::here(self.config.workers, listeners);
         let (mut shared, drains) = Shared::new(self.config, descriptors, inboxes, Broker::new);
         shared.gate = Gate::new(shared.config.token.clone(), self.tokens.clone());
+        shared.certificates = self.certificates;
         let shared = Arc::new(shared);
+        let secured = shared.certificates.as_ref();
+        let secured = secured.map(|store| Secured::new(&shared.config, store));
         let workers = polls
             .into_iter()
             .zip(self.listeners)
             .zip(0..)
             .map(|((poll, listeners), index)| {
-                let system = System::new(&poll, listeners)?;
+                let system = System::new(&poll, listeners, secured.clone())?;
                 Ok((Engine::new(index, system, shared.clone(), Instant::now()), poll))
             })
             .collect::<io::Result<Vec<_>>>()
             .map_err(failed("watching the listeners"))?;
-        let looks = self.tokens.map(|tokens| Box::new(move || tokens.look()) as Look);
-        let watcher =
-            Watcher::start(looks.into_iter().collect()).map_err(failed("starting a thread"))?;
+        let tokens = self.tokens.map(|tokens| Box::new(move || tokens.look()) as Look);
+        let certificates = shared.certificates.clone().inspect(|store| store.tell());
+        let certificates =
+            certificates.map(|store| Box::new(move || store.look(SystemTime::now())) as Look);
+        let looks = tokens.into_iter().chain(certificates).collect();
+        let watcher = Watcher::start(looks).map_err(failed("starting a thread"))?;
         let mut crew = Crew { shared: shared.clone(), threads: Vec::new(), _watcher: watcher };
         for (worker, poll) in workers {
             crew.add(worker, poll).map_err(failed("starting a thread"))?;

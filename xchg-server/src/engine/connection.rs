@@ -12,6 +12,7 @@ use crate::dialect::{Dialect, http};
 use crate::engine::admission::Standing;
 use crate::engine::bearers::Bearer;
 use crate::engine::net::{Accepted, Readiness, Transport};
+use crate::engine::secure::Securing;
 use crate::engine::stream::Stream;
 use crate::engine::timers::{Soon, Tick};
 use crate::origin::Origin;
@@ -41,6 +42,8 @@ pub(crate) struct Connection<T> {
 pub(crate) enum State {
     /// What has been heard so far.
     Greeting(Vec<u8>),
+    /// Shaking hands: what it says is within a layer. Boxed, for it is short.
+    Securing(Box<Securing>),
     /// Heard, and understood only if nothing follows for a moment. Boxed, for it is rare and short.
     Undecided(Box<Undecided>),
     Waiting(Waiting),
@@ -214,6 +217,11 @@ impl<T: Transport> Connection<T> {
             true => Ok(()),
             false => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+
+    /// Closes so that the peer sees an end.
+    pub(crate) fn close(self) {
+        self.stream.close();
     }
 
     /// Closes so that the peer sees a failure (a reset), whatever its dialect.

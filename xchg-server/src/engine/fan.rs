@@ -489,7 +489,8 @@ impl Fan {
         let share = (TURN_BYTES / self.receivers.len().max(1)).max(MIN_TEE_BYTES);
         for receiver in &mut self.receivers {
             let stream = &mut connections[receiver.slot as usize].stream;
-            let splices = Endpoint { stream, framing: &mut receiver.framing }.splices();
+            let splices =
+                Endpoint { stream, framing: &mut receiver.framing, is_heard: true }.splices();
             if receiver.tee.is_none() && splices && config.pipe_size > 0 {
                 receiver.tee = resources.tee(share.min(config.pipe_size)).ok();
             }
@@ -500,7 +501,7 @@ impl Fan {
         }
         let tees: Vec<_> = self.receivers.iter().filter_map(|it| it.tee.as_ref()).collect();
         let stream = &mut connections[self.upload as usize].stream;
-        let mut source = Endpoint { stream, framing: &mut self.source };
+        let mut source = Endpoint { stream, framing: &mut self.source, is_heard: true };
         match Tee::fill(&tees, &mut source, share) {
             Ok(n) => {
                 self.piped = n;
@@ -535,7 +536,8 @@ impl Fan {
         if !upload.stream.is_readable() || *budget == 0 {
             return Ok((0, upload.stream.is_readable()));
         }
-        let mut end = Endpoint { stream: &mut upload.stream, framing: &mut self.source };
+        let mut end =
+            Endpoint { stream: &mut upload.stream, framing: &mut self.source, is_heard: true };
         match end.read(scratch) {
             Ok(n) => {
                 self.has_ended = n == 0;
@@ -554,7 +556,8 @@ impl Fan {
 
     /// Sends the uploader what it is to be told.
     fn tell(&mut self, upload: &mut Connection<impl Transport>) -> io::Result<()> {
-        let mut end = Endpoint { stream: &mut upload.stream, framing: &mut self.source };
+        let mut end =
+            Endpoint { stream: &mut upload.stream, framing: &mut self.source, is_heard: true };
         while !self.words.is_empty() {
             match end.write(&self.words) {
                 Ok(n) => drop(self.words.drain(..n)),
@@ -693,7 +696,7 @@ impl Receiver {
                 return Ok(false);
             }
             let stream = &mut connection.stream;
-            let mut end = Endpoint { stream, framing: &mut self.framing };
+            let mut end = Endpoint { stream, framing: &mut self.framing, is_heard: true };
             match end.read(&mut dropped) {
                 Ok(0) => self.has_left = true,
                 Ok(_) => {}
@@ -713,7 +716,7 @@ impl Receiver {
     ) -> io::Result<()> {
         let is_untouched = self.framing.is_untouched();
         let stream = &mut connection.stream;
-        let mut end = Endpoint { stream, framing: &mut self.framing };
+        let mut end = Endpoint { stream, framing: &mut self.framing, is_heard: true };
         while self.taken < block.len() {
             self.taken += match block {
                 Block::Bytes(bytes) => end.write(&bytes[self.taken..])?,

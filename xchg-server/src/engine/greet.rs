@@ -8,6 +8,7 @@ use xchg_core::wire::{RefusalCode, StatusReport, Token};
 use xchg_core::{Brokered, Offer, Pair, Place, Realm, Role, Side, Sides};
 
 use super::{Engine, Join};
+use crate::Tls;
 use crate::config::Terminate;
 use crate::dialect::proxy::{self, Header};
 use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
@@ -79,7 +80,7 @@ impl<N: Net> Engine<N> {
     fn hear_end(&mut self, slot: u32) {
         match self.connections[slot as usize].state {
             State::Undecided(_) => self.decide(slot),
-            _ => drop(self.remove(slot)),
+            _ => self.remove(slot).close(),
         }
     }
 
@@ -103,15 +104,8 @@ impl<N: Net> Engine<N> {
         if connection.standing == Standing::Unnamed {
             return self.hear_proxy(slot, bytes);
         }
-        if !connection.stream.is_wrapped()
-            && let Some(layer) = self.net.layer(connection.listener, bytes)
-        {
-            // What is within is heard next, as if the connection had just come.
-            connection.state = State::Greeting(Vec::new());
-            if connection.stream.wrap(layer, bytes).is_err() {
-                self.let_down(slot);
-            }
-            return;
+        if !connection.stream.is_wrapped() && self.net.begins_layer(connection.listener, bytes) {
+            return self.secure(slot, bytes);
         }
         let spoken = self.shared.config.dialects_at(connection.listener);
         match dialect::detect(bytes, earlier, spoken) {
@@ -175,12 +169,24 @@ impl<N: Net> Engine<N> {
         connection.reset();
     }
 
+    /// Whether a peer must use TLS where it came to, and does not.
+    pub(super) fn is_too_open(&self, slot: u32) -> bool {
+        let connection = &self.connections[slot as usize];
+        let listen = &self.shared.config.listen[usize::from(connection.listener)];
+        listen.tls == Some(Tls::Required) && !connection.stream.is_wrapped()
+    }
+
     fn hear_in(&mut self, dialect: Dialect, slot: u32, bytes: &[u8]) {
         let connection = &mut self.connections[slot as usize];
         connection.dialect = Some(dialect);
         if dialect == Dialect::Http {
             return self.hear_requests(slot, bytes);
         }
+        if self.is_too_open(slot) {
+            let text = "this address is for TLS only: name the server as https://HOST:PORT";
+            return self.refuse(slot, RefusalCode::Unsupported, text);
+        }
+        let connection = &mut self.connections[slot as usize];
         match dialect.hear(bytes) {
             Heard::Partial => connection.state = State::Greeting(bytes.to_vec()),
             Heard::Malformed { code, text } => self.refuse(slot, code, &text),

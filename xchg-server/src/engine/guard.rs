@@ -106,7 +106,7 @@ mod tests {
         let inbox = Inbox::new(Box::new(|| Ok(())));
         let (shared, _) =
             Shared::new(Config::default(), Descriptors::here(1, 0), vec![inbox], Broker::new);
-        let system = System::new(&Poll::new().unwrap(), Vec::new()).unwrap();
+        let system = System::new(&Poll::new().unwrap(), Vec::new(), None).unwrap();
         Engine::new(0, system, Arc::new(shared), Instant::now())
     }
 

@@ -34,6 +34,13 @@ impl<N: Net> Engine<N> {
                 }
             };
             connection.requests += 1;
+            if connection.stream.is_wrapped() {
+                request.came_in_tls();
+            } else if self.is_too_open(slot) {
+                let text = "it does not use TLS, which this address is for";
+                self.note_refusal(slot, RefusalCode::Unsupported, None, text);
+                return self.leave(slot, request.insecure());
+            }
             let proxy = self.count_for_whom(slot, &request);
             let connection = &mut self.connections[slot as usize];
             let config = &self.shared.config;

@@ -25,6 +25,7 @@ pub(crate) mod net;
 pub(crate) mod pulse;
 mod relay;
 mod schedule;
+pub(crate) mod secure;
 pub(crate) mod shared;
 pub(crate) mod stream;
 pub(crate) mod tally;
@@ -86,6 +87,8 @@ pub(crate) struct Engine<N: Net> {
     /// Who may have said something that no event will tell of: http peers whose exchange has ended,
     /// and those who had to let others go first.
     kept: VecDeque<Id>,
+    /// Peers whose handshake can be gone on with.
+    handshakes: VecDeque<Id>,
     timers: Timers<Id>,
     resources: Resources,
     shared: Arc<Shared<N::Transport>>,
@@ -113,6 +116,7 @@ impl<N: Net> Engine<N> {
             schedule: Schedule::new(),
             unheard: VecDeque::new(),
             kept: VecDeque::new(),
+            handshakes: VecDeque::new(),
             timers: Timers::new(now),
             resources,
             shared,
@@ -125,7 +129,7 @@ impl<N: Net> Engine<N> {
 
     /// How long nothing is to be done unless something happens; `None` is for ever.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        if !self.schedule.is_empty() || !self.kept.is_empty() {
+        if !(self.schedule.is_empty() && self.kept.is_empty() && self.handshakes.is_empty()) {
             return Some(Duration::ZERO);
         }
         let doors = self.doors_timeout();
@@ -164,6 +168,7 @@ impl<N: Net> Engine<N> {
         }
         self.sweep_timers();
         self.hear_kept();
+        self.shake_hands();
         self.tell_left_out();
     }
 
@@ -198,6 +203,10 @@ impl<N: Net> Engine<N> {
 
     fn on_ready(&mut self, id: Id, ready: Readiness) {
         let Some(connection) = self.connection(id) else { return };
+        if matches!(connection.state, State::Securing(_)) {
+            connection.stream.note(ready);
+            return self.on_handshake_ready(id, ready);
+        }
         let ready = connection.stream.on_ready(ready);
         match &connection.state {
             State::Greeting(_) | State::Undecided(_) => {
@@ -227,6 +236,7 @@ impl<N: Net> Engine<N> {
                 self.queue_fan(fan);
             }
             State::Replying(_) => self.reply_on(id.slot),
+            State::Securing(_) => unreachable!("it goes on in its turn"),
             State::Leaving(leaving) => {
                 let left = ready.has_failed || ready.has_read_end;
                 match leaving.is_out_of_patience() && left {
@@ -318,10 +328,16 @@ impl<N: Net> Engine<N> {
                     self.note_refusal(id.slot, RefusalCode::TimedOut, None, text);
                 }
                 let connection = self.remove(id.slot);
-                if has_begun {
-                    // A mere end would look like an empty payload to a downloader.
-                    connection.reset();
-                }
+                // Within a layer it may have said a part of that which cannot be heard yet.
+                let may_have_begun = has_begun || (connection.stream.is_wrapped() && !is_answered);
+                // A mere end would look like an empty payload to a downloader.
+                if may_have_begun { connection.reset() } else { connection.close() }
+            }
+            State::Securing(_) => {
+                let text = "it has not shaken hands in time";
+                self.note_refusal(id.slot, RefusalCode::TimedOut, None, text);
+                self.shared.counters.handshake_failed();
+                self.remove(id.slot).reset();
             }
             State::Undecided(_) => self.decide(id.slot),
             State::Leaving(_) | State::Replying(_) => drop(self.remove(id.slot)),

@@ -36,9 +36,15 @@ pub(crate) trait Net {
     /// Has the worker told nothing more of `socket`.
     fn unwatch(&mut self, socket: &Self::Transport);
 
-    /// The layer that begins with the bytes `first`, if one may be spoken at that listener. What is
-    /// within it is then heard from the beginning.
-    fn layer(&mut self, listener: u8, first: &[u8]) -> Option<Box<dyn Layer>>;
+    /// Whether the bytes `first` begin a layer that may be spoken at that listener. What is within
+    /// it is then heard from the beginning.
+    fn begins_layer(&self, listener: u8, first: &[u8]) -> bool;
+
+    /// The layer that is spoken at that listener.
+    ///
+    /// # Errors
+    /// If there is no memory or randomness for it.
+    fn layer(&mut self, listener: u8) -> io::Result<Box<dyn Layer>>;
 }
 
 /// The socket of one connection; dropping it closes it. The engine reaches it through a
@@ -67,8 +73,8 @@ pub(crate) trait Transport: Source + Sink + Debug + Send + 'static {
     /// How long sent bytes may stay unacknowledged before the connection counts as lost. A wish.
     fn set_stall_timeout(&self, timeout: Duration);
 
-    /// Closes so that the peer sees a failure rather than an end.
-    fn reset(self);
+    /// Has the peer see a failure rather than an end when the socket is dropped, or at once.
+    fn reset(&self);
 }
 
 /// Bytes within bytes, as TLS has them: what a peer says is taken out of what its socket has, and what
@@ -83,6 +89,9 @@ pub(crate) trait Layer: Debug + Send + 'static {
     /// Those of `socket`, and [`InvalidData`](io::ErrorKind::InvalidData) if the peer breaks the
     /// layer's rules. What tells it so is to be sent.
     fn take_in(&mut self, socket: &mut dyn io::Read) -> io::Result<usize>;
+
+    /// Whether its handshake is over: before that the peer can neither be heard nor told anything.
+    fn is_settled(&self) -> bool;
 
     /// Whether something can be read, be it the end or an error.
     fn is_readable(&self) -> bool;
@@ -133,6 +142,19 @@ pub(crate) struct Readiness {
     /// Nothing can be sent any more.
     pub(crate) has_write_end: bool,
     pub(crate) has_failed: bool,
+}
+
+impl Readiness {
+    /// Both, one after the other.
+    pub(crate) fn and(self, other: Readiness) -> Readiness {
+        Readiness {
+            is_readable: self.is_readable | other.is_readable,
+            is_writable: self.is_writable | other.is_writable,
+            has_read_end: self.has_read_end | other.has_read_end,
+            has_write_end: self.has_write_end | other.has_write_end,
+            has_failed: self.has_failed | other.has_failed,
+        }
+    }
 }
 
 /// Names a connection for the system and the timers.

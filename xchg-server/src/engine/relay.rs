@@ -177,7 +177,9 @@ impl<N: Net> Engine<N> {
         if running.framings.download.is_untouched() {
             // The head of a response goes out though its payload lets wait. An error comes again with that.
             let stream = &mut peers.download.stream;
-            Endpoint { stream, framing: &mut running.framings.download }.flush().ok();
+            Endpoint { stream, framing: &mut running.framings.download, is_heard: true }
+                .flush()
+                .ok();
         }
         if running.has_arrived(&mut peers) {
             return self.end(index, Outcome::Completed);
@@ -383,8 +385,11 @@ impl Running {
     ) -> Turned {
         let Sides { upload, download } = peers;
         let (upload, download) = (&mut upload.stream, &mut download.stream);
-        let mut upload = Endpoint { stream: upload, framing: &mut self.framings.upload };
-        let mut download = Endpoint { stream: download, framing: &mut self.framings.download };
+        let is_heard = !self.pumps.upload.is_discarding();
+        let mut upload = Endpoint { stream: upload, framing: &mut self.framings.upload, is_heard };
+        let is_heard = !self.pumps.download.is_discarding();
+        let mut download =
+            Endpoint { stream: download, framing: &mut self.framings.download, is_heard };
         if side == Side::Download {
             return self.pumps.download.turn(&mut download, &mut upload, resources, budget);
         }

@@ -1,9 +1,9 @@
 //! What the workers and the handle share.
 
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
@@ -20,11 +20,13 @@ use crate::engine::connection::Address;
 use crate::engine::frequency::Frequency;
 use crate::engine::net::Id;
 use crate::engine::pulse::Pulse;
+use crate::engine::secure::Handshakes;
 use crate::engine::tally::Tally;
 use crate::engine::throttle::Throttles;
 use crate::engine::{Arrived, Gathering, Join};
 use crate::origin::Origin;
 use crate::system::descriptors::Descriptors;
+use crate::tls::Store;
 
 pub(crate) struct Shared<T> {
     /// As it was given, with no more connections than there are descriptors for.
@@ -45,6 +47,9 @@ pub(crate) struct Shared<T> {
     pub(crate) pulses: Box<[Pulse]>,
     pub(crate) failed_uploads: FailedUploads,
     pub(crate) throttles: Throttles,
+    pub(crate) handshakes: Handshakes,
+    /// What is shown to those who come in TLS.
+    pub(crate) certificates: Option<Arc<Store>>,
     pub(crate) started: Instant,
     /// When the word to drain was given, and how many payload bytes had been moved by then.
     pub(crate) drain_began: OnceLock<(Instant, u64)>,
@@ -146,6 +151,8 @@ pub(crate) struct Counters {
     refused: [AtomicU64; REFUSALS.len()],
     untrusted_proxies: AtomicU64,
     proxy_header_failures: AtomicU64,
+    secured: AtomicU64,
+    handshake_failures: AtomicU64,
     cut: AtomicUsize,
     panics: AtomicU64,
 }
@@ -183,6 +190,14 @@ impl Counters {
         self.proxy_header_failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn secured(&self) {
+        self.secured.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn handshake_failed(&self) {
+        self.handshake_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Notes that the handling of a connection has panicked.
     pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
@@ -218,6 +233,16 @@ pub struct Stats {
     pub untrusted_proxies: u64,
     /// Those of them without a header of the PROXY protocol at a listener for proxies, or with one elsewhere.
     pub proxy_header_failures: u64,
+    /// Connections that have shaken hands in TLS.
+    pub tls_handshakes: u64,
+    /// Connections that began to, and failed or took too long.
+    pub tls_handshake_failures: u64,
+    /// Certificates that were taken in place of others while the server ran.
+    pub tls_reloads: u64,
+    /// Certificates that were found then and could not be used: the one before stayed.
+    pub tls_reload_failures: u64,
+    /// Until when the certificate in use holds, if there is one.
+    pub tls_expires: Option<SystemTime>,
 }
 
 impl<T> Shared<T> {
@@ -253,6 +278,8 @@ impl<T> Shared<T> {
             admin: Answers::default(),
             failed_uploads: FailedUploads::default(),
             throttles: Throttles::default(),
+            handshakes: Handshakes::default(),
+            certificates: None,
             started: Instant::now(),
             drain_began: OnceLock::new(),
             drain,
@@ -330,6 +357,11 @@ impl<T> Shared<T> {
             refused: counters.refusals().map(|(_, count)| count).sum(),
             untrusted_proxies: counters.untrusted_proxies.load(Ordering::Relaxed),
             proxy_header_failures: counters.proxy_header_failures.load(Ordering::Relaxed),
+            tls_handshakes: counters.secured.load(Ordering::Relaxed),
+            tls_handshake_failures: counters.handshake_failures.load(Ordering::Relaxed),
+            tls_reloads: self.certificates.as_ref().map_or(0, |store| store.reloads()),
+            tls_reload_failures: self.certificates.as_ref().map_or(0, |store| store.failures()),
+            tls_expires: self.certificates.as_ref().map(|store| store.not_after()),
         }
     }
 

@@ -76,13 +76,23 @@ impl<T: Transport> Stream<T> {
         taken.and(pushed)
     }
 
+    /// Goes on with the layer's handshake.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the peer must say more first, `Interrupted` if others should have their turn;
+    /// any other is the end of it.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
+        let (mut socket, layer) = self.parts();
+        socket.settle(layer.expect("callers have wrapped it"))
+    }
+
     /// Whether what the peer says is within a layer.
     pub(crate) fn is_wrapped(&self) -> bool {
         self.layer.is_some()
     }
 
-    /// Notes what has happened to the socket, and says what that means to who reads and writes here.
-    pub(crate) fn on_ready(&mut self, mut ready: Readiness) -> Readiness {
+    /// Notes what has happened to the socket.
+    pub(crate) fn note(&mut self, ready: Readiness) {
         if ready.is_readable || ready.has_read_end {
             self.is_readable = true;
         }
@@ -93,6 +103,11 @@ impl<T: Transport> Stream<T> {
             let failure = self.transport.take_failure().ok().flatten();
             self.failure = Some(failure.unwrap_or(ErrorKind::ConnectionReset));
         }
+    }
+
+    /// Notes what has happened to the socket, and says what that means to who reads and writes here.
+    pub(crate) fn on_ready(&mut self, mut ready: Readiness) -> Readiness {
+        self.note(ready);
         if let (mut socket, Some(layer)) = self.parts() {
             let done = socket.push(layer).and(socket.pull(layer));
             ready.is_readable = layer.is_readable();
@@ -193,6 +208,15 @@ impl<T: Transport> Stream<T> {
     pub(crate) fn reset(self) {
         self.transport.reset();
     }
+
+    /// Closes so that the peer sees an end: within a layer that of the socket alone is none.
+    pub(crate) fn close(mut self) {
+        if let (mut socket, Some(layer)) = self.parts() {
+            layer.end();
+            // What does not fit now is lost: nobody is left who would send it.
+            socket.push(layer).ok();
+        }
+    }
 }
 
 impl<T: Transport> Source for Stream<T> {
@@ -265,6 +289,24 @@ impl<T: Transport> Socket<'_, T> {
         for _ in 0..PIECES {
             if layer.is_readable() {
                 return Ok(());
+            }
+            let taken = layer.take_in(self);
+            let pushed = unless_blocked(self.push(layer));
+            taken.and(pushed)?;
+        }
+        Err(ErrorKind::Interrupted.into())
+    }
+
+    /// Takes in until the handshake is over, and sends what the layer answers to it.
+    fn settle(&mut self, layer: &mut dyn Layer) -> io::Result<()> {
+        unless_blocked(self.push(layer))?;
+        for _ in 0..PIECES {
+            if layer.is_settled() {
+                return Ok(());
+            }
+            if layer.is_readable() {
+                // Only its end, or a failure, can be read amid a handshake.
+                return layer.read(&mut []).and(Err(ErrorKind::UnexpectedEof.into()));
             }
             let taken = layer.take_in(self);
             let pushed = unless_blocked(self.push(layer));

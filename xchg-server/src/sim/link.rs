@@ -468,7 +468,7 @@ impl Transport for SimSocket {
         self.link.lock().stall = Time::try_from(timeout.as_micros()).unwrap_or(Time::MAX / 2);
     }
 
-    fn reset(self) {
+    fn reset(&self) {
         self.link.lock().server_closes(true);
     }
 }

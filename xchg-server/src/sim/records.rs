@@ -98,6 +98,10 @@ impl Layer for Records {
         if self.is_broken { Err(ErrorKind::InvalidData.into()) } else { Ok(n) }
     }
 
+    fn is_settled(&self) -> bool {
+        self.is_greeted
+    }
+
     fn is_readable(&self) -> bool {
         !self.plain.is_empty() || self.has_ended || self.is_over || self.is_broken
     }

@@ -60,8 +60,12 @@ impl Net for SimNet {
         socket.link.lock().unwatch();
     }
 
-    fn layer(&mut self, _listener: u8, first: &[u8]) -> Option<Box<dyn Layer>> {
-        (first.first() == Some(&GREETING)).then(|| Box::new(Records::new()) as Box<dyn Layer>)
+    fn begins_layer(&self, _listener: u8, first: &[u8]) -> bool {
+        first.first() == Some(&GREETING)
+    }
+
+    fn layer(&mut self, _listener: u8) -> io::Result<Box<dyn Layer>> {
+        Ok(Box::new(Records::new()))
     }
 }
 

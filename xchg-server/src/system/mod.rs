@@ -9,6 +9,7 @@ mod system_calls;
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Interest, Poll, Token};
@@ -16,7 +17,9 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use socket2::SockRef;
 use xchg_core::relay::Socket;
 
+use crate::Config;
 use crate::engine::net::{Accepted, Id, Layer, Net, Transport};
+use crate::tls::{self, Session, Store};
 use listener::Listener;
 
 pub(crate) use driver::drive;
@@ -34,19 +37,39 @@ const MAX_FAILED_PEERS: u32 = 64;
 pub(crate) struct System {
     registry: mio::Registry,
     listeners: Vec<Listener>,
+    secured: Option<Secured>,
+}
+
+/// What the workers need to speak TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct Secured {
+    certificates: Arc<Store>,
+    /// Whether it is spoken at each listener of the configuration.
+    takes: Arc<[bool]>,
+}
+
+impl Secured {
+    pub(crate) fn new(config: &Config, certificates: &Arc<Store>) -> Secured {
+        let takes = (0..config.listen.len()).map(|listener| config.takes_tls(listener));
+        Secured { certificates: certificates.clone(), takes: takes.collect() }
+    }
 }
 
 impl System {
     /// # Errors
     /// If the system refuses to watch a listener.
-    pub(crate) fn new(poll: &Poll, listeners: Vec<Listener>) -> io::Result<System> {
+    pub(crate) fn new(
+        poll: &Poll,
+        listeners: Vec<Listener>,
+        secured: Option<Secured>,
+    ) -> io::Result<System> {
         let registry = poll.registry().try_clone()?;
         for (index, listener) in listeners.iter().enumerate() {
             let fd = listener.as_raw_fd();
             let token = Token(FIRST_LISTENER - index);
             registry.register(&mut mio::unix::SourceFd(&fd), token, Interest::READABLE)?;
         }
-        Ok(System { registry, listeners })
+        Ok(System { registry, listeners, secured })
     }
 }
 
@@ -88,8 +111,14 @@ impl Net for System {
         self.registry.deregister(&mut mio::unix::SourceFd(&fd)).ok();
     }
 
-    fn layer(&mut self, _listener: u8, _first: &[u8]) -> Option<Box<dyn Layer>> {
-        None
+    fn begins_layer(&self, listener: u8, first: &[u8]) -> bool {
+        let takes = |secured: &Secured| secured.takes[usize::from(listener)];
+        tls::begins(first) && self.secured.as_ref().is_some_and(takes)
+    }
+
+    fn layer(&mut self, _listener: u8) -> io::Result<Box<dyn Layer>> {
+        let secured = self.secured.as_ref().expect("somebody has seen that it is spoken");
+        Ok(Box::new(Session::new(secured.certificates.config())?))
     }
 }
 
@@ -141,7 +170,7 @@ impl Transport for Socket<OwnedFd> {
         let _ = timeout;
     }
 
-    fn reset(self) {
+    fn reset(&self) {
         if SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).is_err() {
             // Disconnecting resets as well (connect(2), `AF_UNSPEC`). If that fails too, the close
             // is an ordinary one: nothing else is left to try.

@@ -3,10 +3,11 @@
 //! `$XCHG_WORMHOLE_BIN` names the folder of `wormhole` and of `twist` with the mailbox server, such as a virtual environment's `bin`.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::common::{InProcess, config, payload};
+use crate::common::{Authority, InProcess, config, eventually, payload};
 
 const FILE_BYTES: usize = 50_000_000;
 
@@ -49,7 +50,7 @@ fn start_mailbox(folder: &Path) -> (Running, String) {
 }
 
 fn wormhole(
-    server: &InProcess,
+    relay: SocketAddr,
     mailbox: &str,
     command: &str,
     args: &[&str],
@@ -57,7 +58,7 @@ fn wormhole(
 ) -> Running {
     let child = Command::new(program("wormhole"))
         .args(["--relay-url", mailbox])
-        .args(["--transit-helper", &format!("tcp:{}", server.address())])
+        .args(["--transit-helper", &format!("tcp:{relay}")])
         // No direct connection: the relay carries it.
         .args([command, "--no-listen", "--hide-progress"])
         .args(args)
@@ -77,23 +78,60 @@ fn finish(mut running: Running, who: &str) {
     assert!(status.success(), "{who}: {said}");
 }
 
-#[test]
-#[ignore = "needs magic-wormhole and its mailbox server in $XCHG_WORMHOLE_BIN"]
-fn wormholes_go_through_the_relay() {
+/// Sends a file from one wormhole to another by way of `relay`.
+fn send_through(server: &InProcess, relay: SocketAddr) {
     let folder = tempfile::tempdir().unwrap();
     let inbox = tempfile::tempdir().unwrap();
     let sent = payload(1, FILE_BYTES);
     std::fs::write(folder.path().join("file"), &sent).unwrap();
-    let server = InProcess::start(config());
     let (_mailbox, url) = start_mailbox(folder.path());
 
     let code = "7-relayed-wormhole";
-    let sender = wormhole(&server, &url, "send", &["--code", code, "file"], folder.path());
-    let receiver = wormhole(&server, &url, "receive", &["--accept-file", code], inbox.path());
+    let sender = wormhole(relay, &url, "send", &["--code", code, "file"], folder.path());
+    let receiver = wormhole(relay, &url, "receive", &["--accept-file", code], inbox.path());
     finish(receiver, "receiver");
     finish(sender, "sender");
 
     assert!(std::fs::read(inbox.path().join("file")).unwrap() == sent, "the file arrives whole");
     server.await_counts("the exchange has ended", |counts| counts.completed == 1);
     assert!(server.counts().bytes >= FILE_BYTES as u64, "the relay carried it");
+}
+
+#[test]
+#[ignore = "needs magic-wormhole and its mailbox server in $XCHG_WORMHOLE_BIN"]
+fn wormholes_go_through_the_relay() {
+    let server = InProcess::start(config());
+    send_through(&server, server.address());
+}
+
+#[test]
+#[ignore = "needs stunnel, and magic-wormhole and its mailbox server in $XCHG_WORMHOLE_BIN"]
+fn wormholes_go_through_the_relay_in_tls() {
+    let authority = Authority::new();
+    let server = InProcess::start(authority.certify(config()));
+    let (_tunnel, relay) = start_tunnel(&authority, server.address());
+    send_through(&server, relay);
+    assert!(server.stats().tls_handshakes >= 2);
+}
+
+/// Starts a tunnel that speaks TLS to `server`, and gives the address at which it takes what goes through.
+fn start_tunnel(authority: &Authority, server: SocketAddr) -> (Running, SocketAddr) {
+    // It cannot have the system choose a port; should another take this one meanwhile, the test fails.
+    let here = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = format!(
+        "foreground = yes\npid =\n[relay]\nclient = yes\naccept = {here}\nconnect = {server}\n\
+         CAfile = {}\nverifyChain = yes\ncheckHost = localhost\n",
+        authority.path("root.pem").display()
+    );
+    std::fs::write(authority.path("stunnel.conf"), settings).unwrap();
+    let child = Command::new("stunnel")
+        .arg(authority.path("stunnel.conf"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("stunnel starts");
+    let tunnel = Running(child);
+    eventually("the tunnel is open", || TcpStream::connect(here).is_ok());
+    (tunnel, here)
 }

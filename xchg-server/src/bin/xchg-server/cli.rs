@@ -17,6 +17,7 @@ use crate::health::Health;
 use crate::log::{self, Format, Level};
 use crate::mistakes::{self, Mistakes};
 use crate::sandbox::Sandbox;
+use crate::self_signed;
 use crate::top::Top;
 
 /// File exchange server: pairs an upload and a download of the same key and pipes the bytes between them, storing nothing.
@@ -93,7 +94,8 @@ pub(crate) struct Settings {
     /// Options follow behind commas. `dialects=http+native` says what peers may speak there. `public` serves everybody at an address of
     /// this machine's alone, as behind a proxy; without it, web pages of other sites are kept out there. `access=token` serves bearers of a
     /// token (see --access). With `proxy`, only proxies come there, and say first whom each connection is for, by the PROXY protocol (see
-    /// --trusted-proxies). For instance: 127.0.0.1:4981,dialects=http,public
+    /// --trusted-proxies). `tls=required` refuses who does not use TLS, `tls=off` who does; without either, each may who
+    /// likes once there is a certificate (see --tls-cert). For instance: 127.0.0.1:4981,dialects=http,public
     #[arg(long, value_name = "ADDR:PORT[,OPTION]...", env = "XCHG_LISTEN", value_delimiter = ';')]
     listen: Option<Vec<Listen>>,
 
@@ -214,6 +216,22 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TOKEN", env = "XCHG_TOKEN", hide_env_values = true)]
     token: Option<AccessToken>,
 
+    /// Offer TLS, with the certificate in FILE (PEM; those of its issuers behind it); it is read again when it changes [default: none]
+    #[arg(long, value_name = "FILE", env = "XCHG_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM), likewise [default: in the certificate's file]
+    #[arg(long, value_name = "FILE", env = "XCHG_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+
+    /// Offer TLS with a certificate that the server makes itself and keeps in DIR; its fingerprint, for `xchg-client --pin`, is told on stderr
+    #[arg(long, value_name = "DIR", env = "XCHG_TLS_SELF_SIGNED")]
+    tls_self_signed: Option<PathBuf>,
+
+    /// Serve in TLS only who has a certificate that an authority in FILE (PEM) has signed [default: everybody]
+    #[arg(long, value_name = "FILE", env = "XCHG_CLIENT_CA")]
+    client_ca: Option<PathBuf>,
+
     /// TCP congestion control of connections, such as reno, cubic or bbr (Linux) [default: the system's]
     #[arg(long, value_name = "NAME", env = "XCHG_CONGESTION")]
     congestion: Option<String>,
@@ -255,6 +273,12 @@ impl Cli {
         file.apply(&mut config);
         self.settings.apply(&mut config);
         self.settings.sandbox = self.settings.sandbox.or(file.sandbox);
+        let self_signed = self.settings.tls_self_signed.clone().or(file.tls_self_signed);
+        if let Some(folder) = &self_signed {
+            let is_only_checked =
+                self.check_config || self.completions.is_some() || self.man.is_some();
+            self_signed::prepare(folder, is_only_checked, &mut config, &mut mistakes);
+        }
         config.problems().iter().for_each(|problem| mistakes.add(problem));
         mistakes.none()?;
         Ok(config)
@@ -319,6 +343,9 @@ impl Settings {
         set(&mut config.token, &self.token.clone().map(|token| Some(token.0)));
         set(&mut config.access, &self.access);
         set(&mut config.token_file, &self.token_file.clone().map(Some));
+        set(&mut config.tls_cert, &self.tls_cert.clone().map(Some));
+        set(&mut config.tls_key, &self.tls_key.clone().map(Some));
+        set(&mut config.client_ca, &self.client_ca.clone().map(Some));
         set(&mut config.congestion, &self.congestion.clone().map(Some));
     }
 }

@@ -7,6 +7,7 @@ mod log;
 mod manual;
 mod mistakes;
 mod sandbox;
+mod self_signed;
 mod service;
 mod signals;
 mod top;
@@ -52,6 +53,7 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     }
     if cli.check_config {
         check_addresses(&config)?;
+        config.warnings().iter().for_each(|warning| log::say(&format!("xchg-server: {warning}")));
         say(&["the configuration is fine".to_owned()])?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -69,7 +69,8 @@ impl Request {
 
     /// Whether the page of another site makes it than this server's own and those `allowed`.
     pub(super) fn is_foreign(&self, allowed: &[WebOrigin]) -> bool {
-        let is_own = |origin| is_of(origin, &self.host);
+        // Without TLS here, a proxy may speak it with the browser.
+        let is_own = |origin| is_of(origin, &self.host, self.is_secured);
         !allowed.iter().any(WebOrigin::is_any)
             && !self.is_from(allowed)
             && (self.is_cross_site || !self.origin.as_deref().is_none_or(is_own))
@@ -92,10 +93,14 @@ impl Request {
     }
 }
 
-/// Whether that is the site of `host`. Browsers leave the scheme's own port out of both.
-fn is_of(origin: &[u8], host: &[u8]) -> bool {
-    let scheme = origin.windows(3).position(|part| part == b"://");
-    scheme.is_some_and(|end| origin[end + 3..].eq_ignore_ascii_case(host))
+/// Whether that is the site of `host`, which browsers know as `https` if they speak TLS with it: at the
+/// port of another scheme, which they leave out of both, another server may be.
+fn is_of(origin: &[u8], host: &[u8], is_secured: bool) -> bool {
+    let end = origin.windows(3).position(|part| part == b"://");
+    end.is_some_and(|end| {
+        (!is_secured || origin[..end].eq_ignore_ascii_case(b"https"))
+            && origin[end + 3..].eq_ignore_ascii_case(host)
+    })
 }
 
 /// Whether only this machine is called so, whatever the port (RFC 6761 section 6.3). Requests that name no host come from no browser.

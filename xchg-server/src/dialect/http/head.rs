@@ -57,6 +57,8 @@ pub(crate) struct Request {
     pub(super) forwarded: Forwarded,
     /// `X-Forwarded-Proto: https`: a proxy in front of this server speaks TLS.
     pub(super) is_forwarded_https: bool,
+    /// Whether it came to this server in TLS.
+    pub(super) is_secured: bool,
     pub(super) is_service_worker: bool,
     /// A browser fetches ahead of its user, who might never come.
     pub(super) is_ahead: bool,
@@ -216,6 +218,7 @@ fn read(
         expects_continue: expects_continue(version, headers)?,
         has_content_range: fields::all(headers, "content-range").next().is_some(),
         forwarded: Forwarded::of(headers),
+        is_secured: false,
         is_forwarded_https: fields::lists(headers, "x-forwarded-proto", "https"),
         is_service_worker: fields::lists(headers, "service-worker", "script"),
         is_ahead: unasked::is_ahead(headers),

@@ -142,6 +142,17 @@ impl Request {
         self
     }
 
+    /// Notes that it came to this server in TLS.
+    pub(crate) fn came_in_tls(&mut self) {
+        self.is_secured = true;
+    }
+
+    /// The answer to a request that came without TLS where it is required.
+    #[must_use]
+    pub(crate) fn insecure(&self) -> Vec<u8> {
+        reserved::insecure(self)
+    }
+
     /// Whether it is to exchange something, or asks how to: all but the server's own pages, and what browsers ask before they ask.
     #[must_use]
     pub(crate) fn is_for_a_key(&self) -> bool {

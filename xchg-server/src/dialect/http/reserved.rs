@@ -82,10 +82,21 @@ fn noscript_key(request: &Request) -> Vec<u8> {
     key.to_vec()
 }
 
+/// Says that the server is to be spoken to in TLS here, and how (RFC 9110 section 15.5.22).
+pub(super) fn insecure(request: &Request) -> Vec<u8> {
+    let to = request.reply_to.closing();
+    let host = safe_host(&request.host).unwrap_or("HOST");
+    let text = format!("[ERROR] This address is for https alone: https://{host}/\n");
+    ResponseHead::text(to.version, Status::UpgradeRequired)
+        .field("Upgrade", "TLS/1.2, HTTP/1.1")
+        .body(to, text.as_bytes())
+}
+
 /// How to use the server from a shell. The lines can be copied and run, so nothing that a shell
 /// could act upon may come from the request.
 fn help(request: &Request) -> String {
-    let scheme = if request.is_forwarded_https { "https" } else { "http" };
+    let is_https = request.is_secured || request.is_forwarded_https;
+    let scheme = if is_https { "https" } else { "http" };
     let url = format!("{scheme}://{}", safe_host(&request.host).unwrap_or("hostname"));
     let path = encode_path(b"mypath");
     let text = format!(

@@ -105,11 +105,22 @@ impl Framing {
     }
 }
 
+/// A stream that was cut is as good as one that has ended where nothing can be missing: no more is
+/// awaited.
+fn cut_or_ended(read: io::Result<usize>) -> io::Result<usize> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        read => read,
+    }
+}
+
 /// One peer's end of an exchange.
 #[derive(Debug)]
 pub(crate) struct Endpoint<'a, T> {
     pub(crate) stream: &'a mut Stream<T>,
     pub(crate) framing: &'a mut Framing,
+    /// Whether what the peer says is passed on as it is.
+    pub(crate) is_heard: bool,
 }
 
 impl<T: Transport> Endpoint<'_, T> {
@@ -133,9 +144,10 @@ impl<T: Transport> Endpoint<'_, T> {
 impl<T: Transport> relay::Source for Endpoint<'_, T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.framing {
-            Framing::Bare => self.stream.read(buf),
+            Framing::Bare if self.is_heard => self.stream.read(buf),
+            Framing::Bare => cut_or_ended(self.stream.read(buf)),
             Framing::Source(source) => source.read(self.stream, buf),
-            Framing::Response(response) => match self.stream.read(buf)? {
+            Framing::Response(response) => match cut_or_ended(self.stream.read(buf))? {
                 // It cannot know the end before it is told, so that it leaves early.
                 0 if !response.may_be_left() => Err(io::ErrorKind::UnexpectedEof.into()),
                 n => {

@@ -170,7 +170,9 @@ impl Source {
 
     /// The payload has been read.
     fn end(&mut self, stream: &mut Stream<impl Transport>) -> io::Result<usize> {
-        if self.behind == Behind::Request || self.raw.is_empty() && stream.read(&mut [0])? == 0 {
+        if self.behind == Behind::Request
+            || self.raw.is_empty() && super::cut_or_ended(stream.read(&mut [0]))? == 0
+        {
             return Ok(0);
         }
         Err(io::Error::new(io::ErrorKind::InvalidData, "more came than was announced"))

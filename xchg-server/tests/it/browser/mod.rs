@@ -29,6 +29,15 @@ impl Drop for Browser {
 impl Browser {
     /// Starts a browser whose profile is in `folder`, and which saves files to `downloads`.
     pub(crate) fn start(folder: &Path, downloads: &Path) -> Browser {
+        Browser::start_with(folder, downloads, false)
+    }
+
+    /// The same, that takes any certificate.
+    pub(crate) fn start_trusting_all(folder: &Path, downloads: &Path) -> Browser {
+        Browser::start_with(folder, downloads, true)
+    }
+
+    fn start_with(folder: &Path, downloads: &Path, trusts_all: bool) -> Browser {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -51,7 +60,8 @@ impl Browser {
                 "--disable-background-networking", "--host-resolver-rules=MAP *.example 127.0.0.1", "--disable-component-update", "--disable-sync", profile],
             "prefs": {"download.default_directory": downloads, "download.prompt_for_download": false},
         });
-        let capabilities = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
+        let capabilities = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome",
+            "acceptInsecureCerts": trusts_all, "goog:chromeOptions": options}}});
         let answer = browser.request("POST", "/session", Some(&capabilities));
         browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
         browser

@@ -5,6 +5,7 @@
 mod brake;
 mod peer;
 mod process;
+mod tls;
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -16,6 +17,7 @@ use xchg_server::{Config, Listen, ListenAddress, Server, ServerHandle};
 pub(crate) use brake::Brake;
 pub(crate) use peer::{Peer, assert_lost, classic_greeting, offer};
 pub(crate) use process::{Exit, Process};
+pub(crate) use tls::{Authority, TlsStream, tls};
 
 /// How long a test waits for what must happen at once: far longer than a loaded machine takes, and then it fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

@@ -1,0 +1,293 @@
+//! What rustls needs, made of PEM files, or what is wrong with these in words.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ring::digest::{Context, Digest, SHA256, digest};
+use rustls::crypto::{CryptoProvider, ring as provider};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{CertificateError, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+
+use crate::{Config, Error, Tls};
+
+/// The most bytes that a file may have. A chain has some kilobytes, a bundle of all authorities
+/// there are 200 KiB.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// The files that a certificate is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+}
+
+/// What the files hold. Not to be kept: there is a private key in it.
+pub(crate) struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+/// What connections are made with, and what to say of it.
+#[derive(Debug)]
+pub(crate) struct Material {
+    pub(crate) config: Arc<ServerConfig>,
+    /// Until when the certificate holds.
+    pub(crate) not_after: SystemTime,
+    /// SHA-256 of the certificate, in hexadecimal digits.
+    pub(crate) fingerprint: String,
+}
+
+/// Why there is none: the setting that is to be changed, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    setting: &'static str,
+    why: String,
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Error {
+        Error::Config { setting: problem.setting, why: problem.why }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.setting, self.why)
+    }
+}
+
+impl Contents {
+    /// Tells these contents from others.
+    pub(super) fn digest(&self) -> Digest {
+        let mut all = Context::new(&SHA256);
+        for part in [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()] {
+            let part = part.map_or(&[][..], |part| part);
+            all.update(digest(&SHA256, part).as_ref());
+        }
+        all.finish()
+    }
+}
+
+const CERTIFICATE: &str = "tls-cert";
+const KEY: &str = "tls-key";
+const CLIENT_CA: &str = "client-ca";
+
+/// What is wrong with what `config` says of TLS.
+pub(crate) fn problems(config: &Config) -> Vec<Error> {
+    let mut problems = Vec::new();
+    let mut wrong = |setting, why: String| problems.push(Error::Config { setting, why });
+    let Some(files) = Files::of(config) else {
+        const NEEDS: &str = "needs a certificate: name its PEM file with --tls-cert";
+        for listen in &config.listen {
+            if let Some(tls @ (Tls::Offered | Tls::Required)) = listen.tls {
+                wrong("listen", format!("`{listen}`: tls={} {NEEDS}", tls.as_str()));
+            }
+        }
+        if config.tls_key.is_some() {
+            wrong(KEY, format!("it {NEEDS}"));
+        }
+        if config.client_ca.is_some() {
+            wrong(CLIENT_CA, format!("it {NEEDS}"));
+        }
+        return problems;
+    };
+    if !(0..config.listen.len()).any(|listener| config.takes_tls(listener)) {
+        let why = "no address takes TLS: leave out tls=off for one, or the certificate";
+        wrong(CERTIFICATE, why.to_owned());
+    }
+    problems.extend(files.read().and_then(|it| files.parse(&it)).err().map(Error::from));
+    problems
+}
+
+impl Files {
+    /// Those that `config` names, if it names a certificate.
+    pub(crate) fn of(config: &Config) -> Option<Files> {
+        let certificate = config.tls_cert.clone()?;
+        let key = config.tls_key.clone().unwrap_or_else(|| certificate.clone());
+        Some(Files { certificate, key, client_ca: config.client_ca.clone() })
+    }
+
+    /// # Errors
+    /// If one cannot be read.
+    pub(crate) fn read(&self) -> Result<Contents, Problem> {
+        let client_ca = self.client_ca.as_deref().map(|path| read(CLIENT_CA, path));
+        Ok(Contents {
+            certificate: read(CERTIFICATE, &self.certificate)?,
+            key: read(KEY, &self.key)?,
+            client_ca: client_ca.transpose()?,
+        })
+    }
+
+    /// # Errors
+    /// If `contents` are not what they have to be.
+    pub(super) fn parse(&self, contents: &Contents) -> Result<Material, Problem> {
+        let chain = certificates(CERTIFICATE, &self.certificate, &contents.certificate)?;
+        let key = self.key(&contents.key)?;
+        let not_after = self.not_after(&chain[0])?;
+        let fingerprint = fingerprint(&chain[0]);
+        let provider = Arc::new(provider::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| self.wrong_certificate(error))?;
+        let builder = match &contents.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(pem) => builder.with_client_cert_verifier(self.client_verifier(pem, provider)?),
+        };
+        let mut config =
+            builder.with_single_cert(chain, key).map_err(|error| self.rejected(&error))?;
+        // Tickets resume sessions without memory here. New material takes new tickets: nobody
+        // resumes what an authority that is no longer trusted has let in.
+        config.ticketer =
+            provider::Ticketer::new().map_err(|error| self.wrong_certificate(error))?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        // Who offers protocols and means none of these takes this for another's server: it was
+        // led here (RFC 7301 section 3.2, ALPACA).
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+        Ok(Material { config: Arc::new(config), not_after, fingerprint })
+    }
+
+    fn key(&self, pem: &[u8]) -> Result<PrivateKeyDer<'static>, Problem> {
+        let path = self.key.display();
+        let wrong = |why: String| Problem { setting: KEY, why };
+        PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
+            let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]
+                .iter()
+                .any(|mark| memchr::memmem::find(pem, mark.as_bytes()).is_some());
+            if is_encrypted {
+                return wrong(format!(
+                    "the private key in {path} is encrypted; decrypt it into a file that only the \
+                     server may read: openssl pkey -in {path} -out KEY"
+                ));
+            }
+            match error {
+                rustls_pki_types::pem::Error::NoItemsFound => wrong(format!(
+                    "there is no private key in {path}; name the PEM file with the certificate's"
+                )),
+                error => wrong(format!("the private key in {path} cannot be read: {error}")),
+            }
+        })
+    }
+
+    /// Until when `certificate` holds. The library tells it to who would use it later.
+    fn not_after(&self, certificate: &CertificateDer<'_>) -> Result<SystemTime, Problem> {
+        const NEVER: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
+        let parsed = webpki::EndEntityCert::try_from(certificate).map_err(|error| match error {
+            webpki::Error::UnsupportedCertVersion => self.wrong_certificate(
+                "it is of X.509 version 1, which nobody accepts; have one of version 3 made",
+            ),
+            error => self.wrong_certificate(error),
+        })?;
+        let usage = webpki::KeyUsage::server_auth();
+        match parsed.verify_for_usage(&[], &[], &[], NEVER, usage, None, None) {
+            Err(webpki::Error::CertExpired { not_after, .. }) => {
+                Ok(UNIX_EPOCH + Duration::from_secs(not_after.as_secs()))
+            }
+            Err(error) => Err(self.wrong_certificate(error)),
+            Ok(_) => unreachable!("nobody's signature is trusted, and the time is past any other"),
+        }
+    }
+
+    fn client_verifier(
+        &self,
+        pem: &[u8],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, Problem> {
+        let path = self.client_ca.as_deref().unwrap_or(Path::new(""));
+        let wrong = |error: &dyn std::fmt::Display| Problem {
+            setting: CLIENT_CA,
+            why: format!("a certificate in {} cannot be used: {error}", path.display()),
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(CLIENT_CA, path, pem)? {
+            roots.add(certificate).map_err(|error| wrong(&error))?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        verifier.build().map_err(|error| wrong(&error))
+    }
+
+    /// Why rustls takes certificate and key not together.
+    fn rejected(&self, error: &rustls::Error) -> Problem {
+        let (certificate, key) = (self.certificate.display(), self.key.display());
+        match error {
+            rustls::Error::InconsistentKeys(_) => Problem {
+                setting: KEY,
+                why: format!(
+                    "the key in {key} is not that of the first certificate in {certificate}; the \
+                     server's own certificate must come first, and those of its issuers behind it"
+                ),
+            },
+            rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
+                self.wrong_certificate("it is damaged")
+            }
+            rustls::Error::InvalidCertificate(_) => self.wrong_certificate(error),
+            _ => Problem {
+                setting: KEY,
+                why: format!(
+                    "the private key in {key} cannot be used; take an ECDSA key on P-256 or P-384, \
+                     an Ed25519 key, or an RSA key of 2048 to 8192 bits"
+                ),
+            },
+        }
+    }
+
+    fn wrong_certificate(&self, error: impl std::fmt::Display) -> Problem {
+        let path = self.certificate.display();
+        Problem {
+            setting: CERTIFICATE,
+            why: format!("the first certificate in {path} cannot be used: {error}"),
+        }
+    }
+}
+
+/// The certificates in the `pem` of the file at `path`; at least one.
+fn certificates(
+    setting: &'static str,
+    path: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let path = path.display();
+    match all {
+        Ok(all) if all.is_empty() => Err(Problem {
+            setting,
+            why: format!("there is no certificate in {path}; name a PEM file that has one"),
+        }),
+        Ok(all) => Ok(all),
+        Err(error) => {
+            Err(Problem { setting, why: format!("{path} cannot be read as PEM: {error}") })
+        }
+    }
+}
+
+/// Reads a file of bounded size. One that is no file, such as a pipe, could not be read again when
+/// it changes.
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, Problem> {
+    let wrong =
+        |why: String| Problem { setting, why: format!("cannot read {}: {why}", path.display()) };
+    let metadata = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(wrong(
+            "it is no file; name a PEM file, which is read again when it changes".into(),
+        ));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| wrong(error.to_string()))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(wrong("it has more than 4 MiB, which no certificates have".into()));
+    }
+    Ok(bytes)
+}
+
+/// SHA-256 of `certificate` as clients take it to know this server.
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    let hash = digest(&SHA256, certificate);
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

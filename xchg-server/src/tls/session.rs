@@ -1,0 +1,331 @@
+//! A server's end of TLS as a layer of bytes within bytes.
+//!
+//! What is at rest holds no buffers: records are opened in one that a thread's sessions share, and
+//! only what is not whole, not read or not sent is kept with the connection.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::mem;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus,
+};
+
+use crate::engine::net::Layer;
+
+/// What a record may have at most, with its header (RFC 5246 section 6.2.3).
+const MAX_RECORD_BYTES: usize = 5 + (16 << 10) + 2048;
+
+/// The most that is kept of what is not whole: a handshake's message may be in several records.
+/// Certificates of clients have a few kilobytes.
+const MAX_INCOMING_BYTES: usize = 2 * MAX_RECORD_BYTES;
+
+/// Taken in at a time from who has said little yet: a greeting. What is taken in and not asked for
+/// is in memory here instead of the kernel's.
+const FIRST_PIECE_BYTES: usize = 4 << 10;
+
+/// Taken in, or sealed, at a time at most.
+const PIECE_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// What is being opened: room for what was kept, and behind it for what is taken in.
+    static OPENING: RefCell<Box<[u8]>> =
+        RefCell::new(vec![0; MAX_INCOMING_BYTES + PIECE_BYTES].into());
+}
+
+/// A server's end of TLS.
+pub(crate) struct Session {
+    tls: UnbufferedServerConnection,
+    /// Received, and no whole record yet.
+    incoming: Vec<u8>,
+    /// Opened, and not yet read.
+    plain: Kept,
+    /// Sealed, and not yet sent.
+    outgoing: Kept,
+    /// How much is taken in at a time: more from who fills it.
+    piece: usize,
+    end: End,
+    /// Whether the peer was told that no more comes.
+    has_ended: bool,
+}
+
+/// How the peer's stream stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// It has said that no more comes.
+    Told,
+    /// Nothing more can be read.
+    Failed(io::ErrorKind),
+}
+
+impl Session {
+    /// The session of who has begun one.
+    ///
+    /// # Errors
+    /// If there is no randomness for it.
+    pub(crate) fn new(config: Arc<ServerConfig>) -> io::Result<Session> {
+        Ok(Session {
+            tls: UnbufferedServerConnection::new(config).map_err(io::Error::other)?,
+            incoming: Vec::new(),
+            plain: Kept::default(),
+            outgoing: Kept::default(),
+            piece: FIRST_PIECE_BYTES,
+            end: End::Open,
+            has_ended: false,
+        })
+    }
+
+    /// Opens `records`, and keeps what of them is not whole.
+    fn open(&mut self, records: &mut [u8]) -> io::Result<()> {
+        let (used, opened) = self.process(records, None);
+        // What is empty has no memory: most sessions are at rest.
+        self.incoming = records[used..].to_vec();
+        match opened {
+            // It waits for more of the handshake.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            opened => opened,
+        }
+    }
+
+    /// Seals `what`, to be sent.
+    fn seal(&mut self, what: What<'_>) -> io::Result<()> {
+        if self.end == End::Failed(io::ErrorKind::InvalidData) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        // No whole record is there; but of a message in several records the library knows the
+        // place.
+        let mut incoming = mem::take(&mut self.incoming);
+        let (used, sealed) = self.process(&mut incoming, Some(what));
+        incoming.drain(..used);
+        self.incoming = incoming;
+        sealed
+    }
+
+    /// Opens `records`, and seals `what` then. Gives how many bytes of the records are done with.
+    fn process(&mut self, records: &mut [u8], what: Option<What<'_>>) -> (usize, io::Result<()>) {
+        let mut used = 0;
+        loop {
+            let UnbufferedStatus { discard, state } =
+                self.tls.process_tls_records(&mut records[used..]);
+            let mut done = None;
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        self.plain.push(record.payload);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => self.outgoing.encode(&mut data),
+                // It is kept, and leaves before anything else.
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.end = End::Told,
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => match what {
+                    None => done = Some(Ok(())),
+                    Some(What::Bytes(bytes)) => {
+                        done = self.outgoing.fill(|room| traffic.encrypt(bytes, room));
+                    }
+                    Some(What::End) => {
+                        done = self.outgoing.fill(|room| traffic.queue_close_notify(room));
+                    }
+                },
+                Ok(ConnectionState::BlockedHandshake) => {
+                    done = Some(Err(io::ErrorKind::WouldBlock.into()));
+                }
+                // Both have said that no more comes.
+                Ok(_) if what.is_none() => done = Some(Ok(())),
+                Ok(_) => done = Some(Err(io::ErrorKind::BrokenPipe.into())),
+                Err(_) => done = Some(Err(self.give_up(&mut records[used + discard..]))),
+            }
+            used += discard;
+            if let Some(done) = done {
+                return (used, done);
+            }
+        }
+    }
+
+    /// Notes that the peer breaks the rules, and takes what tells it so. The library is asked
+    /// nothing more then.
+    fn give_up(&mut self, records: &mut [u8]) -> io::Error {
+        let status = self.tls.process_tls_records(records);
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state {
+            self.outgoing.encode(&mut data);
+        }
+        self.end = End::Failed(io::ErrorKind::InvalidData);
+        io::ErrorKind::InvalidData.into()
+    }
+}
+
+impl Layer for Session {
+    fn take_in(&mut self, socket: &mut dyn io::Read) -> io::Result<usize> {
+        OPENING.with_borrow_mut(|buf| {
+            let missing = missing(&self.incoming);
+            let piece = self.piece.max(missing);
+            let taken = socket.read(&mut buf[MAX_INCOMING_BYTES..][..piece])?;
+            let end = MAX_INCOMING_BYTES + taken;
+            if taken == 0 {
+                self.end = End::Failed(io::ErrorKind::UnexpectedEof);
+            } else if taken < missing {
+                self.incoming.extend_from_slice(&buf[MAX_INCOMING_BYTES..end]);
+            } else {
+                let start = MAX_INCOMING_BYTES - self.incoming.len();
+                buf[start..MAX_INCOMING_BYTES].copy_from_slice(&self.incoming);
+                self.open(&mut buf[start..end])?;
+                if self.incoming.len() > MAX_INCOMING_BYTES {
+                    self.end = End::Failed(io::ErrorKind::InvalidData);
+                }
+            }
+            // Whoever fills a piece once it has shaken hands has more to say.
+            let is_full = taken == piece && !self.tls.is_handshaking();
+            self.piece = match is_full {
+                true => (4 * self.piece).min(PIECE_BYTES),
+                false => FIRST_PIECE_BYTES.max(self.piece / 2),
+            };
+            Ok(taken)
+        })
+    }
+
+    fn is_settled(&self) -> bool {
+        !self.tls.is_handshaking()
+    }
+
+    fn is_readable(&self) -> bool {
+        !self.plain.is_empty() || self.end != End::Open
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.end {
+            _ if !self.plain.is_empty() => {
+                let n = self.plain.len().min(buf.len());
+                buf[..n].copy_from_slice(&self.plain.as_slice()[..n]);
+                self.plain.advance(n);
+                Ok(n)
+            }
+            End::Open => Err(io::ErrorKind::WouldBlock.into()),
+            End::Told => Ok(0),
+            End::Failed(error) => Err(error.into()),
+        }
+    }
+
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.has_ended {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let n = buf.len().min(PIECE_BYTES);
+        self.seal(What::Bytes(&buf[..n]))?;
+        Ok(n)
+    }
+
+    fn end(&mut self) {
+        if !mem::replace(&mut self.has_ended, true) && self.is_settled() {
+            // It fails only where the peer has been told of worse.
+            self.seal(What::End).ok();
+        }
+    }
+
+    fn has_unsent(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    fn give_out(&mut self, socket: &mut dyn io::Write) -> io::Result<usize> {
+        let sent = socket.write(self.outgoing.as_slice())?;
+        self.outgoing.advance(sent);
+        Ok(sent)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+/// What is sealed.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Bytes(&'a [u8]),
+    End,
+}
+
+/// Bytes that are used up from the front.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    from: usize,
+}
+
+impl Kept {
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.from..]
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() - self.from
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Gives up the first `n` bytes, and with the last the memory.
+    fn advance(&mut self, n: usize) {
+        self.from += n;
+        if self.is_empty() {
+            *self = Kept::default();
+        }
+    }
+
+    /// Has `seal` write behind what is there. `None` if it needs more room, which it then has.
+    fn fill(
+        &mut self,
+        seal: impl FnOnce(&mut [u8]) -> Result<usize, EncryptError>,
+    ) -> Option<io::Result<()>> {
+        let len = self.bytes.len();
+        self.bytes.resize(self.bytes.capacity(), 0);
+        let sealed = seal(&mut self.bytes[len..]);
+        self.bytes.truncate(len + sealed.as_ref().map_or(0, |n| *n));
+        match sealed {
+            Ok(_) => Some(Ok(())),
+            Err(EncryptError::InsufficientSize(needs)) => {
+                self.bytes.reserve_exact(needs.required_size);
+                None
+            }
+            Err(EncryptError::EncryptExhausted) => {
+                Some(Err(io::ErrorKind::ConnectionAborted.into()))
+            }
+        }
+    }
+
+    fn encode(&mut self, data: &mut EncodeTlsData<'_, ServerConnectionData>) {
+        let len = self.bytes.len();
+        let needs = match data.encode(&mut []) {
+            Err(EncodeError::InsufficientSize(needs)) => needs.required_size,
+            Ok(_) | Err(EncodeError::AlreadyEncoded) => 0,
+        };
+        self.bytes.resize(len + needs, 0);
+        let encoded = data.encode(&mut self.bytes[len..]).unwrap_or(0);
+        self.bytes.truncate(len + encoded);
+    }
+}
+
+/// How many bytes `incoming` is short of a whole record; at least one. Of a record that is too long
+/// nothing is waited for.
+fn missing(incoming: &[u8]) -> usize {
+    let mut rest = incoming;
+    loop {
+        let [_, _, _, high, low, ..] = rest else { return 5 - rest.len() };
+        let record = 5 + usize::from(u16::from_be_bytes([*high, *low]));
+        match rest.get(record..) {
+            _ if record > MAX_RECORD_BYTES => return 1,
+            Some(behind) => rest = behind,
+            None => return record - rest.len(),
+        }
+    }
+}
