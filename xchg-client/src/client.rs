@@ -1,10 +1,12 @@
 //! The client: one server, and what can be asked of it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use xchg_core::wire::{Command, StatusReport, Token};
 
 use crate::net::Server;
+use crate::net::tls::{Credentials, Trust};
 use crate::options::{DownloadOptions, Security, UploadOptions};
 use crate::{Address, Cancel, Downloaded, Error, Observer, Uploaded, plain, sealed};
 
@@ -23,14 +25,32 @@ pub struct Client {
 impl Client {
     /// A client of the server at `address`.
     pub fn new(address: Address) -> Self {
-        let server =
-            Server { address, token: None, connect_timeout: CONNECT_TIMEOUT, buffer_bytes: None };
+        let server = Server {
+            address,
+            token: None,
+            credentials: Credentials::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+            buffer_bytes: None,
+        };
         Self { server, cancel: None }
     }
 
     /// Shows `token` to the server. Default: none.
     pub fn token(mut self, token: impl Into<Option<Token>>) -> Self {
         self.server.token = token.into();
+        self
+    }
+
+    /// Whom to take for the server, where its address wants TLS. Default: [`Trust::System`].
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.server.credentials.trust = trust;
+        self
+    }
+
+    /// The PEM file with a certificate and its private key, to be shown to a server that wants to
+    /// see one in TLS. Default: none.
+    pub fn identity(mut self, path: impl Into<Option<PathBuf>>) -> Self {
+        self.server.credentials.identity = path.into();
         self
     }
 

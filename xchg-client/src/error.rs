@@ -8,7 +8,7 @@ use xchg_core::Side;
 use xchg_core::wire::RefusalCode;
 
 use crate::terminal::escape;
-use crate::{Address, InvalidCode, Key, files, session};
+use crate::{Address, Distrust, Fingerprint, InvalidCode, Key, TlsProblem, files, session};
 
 /// Why a transfer or a command did not do what it should.
 ///
@@ -40,6 +40,26 @@ pub enum Error {
         address: Address,
         /// How the last attempt failed.
         source: io::Error,
+    },
+    /// The server's certificate does not show that it is the server that was meant.
+    #[error("the certificate of {address} is not to be trusted: {}", escape(&why.to_string()))]
+    Certificate {
+        /// Where.
+        address: Address,
+        /// What is wrong with it.
+        why: Distrust,
+        /// Which one it is.
+        fingerprint: Fingerprint,
+    },
+    /// The server cannot be spoken to in TLS.
+    #[error("cannot speak TLS with {address}: {}", escape(why))]
+    Tls {
+        /// Where.
+        address: Address,
+        /// What kind of failure it is.
+        problem: TlsProblem,
+        /// What it is, in words.
+        why: String,
     },
     /// The server accepted the connection, and did not answer in time.
     #[error("{address} accepted the connection and said nothing within {}", duration_in_words(*timeout))]

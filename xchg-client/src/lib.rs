@@ -73,6 +73,7 @@ pub use link::Link;
 pub use net::address::Address;
 #[cfg(not(target_family = "wasm"))]
 pub use net::cancel::Cancel;
+pub use net::tls::{Distrust, Fingerprint, TlsProblem, Trust};
 #[cfg(not(target_family = "wasm"))]
 pub use observer::{Decision, Observer};
 #[cfg(not(target_family = "wasm"))]

@@ -113,7 +113,7 @@ mod tests {
             ("http:///key", "host is missing"),
             ("http://host:0/key", "1 to 65535"),
             ("http://me@host/key", "without a user"),
-            ("https://host/key", "no TLS"),
+            ("https://host", "names no key"),
             ("http://host/key?n=3", "for browsers and curl"),
             ("http://host/%zz", "followed by two digits"),
             ("http://host/%4", "followed by two digits"),

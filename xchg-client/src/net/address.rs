@@ -18,6 +18,13 @@ pub enum Address {
         /// Never 0.
         port: u16,
     },
+    /// The same, where the server is spoken to in TLS.
+    Tls {
+        /// A name, or an IP address without brackets: what the server's certificate is for.
+        host: String,
+        /// Never 0.
+        port: u16,
+    },
     /// A socket in the file system, on systems that have them.
     Unix(PathBuf),
 }
@@ -25,8 +32,14 @@ pub enum Address {
 /// The port of an address that names none.
 const DEFAULT_PORT: u16 = 4980;
 
-/// The port of a URL that names none.
-const HTTP_PORT: u16 = 80;
+/// What an address may begin with, the port where it names none, and whether TLS is spoken there.
+const SCHEMES: [(&str, u16, bool); 4] = [
+    // What a browser shows as the address of the server's page.
+    ("http://", 80, false),
+    ("https://", 443, true),
+    ("xchg://", DEFAULT_PORT, false),
+    ("xchgs://", DEFAULT_PORT, true),
+];
 
 impl FromStr for Address {
     type Err = Error;
@@ -40,23 +53,21 @@ impl FromStr for Address {
                 path => Ok(Address::Unix(path.into())),
             };
         }
-        if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
-            return Err(wrong("xchg-client speaks no TLS; name the server itself, as HOST:PORT"));
-        }
-        // What a browser shows as the address of the server's page.
-        let (text, default_port) = match text.split_at_checked(7) {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http://") => {
-                (rest.strip_suffix('/').unwrap_or(rest), HTTP_PORT)
-            }
-            _ => (text, DEFAULT_PORT),
-        };
+        let (text, default_port, tls) = SCHEMES
+            .iter()
+            .find_map(|&(scheme, port, tls)| {
+                let (start, rest) = text.split_at_checked(scheme.len())?;
+                let rest = rest.strip_suffix('/').unwrap_or(rest);
+                start.eq_ignore_ascii_case(scheme).then_some((rest, port, tls))
+            })
+            .unwrap_or((text, DEFAULT_PORT, false));
         let (host, port) = split(text).map_err(wrong)?;
         if host.is_empty() {
             return Err(wrong("the host is missing; write HOST or HOST:PORT"));
         }
         if host.contains(|c: char| c == '/' || c == '@' || c.is_whitespace()) {
             return Err(wrong(
-                "write HOST, HOST:PORT or http://HOST:PORT/, without a user or a path",
+                "write HOST, HOST:PORT, http://HOST:PORT/ or https://HOST:PORT/, without a user or a path",
             ));
         }
         let port = match port {
@@ -66,7 +77,8 @@ impl FromStr for Address {
                 _ => return Err(wrong("a port is a number from 1 to 65535")),
             },
         };
-        Ok(Address::Tcp { host: host.into(), port })
+        let host = host.into();
+        Ok(if tls { Address::Tls { host, port } } else { Address::Tcp { host, port } })
     }
 }
 
@@ -101,6 +113,10 @@ impl fmt::Display for Address {
         match self {
             Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Address::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Address::Tls { host, port } if host.contains(':') => {
+                write!(f, "https://[{host}]:{port}")
+            }
+            Address::Tls { host, port } => write!(f, "https://{host}:{port}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -124,6 +140,11 @@ mod tests {
             ("http://example.org:4980/", "example.org:4980"),
             ("HTTP://[::1]:81", "[::1]:81"),
             ("http://example.org", "example.org:80"),
+            ("xchg://example.org", "example.org:4980"),
+            ("https://example.org", "https://example.org:443"),
+            ("HTTPS://example.org:4980/", "https://example.org:4980"),
+            ("xchgs://example.org", "https://example.org:4980"),
+            ("Xchgs://[::1]:81", "https://[::1]:81"),
             ("unix:/run/xchg.sock", "unix:/run/xchg.sock"),
             ("unix:relative:with:colons", "unix:relative:with:colons"),
         ] {
@@ -145,7 +166,9 @@ mod tests {
             ("host:-1", "1 to 65535"),
             ("http://", "host is missing"),
             ("http://host/key", "without a user or a path"),
-            ("https://host", "speaks no TLS"),
+            ("https://host/key", "without a user or a path"),
+            ("https://", "host is missing"),
+            ("xchgs://:1", "host is missing"),
             ("ftp://host", "1 to 65535"),
             ("host/path", "without a user or a path"),
             ("me@host", "without a user or a path"),

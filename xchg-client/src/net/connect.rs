@@ -7,12 +7,17 @@ use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
 
+use rustls_pki_types::ServerName;
+
 use super::Connection;
+use super::tls::{self, Credentials, TlsProblem};
 use crate::{Address, Cancel, Error};
 
 /// How to connect.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
+pub(crate) struct Settings<'a> {
+    /// How both show who they are, where the address wants TLS.
+    pub(crate) credentials: &'a Credentials,
     /// For looking up the host and trying all its addresses.
     pub(crate) timeout: Duration,
     /// The size of the socket's own buffers; the kernel tunes them if there is none.
@@ -23,7 +28,7 @@ pub(crate) struct Settings {
 /// left.
 pub(crate) fn connect(
     address: &Address,
-    settings: Settings,
+    settings: Settings<'_>,
     cancel: &Cancel,
 ) -> Result<Connection, Error> {
     let failed = |source| Error::Connect { address: address.clone(), source };
@@ -35,7 +40,9 @@ pub(crate) fn connect(
         let tries_left = u32::try_from(targets.len() - i).unwrap_or(u32::MAX);
         let share = left.map_or(settings.timeout, |left| left / tries_left);
         match Connection::open(target, share, settings.buffer_bytes, cancel) {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => {
+                return secure(connection, address, settings.credentials, deadline, cancel);
+            }
             Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
             Err(error) => last = error,
         }
@@ -43,9 +50,46 @@ pub(crate) fn connect(
     Err(failed(last))
 }
 
+/// Speaks TLS on `connection` if `address` wants it.
+fn secure(
+    mut connection: Connection,
+    address: &Address,
+    credentials: &Credentials,
+    deadline: Option<Instant>,
+    cancel: &Cancel,
+) -> Result<Connection, Error> {
+    let Address::Tls { host, .. } = address else { return Ok(connection) };
+    let failed = |problem, why| Error::Tls { address: address.clone(), problem, why };
+    let local = |why| failed(TlsProblem::Local, why);
+    let verified = credentials.verified().map_err(local)?;
+    // A zone says by which of this machine's interfaces the server is reached, and is no part of its
+    // name.
+    let name = host.split_once('%').map_or(host.as_str(), |(host, _)| host);
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|_| local("no certificate can be for such a name".to_owned()))?;
+    let Err(error) = connection.secure(verified.config.clone(), name, deadline) else {
+        return Ok(connection);
+    };
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    if let Some((why, fingerprint)) = verified.distrust(&error) {
+        return Err(Error::Certificate { address: address.clone(), why, fingerprint });
+    }
+    let (problem, why) = tls::problem(&error).unwrap_or_else(|| {
+        let why = match error.kind() {
+            io::ErrorKind::TimedOut => "it does not answer".to_owned(),
+            io::ErrorKind::UnexpectedEof => "it closes the connection".to_owned(),
+            _ => error.to_string(),
+        };
+        (TlsProblem::NoAnswer, why)
+    });
+    Err(failed(problem, why))
+}
+
 fn targets(address: &Address, timeout: Duration, cancel: &Cancel) -> Result<Vec<SockAddr>, Error> {
     match address {
-        Address::Tcp { host, port } => {
+        Address::Tcp { host, port } | Address::Tls { host, port } => {
             resolve(host, *port, timeout, cancel).map_err(|source| match source {
                 _ if cancel.is_cancelled() => Error::Cancelled,
                 source => Error::UnknownHost { host: host.clone(), source },

@@ -7,10 +7,15 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+
+use super::tls::Records;
 use crate::Cancel;
 use crate::sys::{self, Interest, Pipe};
 
@@ -34,6 +39,8 @@ const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Connection {
     socket: Socket,
     is_tcp: bool,
+    /// What the bytes are within, if anything.
+    records: Option<Arc<Records>>,
     cancel: Cancel,
     read_timeout: Option<Duration>,
     read_deadline: Option<Instant>,
@@ -64,10 +71,29 @@ impl Connection {
         Ok(Connection {
             socket,
             is_tcp,
+            records: None,
             cancel: cancel.clone(),
             read_timeout: None,
             read_deadline: None,
         })
+    }
+
+    /// Speaks TLS from now on, with the server of that name; the handshake has time until `deadline`.
+    ///
+    /// # Errors
+    /// What the library says of the handshake is the error within.
+    pub(super) fn secure(
+        &mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        deadline: Option<Instant>,
+    ) -> io::Result<()> {
+        let records = Records::new(config, name)?;
+        self.set_read_deadline(deadline);
+        records.shake_hands(&mut *self)?;
+        self.set_read_deadline(None);
+        self.records = Some(Arc::new(records));
+        Ok(())
     }
 
     /// Another handle on the same connection, whose waits `cancel` ends. It has no read timeout.
@@ -75,6 +101,7 @@ impl Connection {
         Ok(Connection {
             socket: self.socket.try_clone()?,
             is_tcp: self.is_tcp,
+            records: self.records.clone(),
             cancel: cancel.clone(),
             read_timeout: None,
             read_deadline: None,
@@ -121,6 +148,9 @@ impl Connection {
 
     /// Half-closes: all is sent.
     pub(crate) fn finish(&self) -> io::Result<()> {
+        if let Some(records) = &self.records {
+            records.end(|bytes| self.send(bytes))?;
+        }
         self.socket.shutdown(Shutdown::Write)?;
         if self.is_tcp { self.socket.set_linger(None) } else { Ok(()) }
     }
@@ -128,7 +158,11 @@ impl Connection {
     /// Says a last word as far as that is possible without waiting, even when cancelled, and takes
     /// leave so that the other end can read it: bytes left unread would make the close a reset.
     pub(crate) fn part_with(mut self, word: &[u8]) {
-        if self.socket.send(word).is_err() || self.finish().is_err() {
+        let said = match &self.records {
+            Some(records) => records.write(word, |bytes| self.socket.send(bytes)),
+            None => self.socket.send(word),
+        };
+        if said.is_err() || self.finish().is_err() {
             return;
         }
         let deadline = Instant::now() + PARTING_TIMEOUT;
@@ -154,6 +188,16 @@ impl Connection {
 
     /// Whether a read would give something now: bytes, the end, or an error.
     pub(crate) fn has_news(&self) -> io::Result<bool> {
+        let Some(records) = &self.records else { return self.has_bytes() };
+        // Not all that comes is something to read.
+        records.has_news(|buffer| match self.has_bytes()? {
+            true => self.receive(buffer, None),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        })
+    }
+
+    /// Whether the socket has something now.
+    fn has_bytes(&self) -> io::Result<bool> {
         match self.wait(Interest::Read, Some(Instant::now())) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
@@ -164,7 +208,43 @@ impl Connection {
     /// Waits until `input` can be read; `false` if the connection has news first, as far as it is
     /// `watched`, or has failed.
     pub(crate) fn wait_for_input(&self, input: &File, watched: bool) -> io::Result<bool> {
-        self.cancel.watch(|wakeup| sys::wait_for_input(input, &self.socket, watched, wakeup))
+        loop {
+            // What is read already, no system tells of.
+            if watched && self.records.is_some() && self.has_news()? {
+                return Ok(false);
+            }
+            let wait = |wakeup: &_| sys::wait_for_input(input, &self.socket, watched, wakeup);
+            let is_input = self.cancel.watch(wait)?;
+            if is_input || self.records.is_none() || !watched {
+                return Ok(is_input);
+            }
+        }
+    }
+
+    /// Reads from the socket, and waits for it as long as may be.
+    fn receive(&self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+        while !self.cancel.is_cancelled() {
+            match (&self.socket).read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(Interest::Read, deadline)?;
+                }
+                done => return done,
+            }
+        }
+        Err(Cancel::error())
+    }
+
+    /// Writes to the socket, and waits for it.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        while !self.cancel.is_cancelled() {
+            match (&self.socket).write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(Interest::Write, None)?
+                }
+                done => return done,
+            }
+        }
+        Err(Cancel::error())
     }
 }
 
@@ -175,29 +255,19 @@ impl Read for Connection {
         if self.read_deadline.is_some_and(|at| at <= Instant::now()) {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        while !self.cancel.is_cancelled() {
-            match self.socket.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(Interest::Read, deadline)?;
-                }
-                done => return done,
-            }
+        match &self.records {
+            Some(records) => records.read(buffer, |sealed| self.receive(sealed, deadline)),
+            None => self.receive(buffer, deadline),
         }
-        Err(Cancel::error())
     }
 }
 
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        while !self.cancel.is_cancelled() {
-            match self.socket.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(Interest::Write, None)?
-                }
-                done => return done,
-            }
+        match &self.records {
+            Some(records) => records.write(bytes, |sealed| self.send(sealed)),
+            None => self.send(bytes),
         }
-        Err(Cancel::error())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -213,6 +283,7 @@ impl Connection {
     /// `Unsupported` if that cannot be done.
     pub(crate) fn fill(&mut self, pipe: &Pipe, most: usize) -> io::Result<usize> {
         let deadline = self.reads_until();
+        self.bypass()?;
         self.repeat(Interest::Read, deadline, |socket| pipe.fill(socket, most))
     }
 
@@ -224,7 +295,13 @@ impl Connection {
         offset: &mut u64,
         count: usize,
     ) -> io::Result<usize> {
+        self.bypass()?;
         self.repeat(Interest::Write, None, |socket| sys::send_file(socket, file, offset, count))
+    }
+
+    /// Nothing gets past this process that has to be sealed or opened.
+    fn bypass(&self) -> io::Result<()> {
+        if self.records.is_none() { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
     }
 
     /// Calls `call` until it does something, and waits in between.
@@ -254,13 +331,16 @@ pub(crate) mod tests {
     use std::thread;
 
     use super::*;
+    use crate::net::tls::Credentials;
     use crate::net::{Settings, connect};
 
     /// A connection to a listener of its own, and the other end.
     fn pair(cancel: &Cancel) -> (Connection, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string().parse().unwrap();
-        let settings = Settings { timeout: Duration::from_secs(60), buffer_bytes: None };
+        let credentials = &Credentials::default();
+        let settings =
+            Settings { credentials, timeout: Duration::from_secs(60), buffer_bytes: None };
         let connection = connect(&address, settings, cancel).unwrap();
         (connection, listener.accept().unwrap().0)
     }

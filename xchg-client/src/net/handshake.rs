@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use xchg_core::wire::{Answer, Decoded, Greeting};
 
-use super::Connection;
+use super::{Connection, tls};
 use crate::error::in_plain_words;
 use crate::{Address, Error};
 
@@ -96,6 +96,10 @@ impl<'a> Handshake<'a> {
         let (address, had_place) = (self.address.clone(), self.is_answered);
         if !had_place && source.kind() == io::ErrorKind::TimedOut {
             return Error::NoAnswer { address, timeout: self.timeout };
+        }
+        // A server judges a client's certificate when that takes the handshake to be over.
+        if let (false, Some((problem, why))) = (had_place, tls::problem(&source)) {
+            return Error::Tls { address, problem, why };
         }
         Error::ServerLost { address, had_place, source: in_plain_words(source) }
     }

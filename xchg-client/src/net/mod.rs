@@ -14,6 +14,7 @@ mod handshake;
 mod server;
 #[cfg(not(target_family = "wasm"))]
 mod throttle;
+pub(crate) mod tls;
 
 #[cfg(not(target_family = "wasm"))]
 use connect::{Settings, connect};

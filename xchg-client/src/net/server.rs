@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use xchg_core::Side;
 use xchg_core::wire::{Answer, Command, Greeting, Matched, Offer, StatusReport, Token};
 
+use super::tls::Credentials;
 use super::{Connection, Handshake, Settings, connect};
 use crate::{Address, Cancel, Error, Observer};
 
@@ -14,6 +15,8 @@ use crate::{Address, Cancel, Error, Observer};
 pub(crate) struct Server {
     pub(crate) address: Address,
     pub(crate) token: Option<Token>,
+    /// How both show who they are, where the address wants TLS.
+    pub(crate) credentials: Credentials,
     /// For looking it up, trying all its addresses, and its first answer.
     pub(crate) connect_timeout: Duration,
     /// The size of the socket's buffers; the kernel tunes them if there is none.
@@ -82,7 +85,11 @@ impl Server {
     }
 
     fn greet(&self, command: Command, cancel: &Cancel) -> Result<Handshake<'_>, Error> {
-        let settings = Settings { timeout: self.connect_timeout, buffer_bytes: self.buffer_bytes };
+        let settings = Settings {
+            credentials: &self.credentials,
+            timeout: self.connect_timeout,
+            buffer_bytes: self.buffer_bytes,
+        };
         let deadline = Instant::now().checked_add(self.connect_timeout);
         let connection = connect(&self.address, settings, cancel)?;
         let mut greeting = Greeting::new(command);

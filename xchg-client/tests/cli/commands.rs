@@ -210,7 +210,7 @@ fn an_unreadable_command_line_exits_2_and_says_why() {
         (&["download", "--plain", "k", "--buffer-size", "1G"], "with K or M behind it"),
         (&["download", "--plain", "k", "--buffer-size", "65M"], "choose from 1K to 64M"),
         (&["download", "--plain", "k", "--limit-rate", "0"], "nothing moves"),
-        (&["status", "--server", "https://host"], "speaks no TLS"),
+        (&["status", "--server", "https://host/x"], "without a user or a path"),
         (&["status", "--connect-timeout", "0"], "write seconds"),
         (&["status", "--token", ""], "a token has 1 to 255 bytes"),
         (&["status", "--json", "--quiet"], "cannot be used with"),

@@ -43,7 +43,7 @@ fn a_link_names_server_key_and_realm() {
 #[test]
 fn what_is_clearly_no_key_is_refused_with_a_text() {
     for (args, why) in [
-        (&["download", "https://host/notes"][..], "speaks no TLS"),
+        (&["download", "https://host/"][..], "names no key"),
         (&["download", "http://host"], "it names no key"),
         (&["download", "http://host/k?n=3"], "for browsers and curl"),
         (&["download", "http://host/k", "--fix-names"], "a link is for a plain transfer"),

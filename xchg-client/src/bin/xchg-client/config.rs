@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use toml::{Table, Value};
-use xchg_client::{Address, Token, Wait};
+use xchg_client::{Address, Token, Trust, Wait};
 
 use crate::cli::{self, usage_error};
 use crate::say::{Tone, say};
@@ -18,6 +18,8 @@ use crate::system::is_open_to_others;
 pub(crate) struct Settings {
     pub(crate) server: Option<Address>,
     pub(crate) token: Option<Token>,
+    pub(crate) trust: Option<Trust>,
+    pub(crate) cert: Option<PathBuf>,
     pub(crate) wait: Option<Wait>,
     pub(crate) yes: bool,
 }
@@ -87,6 +89,16 @@ fn set(settings: &mut Settings, name: &str, value: &Value) -> Result<(), String>
             settings.token = Some(token.map_err(|_| "token: it has 1 to 255 bytes")?);
         }
         ("token", _) => return Err("token is a text".into()),
+        ("ca" | "pin", _) if settings.trust.is_some() => {
+            return Err("ca and pin exclude each other".into());
+        }
+        ("ca", Value::String(path)) => settings.trust = Some(Trust::Authority(path.into())),
+        ("pin", Value::String(text)) => {
+            let pin = text.parse().map_err(|error| format!("pin: {error}"))?;
+            settings.trust = Some(Trust::Pin(pin));
+        }
+        ("cert", Value::String(path)) => settings.cert = Some(path.into()),
+        ("ca" | "pin" | "cert", _) => return Err(format!("{name} is a text")),
         ("wait", Value::String(_) | Value::Integer(_) | Value::Float(_)) => {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             settings.wait = Some(cli::wait(&text).map_err(|error| format!("wait: {error}"))?);
@@ -95,7 +107,9 @@ fn set(settings: &mut Settings, name: &str, value: &Value) -> Result<(), String>
         ("yes", Value::Boolean(yes)) => settings.yes = *yes,
         ("yes", _) => return Err("yes is true or false".into()),
         (name, _) => {
-            return Err(format!("there is no `{name}`; there are server, token, wait and yes"));
+            return Err(format!(
+                "there is no `{name}`; there are server, ca, pin, cert, token, wait and yes"
+            ));
         }
     }
     Ok(())
@@ -116,6 +130,9 @@ mod tests {
         assert_eq!(settings.token.unwrap().as_bytes(), b"sesame");
         assert_eq!(settings.wait, Some(Wait::AtMost(Duration::from_secs(300))));
         assert!(settings.yes);
+        let settings = parse("ca = \"root.pem\"\ncert = \"me.pem\"").unwrap_or_default();
+        assert_eq!(settings.trust, Some(Trust::Authority("root.pem".into())));
+        assert_eq!(settings.cert, Some("me.pem".into()));
         for (text, wait) in [
             ("wait = -1", Wait::Forever),
             ("wait = 1.5", Wait::AtMost(Duration::from_millis(1500))),
@@ -126,14 +143,16 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
-        let text = "server = \"https://host\"\ntoken = 7\nwait = \"soon\"\nyes = 1\nserwer = 2\n";
+        let text = "server = \"https://\"\npin = \"12\"\ncert = 3\ntoken = 7\nwait = \"soon\"\nyes = 1\nserwer = 2\n";
         let errors = parse(text).err().unwrap().concat();
         for part in [
-            "server: `https://host` is no address",
+            "server: `https://` is no address",
+            "pin: write the SHA-256 fingerprint",
+            "cert is a text",
             "token is a text",
             "wait: write seconds",
             "yes is true or false",
-            "there is no `serwer`; there are server, token, wait and yes",
+            "there is no `serwer`; there are server, ca, pin, cert, token, wait and yes",
         ] {
             assert!(errors.contains(part), "no {part} in {errors}");
         }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use xchg_client::terminal::escape;
-use xchg_client::{Error, Side, duration_in_words, files, session};
+use xchg_client::{
+    Distrust, Error, Fingerprint, Side, TlsProblem, duration_in_words, files, session,
+};
 
 /// Why the program ends without having done what it should.
 ///
@@ -79,6 +81,9 @@ impl From<files::Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Client(error @ Error::Certificate { why, fingerprint, .. }) => {
+                write!(f, "{error}; {}", advice_on_trust(why, fingerprint))
+            }
             Self::Client(error) => match advice(error) {
                 "" => error.fmt(f),
                 advice => write!(f, "{error}; {advice}"),
@@ -149,6 +154,7 @@ fn advice(error: &Error) -> &'static str {
             "check that it is an xchg server, or allow more time with --connect-timeout"
         }
         Error::NotAServer { .. } => "check the address and port",
+        Error::Tls { problem, .. } => advice_on_tls(*problem),
         Error::ServerLost { had_place: true, .. } => "try again",
         Error::ServerLost { .. } => "check that it is an xchg server, and try again",
         Error::CounterpartLost { .. } | Error::WrongLength { .. } => "both sides have to try again",
@@ -162,6 +168,38 @@ fn advice(error: &Error) -> &'static str {
             "start both again, or allow more guesses with --guesses N"
         }
         _ => "",
+    }
+}
+
+fn advice_on_tls(problem: TlsProblem) -> &'static str {
+    match problem {
+        TlsProblem::NotSpoken => "if it is a server without TLS, leave out https://",
+        TlsProblem::NoAnswer => "check that it is a server that has a certificate",
+        TlsProblem::WantsCertificate => "the server wants a certificate of yours: --cert FILE",
+        TlsProblem::NothingInCommon => "upgrade the older of the two",
+        TlsProblem::Local => "check --ca and --cert, and this system's authorities",
+        _ => "check the address and port",
+    }
+}
+
+fn advice_on_trust(why: &Distrust, fingerprint: &Fingerprint) -> String {
+    match why {
+        Distrust::Expired => {
+            "have the server's operator renew it, or set the clock here if that is wrong".into()
+        }
+        Distrust::NotValidYet => "is the clock here right?".into(),
+        Distrust::OtherName { .. } => {
+            format!("use the name that it is for; or trust it by --pin {fingerprint}")
+        }
+        Distrust::UnknownIssuer => format!(
+            "if the server made it itself, and its operator tells you the same fingerprint, say \
+             --pin {fingerprint}; if an authority of your own has signed it: --ca FILE"
+        ),
+        Distrust::NotPinned => format!(
+            "its fingerprint is {fingerprint}: somebody may stand between you and the server, or it \
+             has a new certificate; ask its operator"
+        ),
+        _ => "ask the server's operator".into(),
     }
 }
 

@@ -27,7 +27,7 @@ use std::process;
 use clap::Parser;
 use xchg_client::{Address, Cancel, Client, Error};
 
-use cli::{Cli, Command, Common};
+use cli::{Cli, Command, Common, usage_error};
 use config::Settings;
 use exit::ExitCode;
 use failure::Failure;
@@ -64,11 +64,20 @@ fn run(common: Common, command: Command, tone: Tone) -> Result<(), Failure> {
 
 /// Runs a command for which there has to be a server.
 fn ask_server(common: Common, command: Command, tone: Tone) -> Result<(), Failure> {
-    let Settings { server, token, wait, yes } = config::load(tone);
+    let Settings { server, token, trust, cert, wait, yes } = config::load(tone);
+    let asked = common.trust();
     let mut server = common.server.or(server).unwrap_or_else(default_server);
     let cancel = cancel(tone)?;
     let client = |server: &Address| {
         let client = Client::new(server.clone()).connect_timeout(common.connect_timeout);
+        if asked.is_some() && !matches!(server, Address::Tls { .. }) {
+            usage_error(&format!(
+                "--ca and --pin say whom to trust in TLS, which is not spoken at {server}; name the \
+                 server as https://HOST or xchgs://HOST"
+            ));
+        }
+        let client = client.trust(asked.clone().or(trust.clone()).unwrap_or_default());
+        let client = client.identity(common.cert.clone().or(cert.clone()));
         client.cancel(cancel.clone()).token(common.token.clone().or(token.clone()))
     };
     match command {

@@ -197,7 +197,7 @@ mod tests {
             ("12342-fabric-lemon-orbit", true, "key 12342-fabric-lemon-orbit"),
             ("http://host/notes", false, "link to host:80"),
             ("http://host:81/#notes", true, "link to host:81"),
-            ("https://host/notes", false, "refused: `https://host/notes` is no address"),
+            ("https://host/notes", false, "link to https://host:443"),
             ("http://host", false, "refused: `http://host` is no address: it names no key"),
             ("help", false, "key help"),
             ("help", true, "refused: `help` is a page of the server"),

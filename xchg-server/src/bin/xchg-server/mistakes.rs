@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 use crate::cli::{Cli, Settings};
 
 /// Variables of the client, which are no misspelt ones of the server.
-const CLIENTS: [&str; 2] = ["XCHG_SERVER", "XCHG_SECRET"];
+const CLIENTS: [&str; 5] = ["XCHG_SERVER", "XCHG_SECRET", "XCHG_CA", "XCHG_PIN", "XCHG_CERT"];
 
 /// All that is wrong with a configuration.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use xchg_client::{Address, Token, Wait};
+use xchg_client::{Address, Fingerprint, Token, Trust, Wait};
 
 use crate::say::say;
 use help::EXIT_CODES;
@@ -43,7 +43,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// The server: HOST, HOST:PORT, [IPV6]:PORT, http://HOST:PORT/ or unix:PATH [default:
+    /// The server: HOST, HOST:PORT, [IPV6]:PORT, http://HOST:PORT/ or unix:PATH; in TLS
+    /// https://HOST or xchgs://HOST, with ports 443 and 4980 where none is named [default:
     /// 127.0.0.1:4980]
     #[arg(long, value_name = "ADDRESS", env = "XCHG_SERVER", global = true, help_heading = COMMON)]
     pub(crate) server: Option<Address>,
@@ -51,6 +52,17 @@ pub(crate) struct Common {
     /// processes
     #[arg(long, env = "XCHG_TOKEN", hide_env_values = true, value_parser = values::token(), global = true, help_heading = COMMON)]
     pub(crate) token: Option<Token>,
+    /// Trust the authorities in FILE (PEM) alone to say who the server is, rather than those of this
+    /// system
+    #[arg(long, value_name = "FILE", env = "XCHG_CA", conflicts_with = "pin", global = true, help_heading = COMMON)]
+    pub(crate) ca: Option<PathBuf>,
+    /// Trust the server that has the certificate with this fingerprint alone, as `xchg-server
+    /// --tls-self-signed` shows it
+    #[arg(long, value_name = "SHA256", env = "XCHG_PIN", global = true, help_heading = COMMON)]
+    pub(crate) pin: Option<Fingerprint>,
+    /// Show the server the certificate in FILE (PEM, with its private key), if it wants one
+    #[arg(long, value_name = "FILE", env = "XCHG_CERT", global = true, help_heading = COMMON)]
+    pub(crate) cert: Option<PathBuf>,
     /// How long looking up the server, trying all its addresses and hearing its first answer may
     /// take
     #[arg(long, value_name = "TIME", default_value = "10", value_parser = values::seconds, global = true, help_heading = COMMON)]
@@ -218,6 +230,14 @@ pub(crate) struct Transfer {
     /// Move at most so much a second
     #[arg(long, value_name = "BYTES[K|M]", value_parser = values::rate)]
     pub(crate) limit_rate: Option<NonZeroU64>,
+}
+
+impl Common {
+    /// Whom to take for the server, if that is said.
+    pub(crate) fn trust(&self) -> Option<Trust> {
+        let pin = self.pin.map(Trust::Pin);
+        pin.or_else(|| self.ca.clone().map(Trust::Authority))
+    }
 }
 
 impl Upload {
