@@ -20,6 +20,7 @@ mod receivers;
 mod report;
 mod route;
 mod statistics;
+mod tls;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -183,6 +184,25 @@ impl Suite {
                 let round =
                     |running: &Running| idle::round(running, scale.waiters, scale.idle_window);
                 self.case("idle", format!("{} waiting", scale.waiters), &pairing, None, &round)
+            }
+            Workload::Tls => {
+                let folder = &self.conditions.folder;
+                let xchgs: Vec<Candidate> = all
+                    .iter()
+                    .filter(|candidate| candidate.is_xchg())
+                    .map(|candidate| candidate.offering_tls(&tls::certificate_folder(folder)))
+                    .collect();
+                let xchgs: Vec<&Candidate> = xchgs.iter().collect();
+                let each = |case: tls::Case| {
+                    let (bytes, window) = (scale.bulk_bytes, scale.rate_window);
+                    let round =
+                        |running: &Running| tls::round(running, folder, case, bytes, window);
+                    let warm_up = |running: &Running| {
+                        tls::round(running, folder, case, bytes / 8, window / 8)
+                    };
+                    self.case("tls", case.name(), &xchgs, Some(&warm_up), &round)
+                };
+                tls::Case::ALL.into_iter().map(each).sum()
             }
             Workload::Mixed => {
                 let round =

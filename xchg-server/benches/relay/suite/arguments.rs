@@ -47,6 +47,8 @@ pub(crate) enum Workload {
     Receivers,
     /// Small exchanges a second, and how long each takes.
     Rate,
+    /// What TLS costs.
+    Tls,
     /// What many waiting peers cost.
     Idle,
     /// Small exchanges while many wait and long streams run.

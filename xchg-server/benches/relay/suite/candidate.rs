@@ -140,6 +140,13 @@ impl Candidate {
         self.pairs() && self.name != THREADS
     }
 
+    /// The same, with a certificate that it makes itself in `folder`.
+    pub(crate) fn offering_tls(&self, folder: &Path) -> Self {
+        let mut offering = self.clone();
+        offering.arguments.extend(["--tls-self-signed".into(), folder.display().to_string()]);
+        offering
+    }
+
     /// Starts it and sees a first byte through.
     pub(crate) fn start(&self, conditions: &Conditions) -> Result<Running> {
         let folder = tempfile::Builder::new()
