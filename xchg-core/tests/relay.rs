@@ -1,4 +1,5 @@
-//! `relay::run` over connections in memory and over sockets: every order of ends, every way to fail.
+//! `relay::run` over connections in memory and over sockets: every order of ends, every way to
+//! fail.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 

@@ -50,7 +50,8 @@ pub fn proxy_headers(data: &[u8]) {
     }
 }
 
-/// A greeting is partial until it is whole or wrong, which more bytes do not change. None is partial beyond all bounds.
+/// A greeting is partial until it is whole or wrong, which more bytes do not change. None is
+/// partial beyond all bounds.
 fn heard_in_pieces(dialect: Dialect, data: &[u8]) {
     let shown = |bytes| format!("{:?}", dialect.hear(bytes));
     let most = data.len().min(MAX_GREETING_LEN + 1);

@@ -4,9 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// A network of IPv4 or IPv6 addresses, written as CIDR does: `10.0.0.0/8`, `2001:db8::/32`, or one address alone.
+/// A network of IPv4 or IPv6 addresses, written as CIDR does: `10.0.0.0/8`, `2001:db8::/32`, or one
+/// address alone.
 ///
-/// An IPv4 address that is written as IPv6 (`::ffff:10.0.0.1`), as sockets for both have it, belongs to IPv4 networks.
+/// An IPv4 address that is written as IPv6 (`::ffff:10.0.0.1`), as sockets for both have it,
+/// belongs to IPv4 networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network {
     address: IpAddr,

@@ -21,7 +21,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{LogAddresses, Network};
 
-/// The address of the peer, whether it connected itself or a proxy did for it; or the unix sockets of this machine.
+/// The address of the peer, whether it connected itself or a proxy did for it; or the unix sockets
+/// of this machine.
 ///
 /// Sixteen bytes without alignment, since every connection has one: an IPv4 address is the IPv6
 /// address that stands for it, and unix sockets are the unspecified one, from which nothing comes.
@@ -29,8 +30,8 @@ use crate::{LogAddresses, Network};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin(Ipv6Addr);
 
-/// The first 96 bits of what is no peer on this machine, though it may have a loopback address: it came through a proxy. No host has such
-/// an address (RFC 4291 section 2.4 reserves `::/8`).
+/// The first 96 bits of what is no peer on this machine, though it may have a loopback address: it
+/// came through a proxy. No host has such an address (RFC 4291 section 2.4 reserves `::/8`).
 const ELSEWHERE: u128 = 0xfffe;
 
 /// Such a peer that has no address.
@@ -48,7 +49,8 @@ impl Origin {
         }
     }
 
-    /// Somebody for whom a proxy came that says an `address`, or none. Never on this machine: loopback is the proxy's.
+    /// Somebody for whom a proxy came that says an `address`, or none. Never on this machine:
+    /// loopback is the proxy's.
     pub(crate) fn behind_proxy(address: Option<IpAddr>) -> Origin {
         address.map_or(UNNAMED, |address| Origin::of(address).elsewhere())
     }
@@ -87,7 +89,8 @@ impl Origin {
         !self.is_elsewhere() && self.address().is_none_or(|address| address.is_loopback())
     }
 
-    /// Whether the peer itself connected from one of these networks, or by a unix socket: only who may is let through to that.
+    /// Whether the peer itself connected from one of these networks, or by a unix socket: only who
+    /// may is let through to that.
     pub(crate) fn is_in(self, networks: &[Network]) -> bool {
         !self.is_elsewhere()
             && self.address().is_none_or(|address| networks.iter().any(|one| one.contains(address)))

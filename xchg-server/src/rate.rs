@@ -9,7 +9,8 @@ use std::str::FromStr;
 pub struct Rate(NonZeroU64);
 
 impl Rate {
-    /// The lowest rate: with less, what is moved at a time would stand still for seconds, as a lost peer does.
+    /// The lowest rate: with less, what is moved at a time would stand still for seconds, as a lost
+    /// peer does.
     pub const MIN: u64 = 1024;
 
     /// Takes so many bytes a second; `None` if they are fewer than [`MIN`](Self::MIN).

@@ -28,7 +28,8 @@ impl WebOrigin {
 impl FromStr for WebOrigin {
     type Err = String;
 
-    /// `*`, or an origin as browsers name it (RFC 6454 section 6.2): scheme, host, and the port unless it is the scheme's own.
+    /// `*`, or an origin as browsers name it (RFC 6454 section 6.2): scheme, host, and the port
+    /// unless it is the scheme's own.
     fn from_str(text: &str) -> Result<WebOrigin, String> {
         let is_scheme = |scheme: &str| {
             scheme.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -127,8 +127,8 @@ fn open(opener: &mut Opener, wire: &mut &[u8]) -> Result<Record, Error> {
     Ok(record)
 }
 
-/// Takes `data` for the first bytes of a stranger: in whatever pieces they come, a session makes the
-/// same of them, and nothing but a whole hello makes it say more than its own.
+/// Takes `data` for the first bytes of a stranger: in whatever pieces they come, a session makes
+/// the same of them, and nothing but a whole hello makes it say more than its own.
 ///
 /// # Panics
 /// If that is not so.

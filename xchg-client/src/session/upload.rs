@@ -304,8 +304,8 @@ impl Upload {
         self.finish()
     }
 
-    /// Hears what the downloader says; it may say anything only when it is its turn. Whether it said
-    /// something.
+    /// Hears what the downloader says; it may say anything only when it is its turn. Whether it
+    /// said something.
     fn listen(&mut self) -> Result<bool, Error> {
         let message = match self.talk.next()? {
             Heard::Nothing => return Ok(false),

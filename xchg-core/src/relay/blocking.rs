@@ -9,20 +9,21 @@ use std::thread;
 use super::{Duplex, Flow, Want};
 use crate::{Ended, Exchange, Outcome, Side};
 
-/// The buffer of a flow, of which an exchange has two: what Linux gives a pipe (pipe(7)), and enough that a call's own cost no
-/// longer shows beside that of copying the bytes.
+/// The buffer of a flow, of which an exchange has two: what Linux gives a pipe (pipe(7)), and
+/// enough that a call's own cost no longer shows beside that of copying the bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Moves the bytes of `exchange` both ways between two connections whose calls block, and says how it ended.
+/// Moves the bytes of `exchange` both ways between two connections whose calls block, and says how
+/// it ended.
 ///
-/// Returns when both flows have ended, or one call has failed. The end of one flow is a half-close of its sink; the other
-/// goes on. The first call to fail [aborts](Duplex::abort) both connections and decides the outcome: whose connection it
-/// was, that side is lost. A panic in a connection's call is such a failure. [`ExchangeHandle::cancel`] aborts both
-/// connections too. The connections are dropped, and thereby closed, after the exchange has
-/// [finished](Exchange::finish).
+/// Returns when both flows have ended, or one call has failed. The end of one flow is a half-close
+/// of its sink; the other goes on. The first call to fail [aborts](Duplex::abort) both connections
+/// and decides the outcome: whose connection it was, that side is lost. A panic in a connection's
+/// call is such a failure. [`ExchangeHandle::cancel`] aborts both connections too. The connections
+/// are dropped, and thereby closed, after the exchange has [finished](Exchange::finish).
 ///
-/// It takes a thread and 128 KiB for as long as it runs, beside the caller's thread. To run many exchanges, call it on a thread
-/// for each; to run thousands, see [`Pump`](super::Pump).
+/// It takes a thread and 128 KiB for as long as it runs, beside the caller's thread. To run many
+/// exchanges, call it on a thread for each; to run thousands, see [`Pump`](super::Pump).
 ///
 /// ```
 /// use std::io::{Read, Write};

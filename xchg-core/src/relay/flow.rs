@@ -131,7 +131,8 @@ mod tests {
         use On::{HalfClosed, Read, Written};
         use State::{Ended, Open, SourceEnded};
 
-        // State and bytes held before, event, state and bytes held after; `None` is a mistake of whoever drives the flow.
+        // State and bytes held before, event, state and bytes held after; `None` is a mistake of
+        // whoever drives the flow.
         let table = [
             (Open, 0, Read(0), Some((SourceEnded, 0))),
             (Open, 0, Read(7), Some((Open, 7))),

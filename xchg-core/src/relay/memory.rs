@@ -1,4 +1,5 @@
-//! A pair of connected ends in memory: a [`Duplex`] for tests, and for embedders whose peers are threads of one process.
+//! A pair of connected ends in memory: a [`Duplex`] for tests, and for embedders whose peers are
+//! threads of one process.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,8 +10,8 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Duplex;
 
-/// Makes two connected ends. Each way holds up to `capacity` bytes that are written and not yet read; a writer blocks while it is
-/// full, a reader while it is empty.
+/// Makes two connected ends. Each way holds up to `capacity` bytes that are written and not yet
+/// read; a writer blocks while it is full, a reader while it is empty.
 ///
 /// # Panics
 /// If `capacity` is 0, for no byte would ever pass.
@@ -25,9 +26,10 @@ pub fn memory(capacity: usize) -> (Memory, Memory) {
 
 /// One end of a pair that [`memory`] made.
 ///
-/// To the other end, dropping this one is the end of what it reads, and [`BrokenPipe`](ErrorKind::BrokenPipe) to what it writes.
-/// After an [`abort`](Duplex::abort) at either end, every call at both fails with
-/// [`ConnectionAborted`](ErrorKind::ConnectionAborted), and what was buffered is gone.
+/// To the other end, dropping this one is the end of what it reads, and
+/// [`BrokenPipe`](ErrorKind::BrokenPipe) to what it writes. After an [`abort`](Duplex::abort) at
+/// either end, every call at both fails with [`ConnectionAborted`](ErrorKind::ConnectionAborted),
+/// and what was buffered is gone.
 pub struct Memory {
     incoming: Arc<Way>,
     outgoing: Arc<Way>,

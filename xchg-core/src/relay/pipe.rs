@@ -23,8 +23,8 @@ pub struct Pipe {
 impl Pipe {
     fn new(capacity: usize, count: Count) -> Result<Pipe, Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // Refused above /proc/sys/fs/pipe-max-size, or when the user's pages are used up (pipe(7)): a smaller pipe
-        // is slower and just as right.
+        // Refused above /proc/sys/fs/pipe-max-size, or when the user's pages are used up (pipe(7)):
+        // a smaller pipe is slower and just as right.
         let capacity = fcntl_setpipe_size(&write, capacity)
             .or_else(|_| rustix::pipe::fcntl_getpipe_size(&write))?;
         Ok(Pipe { read, write, capacity, _count: count })
@@ -38,8 +38,8 @@ impl Pipe {
 
     /// Moves up to `len` bytes of the pipe to `sink`.
     ///
-    /// To a sink whose peer has left it raises SIGPIPE, which splice(2) has no flag to suppress. Rust programs ignore that signal
-    /// unless they ask for it; they must not while they relay.
+    /// To a sink whose peer has left it raises SIGPIPE, which splice(2) has no flag to suppress.
+    /// Rust programs ignore that signal unless they ask for it; they must not while they relay.
     pub(super) fn empty(&self, sink: BorrowedFd<'_>, len: usize) -> Result<usize, Stopped> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         retry_on_intr(|| splice(&self.read, None, sink, None, len, flags)).map_err(Stopped::by)
@@ -108,7 +108,8 @@ impl From<Stopped> for io::Error {
     }
 }
 
-/// A block of a source's bytes for several sinks, none of which copies it: each has a pipe, and `tee(2)` puts the same pages into all.
+/// A block of a source's bytes for several sinks, none of which copies it: each has a pipe, and
+/// `tee(2)` puts the same pages into all.
 #[derive(Debug)]
 pub struct Tee {
     pipe: Pipe,
@@ -122,13 +123,14 @@ impl Tee {
         Tee { pipe, copied: Vec::new(), refuses: false }
     }
 
-    /// Moves what there is from `source` into all of `tees`, at most `len` bytes, and says how many. They must be empty. 0 is the end of the
-    /// source, or of what can be spliced of it, which a read tells.
+    /// Moves what there is from `source` into all of `tees`, at most `len` bytes, and says how
+    /// many. They must be empty. 0 is the end of the source, or of what can be spliced of it, which
+    /// a read tells.
     ///
     /// # Errors
-    /// [`Failed`](TeeError::Failed) if the source failed or has nothing now; [`Short`](TeeError::Short), with the bytes, if not all tees
-    /// could hold them, or the kernel refuses: what is in the tees is then of no use, and copying
-    /// may go on.
+    /// [`Failed`](TeeError::Failed) if the source failed or has nothing now;
+    /// [`Short`](TeeError::Short), with the bytes, if not all tees could hold them, or the kernel
+    /// refuses: what is in the tees is then of no use, and copying may go on.
     pub fn fill(tees: &[&Tee], source: &mut impl Source, len: usize) -> Result<usize, TeeError> {
         let Some((first, others)) = tees.split_first() else { return Ok(0) };
         let n = match source.splice_to(&first.pipe, len) {
@@ -152,7 +154,8 @@ impl Tee {
     /// raises SIGPIPE, see [`Pump`](super::Pump).
     ///
     /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the sink takes nothing now; any other is the loss of it.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the sink takes nothing now; any other is the
+    /// loss of it.
     pub fn empty(&mut self, sink: &mut impl Sink, len: usize) -> io::Result<usize> {
         if self.copied.is_empty() {
             match sink.splice_from(&self.pipe, len) {

@@ -16,7 +16,8 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// A buffer of `scratch_bytes` for reads, and pipes of up to `pipe_bytes` each for zero copy (none if 0).
+    /// A buffer of `scratch_bytes` for reads, and pipes of up to `pipe_bytes` each for zero copy
+    /// (none if 0).
     pub fn new(scratch_bytes: usize, pipe_bytes: usize) -> Resources {
         #[cfg(not(target_os = "linux"))]
         let _ = pipe_bytes;
@@ -59,11 +60,13 @@ impl Resources {
     }
 }
 
-/// Idle pipes kept by a thread: with more flows than that blocked at once, making pipes is not what costs.
+/// Idle pipes kept by a thread: with more flows than that blocked at once, making pipes is not what
+/// costs.
 #[cfg(target_os = "linux")]
 const IDLE_PIPES: usize = 64;
 
-/// What a read takes of a turn's budget at least, in bytes: a peer that sends byte by byte has others waiting no longer.
+/// What a read takes of a turn's budget at least, in bytes: a peer that sends byte by byte has
+/// others waiting no longer.
 const READ_COST: u64 = 4096;
 
 /// A turn under way.
@@ -155,9 +158,10 @@ impl Why {
 
 /// A [`Flow`] and the bytes it holds.
 ///
-/// Small streams are copied. Once a read fills the buffer, bytes bypass user space (Linux only) where
-/// [source](Source::splice_to) and [sink](Sink::splice_from) can do that; a sink whose peer has left then raises SIGPIPE,
-/// which Rust's runtime ignores from the start and the process must not switch on again.
+/// Small streams are copied. Once a read fills the buffer, bytes bypass user space (Linux only)
+/// where [source](Source::splice_to) and [sink](Sink::splice_from) can do that; a sink whose peer
+/// has left then raises SIGPIPE, which Rust's runtime ignores from the start and the process must
+/// not switch on again.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -222,7 +226,8 @@ enum Mode {
 }
 
 impl Pump {
-    /// A pump that first writes `words`, which count for nothing, and then `early`, the payload that has been read already.
+    /// A pump that first writes `words`, which count for nothing, and then `early`, the payload
+    /// that has been read already.
     pub fn new(words: Vec<u8>, early: &[u8]) -> Pump {
         let (count, mut bytes) = (words.len() as u64, words);
         bytes.extend_from_slice(early);
@@ -231,8 +236,8 @@ impl Pump {
         Pump { flow, held, words: count, mode: Mode::Copy, discards: false, is_fresh: true }
     }
 
-    /// A pump that writes `words` and then reads its source to the end without passing anything on: what a peer says to one
-    /// that cannot hear it.
+    /// A pump that writes `words` and then reads its source to the end without passing anything on:
+    /// what a peer says to one that cannot hear it.
     pub fn discarding(words: Vec<u8>) -> Pump {
         Pump { discards: true, ..Pump::new(words, &[]) }
     }
@@ -242,10 +247,12 @@ impl Pump {
         self.flow.has_ended()
     }
 
-    /// Has `words` written behind what is held, before anything that is yet to be read. They count for nothing.
+    /// Has `words` written behind what is held, before anything that is yet to be read. They count
+    /// for nothing.
     ///
     /// # Panics
-    /// If the flow is not [discarding](Self::discarding), or has ended: words go where no payload goes.
+    /// If the flow is not [discarding](Self::discarding), or has ended: words go where no payload
+    /// goes.
     pub fn say(&mut self, words: &[u8]) {
         assert!(self.discards && !self.has_ended(), "words go where no payload goes");
         if words.is_empty() {
@@ -261,7 +268,8 @@ impl Pump {
         self.held = Held::Bytes { bytes, from: 0 };
     }
 
-    /// Takes out what is said and not yet written, for who writes it by other means once the flow is given up.
+    /// Takes out what is said and not yet written, for who writes it by other means once the flow
+    /// is given up.
     pub fn unwritten(&mut self) -> Vec<u8> {
         match std::mem::replace(&mut self.held, Held::Nothing) {
             Held::Bytes { bytes, from } if self.discards => {
@@ -291,7 +299,8 @@ impl Pump {
         self.flow.held() > 0
     }
 
-    /// Moves bytes from `source` to `sink` until one of them blocks, ends or fails, or about `budget` bytes are moved.
+    /// Moves bytes from `source` to `sink` until one of them blocks, ends or fails, or about
+    /// `budget` bytes are moved.
     pub fn turn(
         &mut self,
         source: &mut impl Source,
@@ -372,7 +381,8 @@ impl Pump {
         }
     }
 
-    /// Takes what has been held since the beginning: it leaves in one segment with what follows at once.
+    /// Takes what has been held since the beginning: it leaves in one segment with what follows at
+    /// once.
     fn take_fresh(&mut self, scratch: &mut [u8]) -> usize {
         self.is_fresh = false;
         match std::mem::replace(&mut self.held, Held::Nothing) {
@@ -454,7 +464,8 @@ impl Pump {
         turn.moved += n - words;
     }
 
-    /// Fills a pipe from `source`. Nothing, if what is next can only be read, or if that is so for good.
+    /// Fills a pipe from `source`. Nothing, if what is next can only be read, or if that is so for
+    /// good.
     #[cfg(target_os = "linux")]
     fn splice_in(
         &mut self,

@@ -11,11 +11,13 @@ use super::{Duplex, Sink, Source};
 
 /// A connected stream socket: TCP, unix, or one end of a pair.
 ///
-/// [`abort`](Duplex::abort) shuts it down both ways, which its peer cannot tell from a proper end. Peers that must know a cut stream
-/// from a whole one need lengths or an end mark in it, as PROTOCOL.md section 2 has them.
+/// [`abort`](Duplex::abort) shuts it down both ways, which its peer cannot tell from a proper end.
+/// Peers that must know a cut stream from a whole one need lengths or an end mark in it, as
+/// PROTOCOL.md section 2 has them.
 ///
-/// A write to a peer that has left fails, and raises no SIGPIPE; but on Apple's systems it does, unless the process
-/// ignores that signal, as Rust programs do, or the socket has `SO_NOSIGPIPE`, as those of the standard library have.
+/// A write to a peer that has left fails, and raises no SIGPIPE; but on Apple's systems it does,
+/// unless the process ignores that signal, as Rust programs do, or the socket has `SO_NOSIGPIPE`,
+/// as those of the standard library have.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::exhaustive_structs, reason = "a newtype")]
 pub struct Socket<T>(pub T);

@@ -1,7 +1,9 @@
-//! Relay benchmark: how fast the server relays, beside the same bytes sent directly and through other relays.
+//! Relay benchmark: how fast the server relays, beside the same bytes sent directly and through
+//! other relays.
 //!
-//! `cargo bench -p xchg-server --bench relay -- --help` says how to run it, BENCHMARKS.md what its rows mean.
-//! Run without `--bench`, as `cargo test --benches` does, it only moves a few bytes to show that it works.
+//! `cargo bench -p xchg-server --bench relay -- --help` says how to run it, BENCHMARKS.md what its
+//! rows mean. Run without `--bench`, as `cargo test --benches` does, it only moves a few bytes to
+//! show that it works.
 
 #![expect(clippy::print_stderr, reason = "reporting is this program's job")]
 

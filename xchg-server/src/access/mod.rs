@@ -32,7 +32,8 @@ pub enum Access {
     #[default]
     Open,
     /// Bearers of a token: of [`Config::token`](crate::Config::token), or one of
-    /// [`Config::token_file`](crate::Config::token_file). Classic and transit peers, which have no place for one, are refused.
+    /// [`Config::token_file`](crate::Config::token_file). Classic and transit peers, which have no
+    /// place for one, are refused.
     Token,
 }
 
@@ -49,7 +50,8 @@ impl Access {
     }
 }
 
-/// Wrong tokens that a source may show at once, and how long one more takes: enough for a person who mistypes, and 14,400 guesses a day.
+/// Wrong tokens that a source may show at once, and how long one more takes: enough for a person
+/// who mistypes, and 14,400 guesses a day.
 const GUESSES: u32 = 10;
 const GUESS_INTERVAL: Duration = Duration::from_secs(6);
 
@@ -109,7 +111,8 @@ impl Gate {
         Gate { own, store, guesses: Mutex::new(Frequency::new(GUESSES, GUESS_INTERVAL)) }
     }
 
-    /// Whose `token` it is that a peer of `origin` shows; nobody's in particular if it is the server's own.
+    /// Whose `token` it is that a peer of `origin` shows; nobody's in particular if it is the
+    /// server's own.
     ///
     /// # Errors
     /// It is none, or cannot be tried now.

@@ -50,8 +50,8 @@ impl Store {
         self.current.lock().clone()
     }
 
-    /// Takes what the file holds once two looks have seen the same: whoever writes it may be in the midst of that. If it cannot be used,
-    /// the old tokens stay.
+    /// Takes what the file holds once two looks have seen the same: whoever writes it may be in the
+    /// midst of that. If it cannot be used, the old tokens stay.
     pub(crate) fn look(&self) {
         let mut watch = self.watch.lock();
         let text = read(&self.path);

@@ -82,7 +82,8 @@ impl Tokens {
         found
     }
 
-    /// The same, where those whose line has not changed are those that they were: what they move goes on to be counted together.
+    /// The same, where those whose line has not changed are those that they were: what they move
+    /// goes on to be counted together.
     pub(crate) fn after(mut self, before: &Tokens) -> Tokens {
         for tenant in &mut self.0 {
             if let Some(same) = before.0.iter().find(|same| *same == tenant) {

@@ -1,4 +1,5 @@
-//! The classic dialect: a command byte and a key of eight bytes, NUL-padded, then at once the payload. There are no answers.
+//! The classic dialect: a command byte and a key of eight bytes, NUL-padded, then at once the
+//! payload. There are no answers.
 //!
 //! **A classic uploader's end is no farewell.** Classic clients send all, close, and know of no
 //! waiting. So its end-of-stream while it waits stays in the socket to be relayed later, for

@@ -1,4 +1,5 @@
-//! First bytes to dialect, by their shape: which of the dialects they may be the beginning of, and which they cannot.
+//! First bytes to dialect, by their shape: which of the dialects they may be the beginning of, and
+//! which they cannot.
 //!
 //! **Shapes, not first bytes.** A proxy sends on whatever method a stranger makes up, and hands
 //! what comes back to the next visitor as the answer: so nothing that has the shape of a request
@@ -24,7 +25,8 @@ pub(crate) enum Detected {
     Partial,
     /// A dialect.
     Dialect(Dialect),
-    /// A dialect if nothing follows for [`SILENCE`], or the stream has ended; with more bytes the question is open again.
+    /// A dialect if nothing follows for [`SILENCE`], or the stream has ended; with more bytes the
+    /// question is open again.
     InSilence(Dialect),
     /// Nothing that is spoken here.
     Unknown,
@@ -32,14 +34,16 @@ pub(crate) enum Detected {
     Proxy,
 }
 
-/// How long a peer says nothing to have said all. What a proxy or a browser sends of a request's first line leaves in one piece, or within
-/// milliseconds.
+/// How long a peer says nothing to have said all. What a proxy or a browser sends of a request's
+/// first line leaves in one piece, or within milliseconds.
 pub(crate) const SILENCE: Duration = Duration::from_millis(200);
 
-/// Tells which of the dialects `spoken` here a peer speaks that began with `bytes`, of which `earlier` had been heard before the rest came.
+/// Tells which of the dialects `spoken` here a peer speaks that began with `bytes`, of which
+/// `earlier` had been heard before the rest came.
 ///
-/// What has the shape of a request line is http or nothing: a proxy may have sent it on for a stranger, and takes what it gets for the
-/// answer. More bytes change what is said only after [`Detected::Partial`] and [`Detected::InSilence`].
+/// What has the shape of a request line is http or nothing: a proxy may have sent it on for a
+/// stranger, and takes what it gets for the answer. More bytes change what is said only after
+/// [`Detected::Partial`] and [`Detected::InSilence`].
 pub(crate) fn detect(bytes: &[u8], earlier: usize, spoken: &[Dialect]) -> Detected {
     let is_spoken = |dialect: &Dialect| spoken.contains(dialect);
     let line = http::request_line(bytes);
@@ -67,7 +71,8 @@ pub(crate) fn detect(bytes: &[u8], earlier: usize, spoken: &[Dialect]) -> Detect
     }
 }
 
-/// What nine bytes or more say that begin with a classic command, and are a request line as far as `line` says.
+/// What nine bytes or more say that begin with a classic command, and are a request line as far as
+/// `line` says.
 fn classic(bytes: &[u8], earlier: usize, line: Agreement) -> Detected {
     let is_greeting_only = bytes.len() == classic::GREETING_LEN;
     match (bytes[0], line) {
@@ -75,7 +80,8 @@ fn classic(bytes: &[u8], earlier: usize, line: Agreement) -> Detected {
         (b'F', _) if is_greeting_only => Detected::InSilence(Dialect::Classic),
         (_, Agreement::None) => Detected::Dialect(Dialect::Classic),
         (b'P', _) => Detected::InSilence(Dialect::Classic),
-        // Downloads under keys of eight letters are not worth a delay: nobody sends nine letters of a method, and then the others.
+        // Downloads under keys of eight letters are not worth a delay: nobody sends nine letters of
+        // a method, and then the others.
         (b'G', _) if is_greeting_only && earlier == 0 && !bytes.contains(&b' ') => {
             Detected::Dialect(Dialect::Classic)
         }
@@ -119,7 +125,8 @@ fn agreement(dialect: Dialect, bytes: &[u8]) -> Agreement {
     }
 }
 
-/// To a peer that speaks none of the dialects `spoken` here. Text, for it is likely a person or a log that reads it.
+/// To a peer that speaks none of the dialects `spoken` here. Text, for it is likely a person or a
+/// log that reads it.
 pub(crate) fn what_we_speak(spoken: &[Dialect]) -> Vec<u8> {
     let names: Vec<&str> = spoken.iter().map(|dialect| dialect.as_str()).collect();
     let mut text = format!("This is an xchg server. It speaks: {}.\n", names.join(", "));

@@ -1,4 +1,5 @@
-//! What peers speak. A dialect turns a peer's first bytes into an [`Ask`] and the server's words into bytes; it does no I/O.
+//! What peers speak. A dialect turns a peer's first bytes into an [`Ask`] and the server's words
+//! into bytes; it does no I/O.
 //!
 //! To add one: a file here, and its lines in [`Dialect`] and [`detect`].
 
@@ -154,13 +155,14 @@ impl Dialect {
         }
     }
 
-    /// Whether a peer that ends its stream while it waits as `role` has left. A classic uploader has not: it sends all and
-    /// closes, and its bytes and its end are held in the socket.
+    /// Whether a peer that ends its stream while it waits as `role` has left. A classic uploader
+    /// has not: it sends all and closes, and its bytes and its end are held in the socket.
     pub(crate) fn leaves_by_ending(self, role: &Role) -> bool {
         !(self == Dialect::Classic && *role == Role::Side(Side::Upload))
     }
 
-    /// Whether an uploader of this dialect is sent what a downloader of `other` says. Where not, it is read and dropped.
+    /// Whether an uploader of this dialect is sent what a downloader of `other` says. Where not, it
+    /// is read and dropped.
     pub(crate) fn hears(self, other: Dialect) -> bool {
         self == other && matches!(self, Dialect::Native | Dialect::Transit)
     }

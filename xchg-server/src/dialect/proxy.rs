@@ -1,5 +1,7 @@
-//! The header of the PROXY protocol, by which a proxy says whom a connection is for: version 1, a line of text, and version 2, binary
-//! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>). It comes before anything else on the connection, TLS included.
+//! The header of the PROXY protocol, by which a proxy says whom a connection is for: version 1, a
+//! line of text, and version 2, binary
+//! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>). It comes before anything else
+//! on the connection, TLS included.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,13 +13,14 @@ const TEXT: &[u8] = b"PROXY ";
 /// The longest header of version 1 in bytes, CR LF included (section 2.1).
 const MAX_TEXT_LEN: usize = 107;
 
-/// What a header of version 2 begins with (section 2.2); then come version and command, family and transport, and the length of the
-/// rest in two bytes.
+/// What a header of version 2 begins with (section 2.2); then come version and command, family and
+/// transport, and the length of the rest in two bytes.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const HEAD_LEN: usize = SIGNATURE.len() + 4;
 
-/// The longest header in bytes. The specification has no limit below 65,551; but addresses and all extensions that it defines take a few
-/// hundred bytes, a client's certificate name included. nginx, too, takes no more than 4,096.
+/// The longest header in bytes. The specification has no limit below 65,551; but addresses and all
+/// extensions that it defines take a few hundred bytes, a client's certificate name included.
+/// nginx, too, takes no more than 4,096.
 pub(crate) const MAX_LEN: usize = 4096;
 
 /// What the first bytes of a connection say of whom it is for.
@@ -36,7 +39,8 @@ pub(crate) enum Header {
 pub(crate) enum Peer {
     /// A peer at this address.
     At(IpAddr),
-    /// The proxy itself, which may see whether the server is well (`LOCAL`), or somebody whose address it does not say (`UNKNOWN`).
+    /// The proxy itself, which may see whether the server is well (`LOCAL`), or somebody whose
+    /// address it does not say (`UNKNOWN`).
     Unsaid,
 }
 
@@ -52,8 +56,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Header {
     }
 }
 
-/// How far bytes agree with the beginning of a header, at a listener where none is due. That of version 1 could be a classic upload's
-/// greeting with the key `ROXY TCP`; so it has to go on as a header does.
+/// How far bytes agree with the beginning of a header, at a listener where none is due. That of
+/// version 1 could be a classic upload's greeting with the key `ROXY TCP`; so it has to go on as a
+/// header does.
 pub(super) fn begins(bytes: &[u8]) -> Agreement {
     let beginnings: [&[u8]; 4] = [b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN", SIGNATURE];
     beginnings.map(|one| Agreement::of(bytes, one)).into_iter().max().unwrap_or(Agreement::None)
@@ -118,7 +123,8 @@ fn binary(bytes: &[u8]) -> Header {
             rest.first_chunk().map(|&address: &[u8; 16]| Peer::At(Ipv6Addr::from(address).into()))
         }
         (_, TCP_OVER_IPV4 | TCP_OVER_IPV6) => None,
-        // Unix sockets, datagrams, and what is not defined yet: no address that means anything here.
+        // Unix sockets, datagrams, and what is not defined yet: no address that means anything
+        // here.
         _ => Some(Peer::Unsaid),
     };
     peer.map_or(Header::Bad, |peer| Header::Whole { len, peer })

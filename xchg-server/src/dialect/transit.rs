@@ -1,7 +1,9 @@
-//! The transit dialect: the relay protocol of magic-wormhole, so that its clients can use this server as their transit relay.
+//! The transit dialect: the relay protocol of magic-wormhole, so that its clients can use this
+//! server as their transit relay.
 //!
-//! `please relay TOKEN for side SIDE\n`, or without `for side SIDE`; then `ok\n` to both of a pair and the glue. The wording and the
-//! limits are those of magic-wormhole-transit-relay (`docs/transit.md`, `src/wormhole_transit_relay/transit_server.py`).
+//! `please relay TOKEN for side SIDE\n`, or without `for side SIDE`; then `ok\n` to both of a pair
+//! and the glue. The wording and the limits are those of magic-wormhole-transit-relay
+//! (`docs/transit.md`, `src/wormhole_transit_relay/transit_server.py`).
 
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Key, Realm, Role};

@@ -40,7 +40,8 @@ impl<N: Net> Engine<N> {
         let now = self.timers.now();
         let knocked = self.doors.iter().filter(|door| door.has_knock);
         let rest = knocked.map(|door| door.rests_until.since(now)).min()?;
-        // A full server looks again now and then: it is another worker's connection that may have left.
+        // A full server looks again now and then: it is another worker's connection that may have
+        // left.
         Some(if self.shared.admission.has_room() { rest } else { rest.max(BACK_OFF) })
     }
 
@@ -131,8 +132,9 @@ impl<N: Net> Engine<N> {
         self.guard(id, |engine| engine.greet(slot));
     }
 
-    /// Notes a connection that is over a limit, of which it is now known whose it is; the oldest of that source makes room for it. If
-    /// all of that source are with other workers, it is one more: so each worker hears newcomers.
+    /// Notes a connection that is over a limit, of which it is now known whose it is; the oldest of
+    /// that source makes room for it. If all of that source are with other workers, it is one more:
+    /// so each worker hears newcomers.
     pub(super) fn note_standing(&mut self, id: Id) {
         let Some(connection) = self.connection(id) else { return };
         let (standing, origin) = (connection.standing, connection.origin);
@@ -147,7 +149,8 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    /// Closes a connection that came where only trusted proxies may. It is told nothing: it speaks for others, or to somebody else.
+    /// Closes a connection that came where only trusted proxies may. It is told nothing: it speaks
+    /// for others, or to somebody else.
     fn turn_away_untrusted(&mut self, accepted: Accepted<N::Transport>) {
         self.shared.counters.refused(RefusalCode::Forbidden);
         self.shared.counters.untrusted_proxy();

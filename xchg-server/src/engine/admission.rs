@@ -18,8 +18,9 @@ const PER_SOURCE: usize = 256;
 /// so, and one more of each worker. Further ones take the place of the oldest of these.
 const EXCESS: usize = 16;
 
-/// Connections of one proxy that have not said yet for whom they are. A proxy says so with the connection's first bytes; so these are those
-/// that a stranger makes it open within a moment, or a proxy that is set up wrongly.
+/// Connections of one proxy that have not said yet for whom they are. A proxy says so with the
+/// connection's first bytes; so these are those that a stranger makes it open within a moment, or a
+/// proxy that is set up wrongly.
 const UNNAMED: usize = 1024;
 
 /// Connections over the limit of the whole server that are heard at a time.
@@ -42,8 +43,8 @@ pub(crate) enum Standing {
 #[derive(Debug)]
 pub(crate) struct Admission {
     most: usize,
-    /// If everybody within the limit waits, each may be joined by a counterpart, and the reserve goes
-    /// on hearing others; as far as there are descriptors for that.
+    /// If everybody within the limit waits, each may be joined by a counterpart, and the reserve
+    /// goes on hearing others; as far as there are descriptors for that.
     most_at_all: usize,
     per_source: usize,
     /// Who is exempt from the limit of one source, if it is the default: others stand behind them.

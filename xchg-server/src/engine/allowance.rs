@@ -1,7 +1,9 @@
-//! How much an exchange may move, and when: by its own limit, and by those that it shares with others, of a source, of a tenant or of all.
+//! How much an exchange may move, and when: by its own limit, and by those that it shares with
+//! others, of a source, of a tenant or of all.
 //!
-//! Each limit is a [`Pace`], on which one portion after the other is reserved: each has a time from which on it may be moved. An exchange holds
-//! one portion of each of its limits at a time, and reserves the next when that is used up: so those that share a limit take turns, however many
+//! Each limit is a [`Pace`], on which one portion after the other is reserved: each has a time from
+//! which on it may be moved. An exchange holds one portion of each of its limits at a time, and
+//! reserves the next when that is used up: so those that share a limit take turns, however many
 //! they are, and none has more of it than another. What the time is, the caller says.
 //!
 //! **Limits are reserved, not drawn upon.** Each limit of bandwidth gives out portions of 20 ms,
@@ -24,16 +26,18 @@ use crate::engine::bearers::Bearer;
 use crate::origin::Origin;
 use crate::{Config, Rate};
 
-/// How much of a limit may be made up for that was not used in time. With less, a worker that is late by a few milliseconds would cost rate;
-/// with more, those who begin would be above it for longer.
+/// How much of a limit may be made up for that was not used in time. With less, a worker that is
+/// late by a few milliseconds would cost rate; with more, those who begin would be above it for
+/// longer.
 const SLACK: Duration = Duration::from_millis(50);
 
-/// How long a portion takes at its limit: shorter, and workers do little else than begin; longer, and receivers get it in jerks, and those who
-/// share it wait for each other.
+/// How long a portion takes at its limit: shorter, and workers do little else than begin; longer,
+/// and receivers get it in jerks, and those who share it wait for each other.
 const PORTION: Duration = Duration::from_millis(20);
 
-/// The least and the most bytes of a portion, whatever its limit. An exchange begins with the least, and has twice as much with each next
-/// portion: else many that are short would wait for what others reserve and do not need.
+/// The least and the most bytes of a portion, whatever its limit. An exchange begins with the
+/// least, and has twice as much with each next portion: else many that are short would wait for
+/// what others reserve and do not need.
 const BOUNDS: (u64, u64) = (1 << 10, 1 << 20);
 
 /// A rate, and what of it is taken.
@@ -162,7 +166,8 @@ impl Paces {
         }
     }
 
-    /// What an exchange between peers of these origins and bearers may move; `None` if nothing limits it.
+    /// What an exchange between peers of these origins and bearers may move; `None` if nothing
+    /// limits it.
     pub(crate) fn allowance(
         &self,
         peers: &[(Origin, &Bearer)],
@@ -236,7 +241,8 @@ mod tests {
             Exchange { allowance, speed: u64::MAX, moved: 0, overshoot: 0 }
         }
 
-        /// Has its turn in this millisecond, with so much `room` at its peers; gives whether it moved something.
+        /// Has its turn in this millisecond, with so much `room` at its peers; gives whether it
+        /// moved something.
         fn turn(&mut self, now: Instant, room: &mut u64) -> bool {
             if *room == 0 {
                 return false;
@@ -250,8 +256,9 @@ mod tests {
         }
     }
 
-    /// Lets so many seconds go by, in steps of `step` milliseconds. In each, those whose time has come have their turns one after the other,
-    /// the one that has waited longest first, as a worker's timers have it.
+    /// Lets so many seconds go by, in steps of `step` milliseconds. In each, those whose time has
+    /// come have their turns one after the other, the one that has waited longest first, as a
+    /// worker's timers have it.
     fn run(exchanges: &mut [Exchange], start: Instant, seconds: u64, step: u64) {
         for millis in (0..seconds * 1000).step_by(usize::try_from(step).unwrap()) {
             let now = start + Duration::from_millis(millis);

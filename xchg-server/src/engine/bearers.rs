@@ -54,7 +54,8 @@ impl<N: Net> Engine<N> {
         let now = self.timers.instant();
         let token = arrival.token.as_ref();
         let bearer = self.shared.gate.bearer(token, connection.origin, now)?;
-        // Sealed peers meet under a hash. One that has no secret says the key itself; what one with a secret calls it is nobody's business.
+        // Sealed peers meet under a hash. One that has no secret says the key itself; what one with
+        // a secret calls it is nobody's business.
         let key = match arrival.realm {
             Realm::Plain => Some(&arrival.key),
             _ => arrival.twin.as_ref(),

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use xchg_core::Origin as Source;
 
-/// Sources that are remembered at a time: about 2 MiB. Of more, those are forgotten that have the least to wait.
+/// Sources that are remembered at a time: about 2 MiB. Of more, those are forgotten that have the
+/// least to wait.
 const SOURCES: usize = 50_000;
 
-/// Lets each source do something so often at once, and then as often as time passes: a token bucket each, in the form of the time at which
-/// it is full again (the generic cell rate algorithm, ITU-T I.371 annex A).
+/// Lets each source do something so often at once, and then as often as time passes: a token bucket
+/// each, in the form of the time at which it is full again (the generic cell rate algorithm, ITU-T
+/// I.371 annex A).
 #[derive(Debug)]
 pub(crate) struct Frequency {
     interval: Duration,
@@ -61,7 +63,8 @@ impl Frequency {
         Ok(())
     }
 
-    /// Forgets those whose bucket is full, and, if that is not enough, the half that has least to wait: so it is done seldom.
+    /// Forgets those whose bucket is full, and, if that is not enough, the half that has least to
+    /// wait: so it is done seldom.
     fn forget(&mut self, now: Instant) {
         self.full_at.retain(|_, full_at| *full_at > now);
         if self.full_at.len() > SOURCES / 2 {

@@ -37,7 +37,8 @@ pub(crate) struct Arrived<T> {
 }
 
 impl<N: Net> Engine<N> {
-    /// Has everybody in `pair` brought to the uploader's worker. `me` is the newcomer that made it complete.
+    /// Has everybody in `pair` brought to the uploader's worker. `me` is the newcomer that made it
+    /// complete.
     pub(super) fn gather(&mut self, me: Address, brought: Brought, pair: Pair<Address>) {
         let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
         let exchange = pair.exchange.id();

@@ -14,15 +14,15 @@ use std::collections::VecDeque;
 
 use crate::engine::net::Id;
 
-/// Bytes that exchanges which carry much may move together before the poll is asked for small ones: a
-/// few milliseconds' worth. With less the small ones, which take whatever they are given, are no
+/// Bytes that exchanges which carry much may move together before the poll is asked for small ones:
+/// a few milliseconds' worth. With less the small ones, which take whatever they are given, are no
 /// quicker at p99; with more they pay for what bulk gains (ARCHITECTURE.md has the numbers).
 const ROUND_BYTES: u64 = 12 << 20;
 
 /// Bytes that one may move in a turn: so much if few are queued, for each turn has its costs, and
-/// down to the other if many are, lest those whose buffers happen to be full move several times what
-/// others do, and by that keep them full. What goes through a pipe of that size at a time is moved
-/// at 0.95 of the speed of the largest.
+/// down to the other if many are, lest those whose buffers happen to be full move several times
+/// what others do, and by that keep them full. What goes through a pipe of that size at a time is
+/// moved at 0.95 of the speed of the largest.
 const MOST_BYTES: u64 = 2 << 20;
 const LEAST_BYTES: u64 = 256 << 10;
 

@@ -1,9 +1,11 @@
 //! When each connection must next be looked at.
 //!
-//! A connection has at most one entry that counts, at or before its deadline. Moving a deadline later costs nothing: the entry fires, finds
-//! that it is early, and is armed again. Only an earlier deadline takes a second entry, and the first then fires in vain.
+//! A connection has at most one entry that counts, at or before its deadline. Moving a deadline
+//! later costs nothing: the entry fires, finds that it is early, and is armed again. Only an
+//! earlier deadline takes a second entry, and the first then fires in vain.
 //!
-//! An entry outlives its connection, an exchange's by a quarter of an hour. They are swept out when they have become the most.
+//! An entry outlives its connection, an exchange's by a quarter of an hour. They are swept out when
+//! they have become the most.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -36,8 +38,8 @@ pub(crate) struct Soon(u32);
 impl Soon {
     pub(crate) const NEVER: Soon = Soon(u32::MAX);
 
-    /// What lies further ahead, in milliseconds, is first looked at then: 20 days. The last 32 bits of
-    /// two ticks tell up to 24 days which of them is first.
+    /// What lies further ahead, in milliseconds, is first looked at then: 20 days. The last 32 bits
+    /// of two ticks tell up to 24 days which of them is first.
     const FURTHEST: u64 = 20 * 24 * 3600 * 1000;
 
     /// `at`, or as late as can be if that is earlier.

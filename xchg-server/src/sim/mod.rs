@@ -1,8 +1,8 @@
-//! The server in a simulation: workers, broker, links and peers of every dialect under one clock, all
-//! from one seed. Nothing of it is in a built server; `tests/sim.rs` runs it.
+//! The server in a simulation: workers, broker, links and peers of every dialect under one clock,
+//! all from one seed. Nothing of it is in a built server; `tests/sim.rs` runs it.
 //!
-//! A world is lived through and then judged by an oracle that knows what the server may promise. The
-//! same seed is the same life, step by step, so that what went wrong can be looked at again.
+//! A world is lived through and then judged by an oracle that knows what the server may promise.
+//! The same seed is the same life, step by step, so that what went wrong can be looked at again.
 
 mod link;
 mod oracle;

@@ -40,13 +40,14 @@ fn moved(handle: &ExchangeHandle) -> u64 {
     Side::BOTH.map(|side| handle.moved_from(side)).iter().sum()
 }
 
-/// No exchange, and not all together, of which those that are over have moved so much, move more than their limits allow in the time that
-/// they had.
+/// No exchange, and not all together, of which those that are over have moved so much, move more
+/// than their limits allow in the time that they had.
 pub(super) fn limits_are_kept(world: &World, moved_before: u64) -> Result<(), Wrong> {
     // Those with several receivers move blocks, each of which is paid for by a pause.
     let has_groups = world.peers.iter().any(|peer| peer.plan.receivers > 1);
     let block = if has_groups { 64 << 10 } else { 1_200 };
-    // What is made up for that was not used in time, and a portion of each that is about to be moved.
+    // What is made up for that was not used in time, and a portion of each that is about to be
+    // moved.
     let most = |rate: Rate, time: Duration, exchanges: u64| {
         let millis = time.as_millis() * 102 / 100 + 100;
         let bytes = u128::from(rate.get()) * millis / 1000;
@@ -91,8 +92,9 @@ pub(super) fn nothing_is_left(world: &World) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Where everybody plays and nothing is lost on the way, all goes well: every exchange that has ended
-/// is whole, and nobody is failed. Peers look after at most 20 s whether there is something to do.
+/// Where everybody plays and nothing is lost on the way, all goes well: every exchange that has
+/// ended is whole, and nobody is failed. Peers look after at most 20 s whether there is something
+/// to do.
 pub(super) fn all_goes_well(world: &World) -> Result<(), Wrong> {
     let config = &world.shared.config;
     let all_play = world.peers.iter().all(|peer| peer.plan.fate == Fate::Plays);
@@ -202,7 +204,8 @@ fn name(key: &str) -> String {
     key.replace("%C3%A9", "\u{e9}")
 }
 
-/// A classic uploader hears nothing at all, and who half-closed or lost its network may have missed it.
+/// A classic uploader hears nothing at all, and who half-closed or lost its network may have missed
+/// it.
 fn may_know_nothing(peer: &Peer) -> bool {
     (peer.plan.speaks == Speaks::Classic && peer.plan.side == Side::Upload)
         || peer.link.lock().is_cut()

@@ -21,8 +21,8 @@ const EVENTS: usize = 1024;
 const CROWD: usize = 3;
 
 /// How long the events behind a crowd may gather, so that one wake-up serves many; the kernel adds
-/// its timer slack, 50 us by default (`PR_SET_TIMERSLACK` in prctl(2)). Small exchanges, 32 and more
-/// at once, then take a tenth less of the processors, and no longer.
+/// its timer slack, 50 us by default (`PR_SET_TIMERSLACK` in prctl(2)). Small exchanges, 32 and
+/// more at once, then take a tenth less of the processors, and no longer.
 const COALESCE: Duration = Duration::from_micros(50);
 
 /// How long a worker sleeps at most: so late it finds a message for which nobody could wake it.

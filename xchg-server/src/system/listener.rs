@@ -1,7 +1,8 @@
 //! Listening sockets, with the options that accepted connections inherit.
 //!
-//! Linux copies a listener's `TCP_NODELAY`, keepalive, `TCP_USER_TIMEOUT`, buffer sizes and congestion control to what it accepts
-//! (`tcp(7)`, `socket(7)`), so that setting them once here saves system calls on every connection.
+//! Linux copies a listener's `TCP_NODELAY`, keepalive, `TCP_USER_TIMEOUT`, buffer sizes and
+//! congestion control to what it accepts (`tcp(7)`, `socket(7)`), so that setting them once here
+//! saves system calls on every connection.
 
 use std::fs::Permissions;
 use std::io;
@@ -19,18 +20,20 @@ use crate::origin::Origin;
 use crate::system::open_socket::OpenSocket;
 use crate::{Config, Error, ListenAddress};
 
-/// How long a silent connection stays unprobed, how often it is then probed, and how often in vain: a dead peer that has nothing
-/// in flight is found after 60 + 3 x 20 s.
+/// How long a silent connection stays unprobed, how often it is then probed, and how often in vain:
+/// a dead peer that has nothing in flight is found after 60 + 3 x 20 s.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(20), 3);
 
-/// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`): as long as keepalive takes, so that both agree. An exchange's
-/// peers get more once they stop reading.
+/// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`): as long as keepalive takes, so
+/// that both agree. An exchange's peers get more once they stop reading.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Receive buffer in bytes of peers on this machine. There is no distance to bridge, and the kernel's own choice, up to megabytes a socket,
-/// takes bytes out of the processor's caches before they are sent on; too short a queue lets peer and server wait for each other. With this
-/// and the send buffer of bulk flows, `cargo bench -p xchg-server --bench relay -- --only bulk` moves 1 to 64 streams about 1.3 times as fast as
-/// with the kernel's choice. It is set before anything arrives, for a buffer that shrinks under a window already promised drops segments.
+/// Receive buffer in bytes of peers on this machine. There is no distance to bridge, and the
+/// kernel's own choice, up to megabytes a socket, takes bytes out of the processor's caches before
+/// they are sent on; too short a queue lets peer and server wait for each other. With this and the
+/// send buffer of bulk flows, `cargo bench -p xchg-server --bench relay -- --only bulk` moves 1 to
+/// 64 streams about 1.3 times as fast as with the kernel's choice. It is set before anything
+/// arrives, for a buffer that shrinks under a window already promised drops segments.
 pub(crate) const LOCAL_RECV_BYTES: usize = 512 << 10;
 
 /// One listening socket.
@@ -44,8 +47,9 @@ pub(crate) struct Listener {
     tunes_local: bool,
 }
 
-/// Opens the listener of that number, once for each worker where the kernel can spread connections over several sockets; or serves it from
-/// those of its address that are `open` already, and takes them from there. Gives the address with the port that the system chose.
+/// Opens the listener of that number, once for each worker where the kernel can spread connections
+/// over several sockets; or serves it from those of its address that are `open` already, and takes
+/// them from there. Gives the address with the port that the system chose.
 pub(crate) fn open(
     config: &Config,
     index: usize,
@@ -74,7 +78,8 @@ pub(crate) fn open(
     Ok((address, sockets.into_iter().map(listener).collect()))
 }
 
-/// Opens the admin address of that number. A unix socket there is for the user alone whose process this is.
+/// Opens the admin address of that number. A unix socket there is for the user alone whose process
+/// this is.
 pub(crate) fn open_admin(
     config: &Config,
     index: usize,
@@ -189,7 +194,8 @@ fn open_tcp(address: SocketAddr, config: &Config) -> io::Result<(SocketAddr, Vec
         return Ok((address, vec![listener]));
     }
     if address.port() != 0 {
-        // SO_REUSEPORT would let a second server of the same user share the port in silence: one socket without it finds that out.
+        // SO_REUSEPORT would let a second server of the same user share the port in silence: one
+        // socket without it finds that out.
         bind_tcp(address, false)?.listen(1)?;
     }
     let (address, first) = listen_tcp(address, config, true)?;
@@ -225,8 +231,8 @@ fn listen_tcp(
     Ok((local_address(&socket)?, socket))
 }
 
-/// Readies sockets that are open already, so that every worker has one: where they are fewer, several have the same, and whoever comes
-/// first takes the connection.
+/// Readies sockets that are open already, so that every worker has one: where they are fewer,
+/// several have the same, and whoever comes first takes the connection.
 fn take_over(open: Vec<OpenSocket>, config: &Config) -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     for OpenSocket { socket, address } in open {
@@ -276,7 +282,8 @@ fn bind_unix(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     if let Err(error) = socket.bind(&address) {
-        // A socket that nobody listens behind is what a killed server left. Other files refuse a connection in the same way.
+        // A socket that nobody listens behind is what a killed server left. Other files refuse a
+        // connection in the same way.
         let stale = error.kind() == io::ErrorKind::AddrInUse
             && std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
             && Socket::new(Domain::UNIX, Type::STREAM, None)?

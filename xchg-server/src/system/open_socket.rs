@@ -13,7 +13,8 @@ use socket2::{Socket, Type};
 
 use crate::{Error, ListenAddress};
 
-/// A stream socket that is bound already, for [`Server::bind_with`](crate::Server::bind_with): a service manager's, or a host's.
+/// A stream socket that is bound already, for [`Server::bind_with`](crate::Server::bind_with): a
+/// service manager's, or a host's.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,7 +33,8 @@ pub struct OpenSocket {
 }
 
 impl OpenSocket {
-    /// Takes a TCP socket, or a unix stream socket that has a path. Whether it listens already makes no difference.
+    /// Takes a TCP socket, or a unix stream socket that has a path. Whether it listens already
+    /// makes no difference.
     ///
     /// # Errors
     /// [`Error::Config`] if it is anything else.

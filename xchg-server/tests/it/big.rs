@@ -11,7 +11,8 @@ const GIB: u64 = 1 << 30;
 /// What a server may use at its peak, whatever it moves: the program itself and a few buffers.
 const MAX_MEMORY_KIB: u64 = 32 << 10;
 
-/// A stream that is cheap to make and to check: a random block, prime in length so that no buffer's size divides it, stamped with its number.
+/// A stream that is cheap to make and to check: a random block, prime in length so that no buffer's
+/// size divides it, stamped with its number.
 struct Stream {
     block: Vec<u8>,
     number: u64,

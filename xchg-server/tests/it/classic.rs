@@ -74,8 +74,8 @@ fn an_uploader_may_close_before_its_downloader_comes() {
     }
 }
 
-/// Some systems answer a keepalive probe for a connection that was closed a minute ago with a reset. What had been sent
-/// before, and that it was all, is at the server already.
+/// Some systems answer a keepalive probe for a connection that was closed a minute ago with a
+/// reset. What had been sent before, and that it was all, is at the server already.
 #[test]
 fn a_reset_behind_the_end_of_an_upload_takes_nothing_back() {
     let server = InProcess::default();

@@ -1,4 +1,5 @@
-//! Exchanges with http peers that fail: who is told, how, and that no cut payload is taken for a whole one.
+//! Exchanges with http peers that fail: who is told, how, and that no cut payload is taken for a
+//! whole one.
 
 use std::net::Shutdown;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! One upload to several downloads, `?n=3`: who meets whom, what each gets, and what becomes of those that are lost.
+//! One upload to several downloads, `?n=3`: who meets whom, what each gets, and what becomes of
+//! those that are lost.
 
 use std::net::SocketAddr;
 use std::thread;

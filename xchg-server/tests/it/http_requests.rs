@@ -1,4 +1,5 @@
-//! Requests and replies: keep-alive, pipelines, pages, refusals, and what must never be read as a request.
+//! Requests and replies: keep-alive, pipelines, pages, refusals, and what must never be read as a
+//! request.
 
 use crate::common::{InProcess, Peer, classic_greeting, config, payload};
 use crate::web::{Client, get, head, post_form, put, put_chunked};
@@ -208,7 +209,8 @@ fn second_receivers_and_those_who_come_during_an_exchange_are_refused() {
     upload.hears("[INFO] 1 receiver(s) has/have been connected.");
     upload.hears("[INFO] Start sending to 1 receiver(s)!");
     upload.hears("[INFO] Sent successfully!");
-    // The payload is sent: whoever comes now is in nobody's way, though the first receiver has not closed.
+    // The payload is sent: whoever comes now is in nobody's way, though the first receiver has not
+    // closed.
     let mut next = Client::waiting(server.address(), &put("key", b"next"));
     assert_eq!(Client::saying(server.address(), &get("key")).download(), b"next");
     next.is_received();

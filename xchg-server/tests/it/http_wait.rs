@@ -173,8 +173,8 @@ fn an_uploader_that_leaves_frees_the_path_at_once() {
     upload.is_received();
 }
 
-/// A half-close looks like a close to the server, and an upload that is called off is far more frequent than a tool that half-closes and
-/// then waits for its answer.
+/// A half-close looks like a close to the server, and an upload that is called off is far more
+/// frequent than a tool that half-closes and then waits for its answer.
 #[test]
 fn an_uploader_that_half_closes_while_it_waits_has_left() {
     let server = InProcess::default();

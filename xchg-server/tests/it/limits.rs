@@ -162,7 +162,8 @@ fn any_buffer_size_may_be_asked_for() {
     }
 }
 
-/// What is limited is told to nobody: it arrives, and no sooner than it may. That it does not take longer either is the simulation's matter.
+/// What is limited is told to nobody: it arrives, and no sooner than it may. That it does not take
+/// longer either is the simulation's matter.
 #[test]
 fn limited_exchanges_are_whole_and_take_their_time() {
     use xchg_server::Rate;

@@ -252,7 +252,8 @@ fn the_addresses_are_told_on_stdout_and_in_the_port_file() {
     assert_eq!((exit.status.code(), exit.stdout.len()), (Some(0), 0));
 }
 
-/// Expects that the command line or the configuration was refused, with all of these in the message.
+/// Expects that the command line or the configuration was refused, with all of these in the
+/// message.
 fn fails(exit: &Exit, parts: &[&str]) {
     assert_eq!(exit.status.code(), Some(2), "{exit:?}");
     assert!(exit.stdout.is_empty(), "{exit:?}");

@@ -136,7 +136,8 @@ fn an_exchange_that_moves_outlives_the_idle_timeout() {
     let server = InProcess::start(Config { idle_timeout: IDLE_TIMEOUT, heartbeat, ..config() });
     for downloads in [Speaks::Classic, Speaks::Native] {
         let (mut uploader, mut downloader) = pair(&server, Speaks::Native, downloads);
-        // Another, begun later, in which nothing moves: when it times out, this one is older than that.
+        // Another, begun later, in which nothing moves: when it times out, this one is older than
+        // that.
         let _idle = pair(&server, Speaks::Native, Speaks::Native);
         let mut sent = 0;
         let ended = loop {
@@ -174,7 +175,8 @@ fn an_uploader_may_trickle() {
     });
 }
 
-/// Some keep the connection open when they have it all; the uploader need not wait for them for ever.
+/// Some keep the connection open when they have it all; the uploader need not wait for them for
+/// ever.
 #[test]
 fn a_classic_downloader_that_never_closes_has_all_when_its_time_is_up() {
     let server = InProcess::start(Config { idle_timeout: IDLE_TIMEOUT, ..config() });

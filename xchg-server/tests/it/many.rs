@@ -65,7 +65,8 @@ fn ten_thousand_wait_for_little_memory() {
     drop(Peer::classic(address, b'P', "pair").send_all(b"in their midst"));
     assert_eq!(downloader.whole(), b"in their midst");
 
-    // Those who left have left nothing behind but their timers, for a while: otherwise four crowds would be over the bound.
+    // Those who left have left nothing behind but their timers, for a while: otherwise four crowds
+    // would be over the bound.
     leave(peers, address);
     for _ in 0..3 {
         let peers = crowd(address);
@@ -204,7 +205,8 @@ fn say(peer: &Peer, number: u64) {
     }
 }
 
-/// Offers a side again and again, each time with a number of its own. Gives the sum of those that came through.
+/// Offers a side again and again, each time with a number of its own. Gives the sum of those that
+/// came through.
 fn throng(address: SocketAddr, side: Side, numbers: Range<u64>) -> u64 {
     let mut random = Random(numbers.start);
     let mut sum = 0;
@@ -237,7 +239,8 @@ fn throng(address: SocketAddr, side: Side, numbers: Range<u64>) -> u64 {
     sum
 }
 
-/// Offers, pairings, withdrawals and timeouts race over few keys: nobody is paired twice, forgotten, or given another's bytes.
+/// Offers, pairings, withdrawals and timeouts race over few keys: nobody is paired twice,
+/// forgotten, or given another's bytes.
 #[test]
 fn a_throng_under_few_keys_is_paired_off() {
     const THREADS: u64 = 8;

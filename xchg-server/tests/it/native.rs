@@ -133,7 +133,8 @@ fn much_goes_both_ways_at_once_without_a_deadlock() {
     let (uploader, downloader) = pair(&server, "both");
     let sides = [(uploader, payload(1, LEN)), (downloader, payload(2, LEN))];
     let streams = [sides[0].0.stream(), sides[1].0.stream()];
-    // Both send all before they read a byte of their own accord: each has a thread for either direction.
+    // Both send all before they read a byte of their own accord: each has a thread for either
+    // direction.
     thread::scope(|scope| {
         for (mut stream, (_, file)) in streams.into_iter().zip(&sides) {
             scope.spawn(move || {

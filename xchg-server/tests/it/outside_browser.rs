@@ -177,7 +177,8 @@ fn whoever_loses_the_other_side_is_told() {
     assert_eq!(receiver.head().status, 200);
     drop(receiver);
     browser.await_status("send", "The receiver");
-    // The browser must not have sent it again on its own: that upload would wait, and nobody would know.
+    // The browser must not have sent it again on its own: that upload would wait, and nobody would
+    // know.
     setting.server.await_waiting(0);
     assert_eq!(setting.server.counts().failed, 1);
 
@@ -305,7 +306,8 @@ fn what_is_transferred_never_runs_in_the_servers_origin() {
     }
 }
 
-/// The page loads without a token. Once its person was asked for it, the browser shows it by itself, whatever the page does.
+/// The page loads without a token. Once its person was asked for it, the browser shows it by
+/// itself, whatever the page does.
 #[test]
 #[ignore = "needs chromium and chromedriver"]
 fn a_browser_shows_the_token_that_it_was_given() {

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use xchg_core::{Outcome, Side};
 use xchg_server::Config;
 
-/// Sends the file named by the third argument to the URL in the second, in the way that the first one says.
+/// Sends the file named by the third argument to the URL in the second, in the way that the first
+/// one says.
 const PYTHON_UPLOAD: &str = "
 import requests, sys
 way, url, path = sys.argv[1:]
@@ -118,7 +119,8 @@ impl Setting {
         format!("http://{}/key", self.server.address())
     }
 
-    /// A client's command, with `FILE`, `OUT` and `URL` in its arguments replaced. `<FILE` at the end is its standard input.
+    /// A client's command, with `FILE`, `OUT` and `URL` in its arguments replaced. `<FILE` at the
+    /// end is its standard input.
     fn command(&self, line: &str) -> Command {
         let (line, stdin) = match line.strip_suffix(" <FILE") {
             Some(line) => (line, Stdio::from(File::open(self.file()).unwrap())),

@@ -35,7 +35,8 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Starts `command` with the configuration that `configure` makes of the section under `heading`, in front of the listener for it.
+    /// Starts `command` with the configuration that `configure` makes of the section under
+    /// `heading`, in front of the listener for it.
     pub(crate) fn start(
         server: &InProcess,
         heading: &str,
@@ -156,8 +157,8 @@ fn output(child: Child) -> Vec<u8> {
     stdout
 }
 
-/// A server with the listener that the section under `heading` names beside the general one. It says `102 Processing` far more often than
-/// the proxies' timeouts.
+/// A server with the listener that the section under `heading` names beside the general one. It
+/// says `102 Processing` far more often than the proxies' timeouts.
 pub(crate) fn server(heading: &str) -> InProcess {
     let (_, rest) = section(heading).split_once("--listen '").unwrap();
     let (listen, _) = rest.split_once('\'').unwrap();
@@ -254,7 +255,8 @@ fn check_classic(proxy: &Proxy) {
     assert_eq!(download.whole(), b"nine bytes first");
 }
 
-/// Peers are who they are behind a proxy that tells: each has a place of its own, and none is on this machine.
+/// Peers are who they are behind a proxy that tells: each has a place of its own, and none is on
+/// this machine.
 fn check_origins(listen: &str, start: impl Fn(&InProcess) -> Proxy) {
     let limits = Limits { waiting_per_origin: Some(1), ..Limits::default() };
     let server = server_at(listen, Config { limits, ..config() });

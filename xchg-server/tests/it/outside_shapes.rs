@@ -1,4 +1,5 @@
-//! What a client makes of a request's first line behind real proxies that keep their upstream connections: nobody is answered by it.
+//! What a client makes of a request's first line behind real proxies that keep their upstream
+//! connections: nobody is answered by it.
 
 use std::path::Path;
 
@@ -29,7 +30,8 @@ fn assert_visited(proxy: &Proxy, after: &str) {
     assert!(version.contains(env!("CARGO_PKG_VERSION")), "{after}: {version}");
 }
 
-/// Each method, as far as the proxy sends it on, is answered by a refusal; and nothing that waits is taken for an answer.
+/// Each method, as far as the proxy sends it on, is answered by a refusal; and nothing that waits
+/// is taken for an answer.
 fn check_methods(proxy: &Proxy, server: &InProcess) {
     let mut refused_here = 0;
     for method in METHODS {

@@ -55,7 +55,8 @@ fn looks_like_success(speaks: Speaks, side: Side, heard: &io::Result<Vec<u8>>) -
             let is_ok = text
                 .split("\r\n")
                 .any(|line| line.starts_with("HTTP/1.") && line.contains(" 200 "));
-            // An uploader's running answer is a 200 from the start, and whole only with its last chunk.
+            // An uploader's running answer is a 200 from the start, and whole only with its last
+            // chunk.
             let is_whole = side == Side::Download || text.ends_with("0\r\n\r\n");
             is_ok && is_whole
         }

@@ -1,4 +1,5 @@
-//! Three servers behind real HAProxy, which chooses by the key: the configuration of docs/several-servers.md.
+//! Three servers behind real HAProxy, which chooses by the key: the configuration of
+//! docs/several-servers.md.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -53,7 +54,8 @@ impl Cluster {
         self.servers.iter().map(|server| of(&server.counts())).sum()
     }
 
-    /// Has both do their part, the first as soon as it comes, the second once that waits. Gives what the downloader got.
+    /// Has both do their part, the first as soon as it comes, the second once that waits. Gives
+    /// what the downloader got.
     fn meet(
         &self,
         uploads_first: bool,

@@ -1,4 +1,5 @@
-//! What is a request to whoever sent it on is a request here: no client's bytes are taken for another dialect's.
+//! What is a request to whoever sent it on is a request here: no client's bytes are taken for
+//! another dialect's.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -79,7 +80,8 @@ pub(crate) fn plant(server: &InProcess, bytes: &[u8]) -> Peer {
     uploader
 }
 
-/// Says `bytes` cut at `cuts`, each piece heard before the next is sent. Gives the longest time between two pieces.
+/// Says `bytes` cut at `cuts`, each piece heard before the next is sent. Gives the longest time
+/// between two pieces.
 fn say(address: SocketAddr, bytes: &[u8], cuts: &[usize]) -> (Peer, Duration) {
     let mut peer = Peer::connect(address);
     let (mut from, mut longest) = (0, Duration::ZERO);
@@ -96,8 +98,8 @@ fn say(address: SocketAddr, bytes: &[u8], cuts: &[usize]) -> (Peer, Duration) {
     (peer, longest)
 }
 
-/// The answer to `bytes`, at a server of its own where something waits for them. What is cut is tried again if this machine was so slow
-/// that a classic client's silence could be seen in it.
+/// The answer to `bytes`, at a server of its own where something waits for them. What is cut is
+/// tried again if this machine was so slow that a classic client's silence could be seen in it.
 fn answer(bytes: &[u8], cuts: &[usize]) -> String {
     const NO_SILENCE: Duration = Duration::from_millis(100);
     loop {
@@ -136,7 +138,8 @@ fn a_method_of_any_spelling_may_come_byte_by_byte() {
     }
 }
 
-/// A body that is a whole response is put where another request looks, to a hasty reader, for a download of it.
+/// A body that is a whole response is put where another request looks, to a hasty reader, for a
+/// download of it.
 #[test]
 fn a_response_in_a_body_is_never_an_answer() {
     let server = single();

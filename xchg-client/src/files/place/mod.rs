@@ -51,8 +51,8 @@ pub enum Existing {
     Rename,
 }
 
-/// How to place what arrives. Unless told otherwise it overwrites nothing, changes no name, and goes
-/// on from what an earlier run left.
+/// How to place what arrives. Unless told otherwise it overwrites nothing, changes no name, and
+/// goes on from what an earlier run left.
 ///
 /// ```
 /// use xchg_client::files::{Existing, PlaceOptions};

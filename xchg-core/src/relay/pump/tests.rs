@@ -238,8 +238,8 @@ impl Sink for Counted {
     }
 }
 
-/// Pumps `bytes` from one peer to another, through what `odd` makes of the source and the sink; gives the bytes that passed
-/// through user space.
+/// Pumps `bytes` from one peer to another, through what `odd` makes of the source and the sink;
+/// gives the bytes that passed through user space.
 fn copied_of(
     bytes: &[u8],
     connection: Connection,
@@ -350,7 +350,8 @@ fn a_socket_that_ends_before_its_connection_is_a_failure_of_the_source() {
     assert_eq!((moved, source.0.copied), (2 * SCRATCH as u64, SCRATCH), "it did splice");
 }
 
-/// Fills everything between a peer that says a lot and one that does not listen; gives what the pump holds in the end.
+/// Fills everything between a peer that says a lot and one that does not listen; gives what the
+/// pump holds in the end.
 fn held_against_a_deaf_peer(pipe_bytes: usize) -> (u64, Resources) {
     let ((uploader, mut upload), (_deaf, mut download)) = (unix(), unix());
     let mut uploader = Peer::new(uploader, &noise(4_000_000, 6));

@@ -1,8 +1,9 @@
 //! The relay that anyone would write first, to compare with: a blocking thread for each connection.
 //!
-//! It speaks the classic dialect. The first of two peers is parked under its key and its thread ends; the
-//! second one's thread copies the bytes through a buffer. It checks nothing, limits nothing and notices no loss, so
-//! it shows what blocking calls alone cost. It runs in a process of its own so that its costs can be told apart.
+//! It speaks the classic dialect. The first of two peers is parked under its key and its thread
+//! ends; the second one's thread copies the bytes through a buffer. It checks nothing, limits
+//! nothing and notices no loss, so it shows what blocking calls alone cost. It runs in a process of
+//! its own so that its costs can be told apart.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};

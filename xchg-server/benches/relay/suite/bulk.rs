@@ -1,12 +1,13 @@
 //! Throughput of a few long streams.
 //!
-//! The generator has to cost little beside the relay, which shares the processors with it. Measured per GiB on two
-//! cores: one event loop over all ends 0.07 s directly and 0.15 s beside a relay; a loop for each side 0.15 s and
-//! 0.2 s; two blocking threads a stream 0.11 s and, with 64 streams, 0.6 s. Sending with `sendfile` from a memory
-//! file saves the copy that `write` makes (0.15 s for 0.22 s beside a relay), discarding with `MSG_TRUNC` the one that `read`
-//! makes (0.1 s for 0.2 s directly); 1 MiB a call is as good as any size. So a relay gets one event loop beside it, which no
-//! relay keeps fully busy. Directly, nothing else wants the other processors: there the streams are dealt to a loop on
-//! each, lest the comparison flatter the relays.
+//! The generator has to cost little beside the relay, which shares the processors with it. Measured
+//! per GiB on two cores: one event loop over all ends 0.07 s directly and 0.15 s beside a relay; a
+//! loop for each side 0.15 s and 0.2 s; two blocking threads a stream 0.11 s and, with 64 streams,
+//! 0.6 s. Sending with `sendfile` from a memory file saves the copy that `write` makes (0.15 s for
+//! 0.22 s beside a relay), discarding with `MSG_TRUNC` the one that `read` makes (0.1 s for 0.2 s
+//! directly); 1 MiB a call is as good as any size. So a relay gets one event loop beside it, which
+//! no relay keeps fully busy. Directly, nothing else wants the other processors: there the streams
+//! are dealt to a loop on each, lest the comparison flatter the relays.
 
 use std::fs::File;
 use std::io;
@@ -35,7 +36,8 @@ pub(crate) const GIB: f64 = (1_u64 << 30) as f64;
 static THROUGHPUT: Column = Column::new("gib_per_second", "GiB/s", 2);
 static SERVER: Column = Column::new("server_seconds_per_gib", "server s/GiB", 3);
 
-/// Moves `bytes` over `streams` at once through `running`; every stream's bytes are counted where they arrive.
+/// Moves `bytes` over `streams` at once through `running`; every stream's bytes are counted where
+/// they arrive.
 pub(crate) fn round(running: &Running, streams: usize, bytes: u64) -> Result<Sample> {
     let share = bytes / streams as u64;
     let load = Load::open(&running.route, streams, share)?;

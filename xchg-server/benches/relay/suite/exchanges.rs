@@ -1,9 +1,10 @@
 //! The generator of small exchanges.
 //!
-//! One thread with one event loop plays all peers, so that the generator takes one processor at most. An exchange
-//! begins before its uploader connects and ends when its downloader has seen the end of the stream. The
-//! uploader sends greeting and payload in one call and closes; a downloader that dials does so after its uploader. With
-//! one write a connection there is nothing for Nagle's algorithm to delay, so it is left alone.
+//! One thread with one event loop plays all peers, so that the generator takes one processor at
+//! most. An exchange begins before its uploader connects and ends when its downloader has seen the
+//! end of the stream. The uploader sends greeting and payload in one call and closes; a downloader
+//! that dials does so after its uploader. With one write a connection there is nothing for Nagle's
+//! algorithm to delay, so it is left alone.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -21,7 +22,8 @@ use super::statistics::percentile;
 /// Bytes of payload in an exchange. The first four hold the exchange's serial number.
 pub(crate) const PAYLOAD_BYTES: usize = 1024;
 
-/// Starts exchanges for `window`, keeping `in_flight` of them under way, and sees all of them to their end.
+/// Starts exchanges for `window`, keeping `in_flight` of them under way, and sees all of them to
+/// their end.
 ///
 /// # Errors
 /// Not one exchange succeeds, or the benchmark's own calls fail.
@@ -251,7 +253,8 @@ impl Words {
         }
     }
 
-    /// All that the peer of `side` says: a greeting if the server wants one, and an uploader the payload.
+    /// All that the peer of `side` says: a greeting if the server wants one, and an uploader the
+    /// payload.
     fn of(&mut self, side: Side, serial: u32) -> &[u8] {
         let (greeting, payload) = self.spoken.split_at_mut(GREETING_BYTES);
         greeting.copy_from_slice(&Route::greeting(side, serial));

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt::Display;
 use std::iter;
 
-/// What failed, with its cause; the benchmark then stops and no number of the failed case is printed.
+/// What failed, with its cause; the benchmark then stops and no number of the failed case is
+/// printed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub(crate) struct Failure {

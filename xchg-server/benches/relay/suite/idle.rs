@@ -1,4 +1,5 @@
-//! What many waiting peers cost: memory and processor time of the server, and delay for those who are paired.
+//! What many waiting peers cost: memory and processor time of the server, and delay for those who
+//! are paired.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -29,7 +30,8 @@ const TIMED: usize = 1_000;
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// Has `count` peers wait, watches the server for `window` while nothing happens, then pairs every one of them.
+/// Has `count` peers wait, watches the server for `window` while nothing happens, then pairs every
+/// one of them.
 ///
 /// # Errors
 /// One of those who waited does not get its payload.
@@ -58,7 +60,8 @@ pub(crate) fn round(running: &Running, count: usize, window: Duration) -> Result
     ])
 }
 
-/// Times pairings with few peers waiting: as many as it takes to not wait for the server before each.
+/// Times pairings with few peers waiting: as many as it takes to not wait for the server before
+/// each.
 fn pair_alone(route: &Route, server: &ServerProcess, count: usize) -> Result<Vec<u64>> {
     let mut latencies = Vec::with_capacity(count);
     while latencies.len() < count {
@@ -93,7 +96,8 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Has `count` peers wait, each for a key of its own; returns once the server has taken all of them in.
+    /// Has `count` peers wait, each for a key of its own; returns once the server has taken all of
+    /// them in.
     pub(crate) fn many(route: &Route, server: &ServerProcess, count: usize) -> Result<Vec<Self>> {
         let waiter = |number| {
             let serial = route.next_serial();

@@ -2,7 +2,8 @@
 //!
 //! With BBR, many distributions' default, loopback relays lose half their speed to its pacing. The
 //! benchmark therefore starts itself anew in a network namespace of its own, where it may choose
-//! Reno for every candidate alike. Where that is not allowed it says so, and sets Reno on its own sockets.
+//! Reno for every candidate alike. Where that is not allowed it says so, and sets Reno on its own
+//! sockets.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -14,7 +15,8 @@ use super::failure::{During, Failure, Result};
 
 const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 
-/// Descriptors that the benchmark and each server may open: 10,000 waiting peers and 64 streams, with room.
+/// Descriptors that the benchmark and each server may open: 10,000 waiting peers and 64 streams,
+/// with room.
 const DESCRIPTORS: u64 = 65_536;
 
 /// Replaces this process by itself in a new network namespace, if it may make one; else returns.
@@ -43,7 +45,8 @@ pub(crate) fn enter() -> Result<()> {
     Err(error).during("cannot start `unshare --net`")
 }
 
-/// Makes the new namespace usable: loopback up, Reno, and enough ports for tens of thousands of connections a second.
+/// Makes the new namespace usable: loopback up, Reno, and enough ports for tens of thousands of
+/// connections a second.
 pub(crate) fn furnish() -> Result<()> {
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     if !up.during("cannot start `ip`")?.success() {
@@ -54,8 +57,8 @@ pub(crate) fn furnish() -> Result<()> {
     let settings = [
         (CONGESTION_CONTROL, "reno"),
         ("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535"),
-        // Each exchange leaves connections in TIME_WAIT. Beyond this count the kernel drops them early, which
-        // would change the conditions between the first round and the last.
+        // Each exchange leaves connections in TIME_WAIT. Beyond this count the kernel drops them
+        // early, which would change the conditions between the first round and the last.
         ("/proc/sys/net/ipv4/tcp_max_tw_buckets", "4000000"),
     ];
     for (path, value) in settings {
@@ -70,7 +73,8 @@ pub(crate) fn congestion_control() -> String {
         .map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
 }
 
-/// Lets this process and the servers that it starts open many descriptors; gives the limit that now holds.
+/// Lets this process and the servers that it starts open many descriptors; gives the limit that now
+/// holds.
 pub(crate) fn raise_descriptor_limit() -> u64 {
     let now = getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -1,4 +1,5 @@
-//! What a piece of work cost: time, processor time of the server and of the benchmark itself, memory.
+//! What a piece of work cost: time, processor time of the server and of the benchmark itself,
+//! memory.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -81,7 +82,8 @@ pub(crate) fn processors() -> usize {
 
 /// Waits until the server does nothing any more: all that was sent to it has been dealt with.
 ///
-/// Gives up after a few seconds, for a server that is never quiet; what is measured next then shows it.
+/// Gives up after a few seconds, for a server that is never quiet; what is measured next then shows
+/// it.
 pub(crate) fn settle(server: &ServerProcess) {
     let deadline = Instant::now() + Duration::from_secs(5);
     let mut quiet = 0;

@@ -23,7 +23,8 @@ static FAILED: Column = Column::sum("failed", "failed");
 const STREAMS: usize = 64;
 const IN_FLIGHT: usize = 32;
 
-/// Runs small exchanges alone, long streams alone, then both while `waiters` peers wait; `window` each.
+/// Runs small exchanges alone, long streams alone, then both while `waiters` peers wait; `window`
+/// each.
 pub(crate) fn round(running: &Running, waiters: usize, window: Duration) -> Result<Sample> {
     let (sample, cost) = measure(running.process.as_ref(), || phases(running, waiters, window));
     let mut sample = sample?;

@@ -35,7 +35,8 @@ impl Poller {
         Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(256) })
     }
 
-    /// Reports `token` whenever `source` is ready, or has an error or its end, until it is forgotten or closed.
+    /// Reports `token` whenever `source` is ready, or has an error or its end, until it is
+    /// forgotten or closed.
     pub(crate) fn add(&self, source: impl AsFd, token: u64, interest: Interest) -> Result<()> {
         epoll::add(&self.epoll, source, EventData::new_u64(token), interest.into())
     }
@@ -52,7 +53,8 @@ impl Poller {
     pub(crate) fn wait(&mut self, timeout: Duration, ready: &mut Vec<u64>) -> Result<()> {
         let timeout = Timespec::try_from(timeout).map_err(|_| Errno::INVAL)?;
         self.events.clear();
-        // A process that is stopped and continued, by a debugger or a container's freezer, is interrupted here.
+        // A process that is stopped and continued, by a debugger or a container's freezer, is
+        // interrupted here.
         retry_on_intr(|| {
             epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout))
         })?;

@@ -1,4 +1,5 @@
-//! Servers as child processes: started, watched, stopped on every way out, and their costs read from /proc.
+//! Servers as child processes: started, watched, stopped on every way out, and their costs read
+//! from /proc.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,8 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts `program`, in a process group of its own, with its output going to a file in `folder`.
+    /// Starts `program`, in a process group of its own, with its output going to a file in
+    /// `folder`.
     pub(crate) fn start(
         name: &str,
         program: &Path,
@@ -84,7 +86,8 @@ impl ServerProcess {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.child.try_wait().during(format_args!("cannot watch {}", self.name))? {
-                // socat and our own relay know no better end than the signal's; 143 is how socat words it.
+                // socat and our own relay know no better end than the signal's; 143 is how socat
+                // words it.
                 Some(status) if status.success() || matches!(status.code(), None | Some(143)) => {
                     return Ok(());
                 }
@@ -109,14 +112,16 @@ impl ServerProcess {
 
     /// Processor time that the server and its children have used since it started.
     ///
-    /// Linux counts it in ticks of 10 ms (`USER_HZ`, 100 on every architecture that Rust has; proc(5)).
+    /// Linux counts it in ticks of 10 ms (`USER_HZ`, 100 on every architecture that Rust has;
+    /// proc(5)).
     pub(crate) fn processor_time(&self) -> Duration {
         let ticks =
             self.family().iter().map(|status| status.ticks + status.ticks_of_the_gone).sum();
         ticks_to_time(ticks)
     }
 
-    /// Memory that is resident now, in bytes, exactly; pages that its processes share count once for each.
+    /// Memory that is resident now, in bytes, exactly; pages that its processes share count once
+    /// for each.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.family()
             .iter()
@@ -125,8 +130,8 @@ impl ServerProcess {
             << 10
     }
 
-    /// The most memory that was resident, in bytes: exact for a single process; a lower bound, to be sampled, for one
-    /// that starts others, since the ended take theirs along.
+    /// The most memory that was resident, in bytes: exact for a single process; a lower bound, to
+    /// be sampled, for one that starts others, since the ended take theirs along.
     pub(crate) fn peak_resident_bytes(&self) -> u64 {
         self.family()
             .iter()
@@ -163,7 +168,8 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Even SIGKILL to this process shall leave no server behind: setpriv, where it is, asks the kernel to see to that.
+/// Even SIGKILL to this process shall leave no server behind: setpriv, where it is, asks the kernel
+/// to see to that.
 fn dying_with_us(program: &Path, arguments: &[String]) -> Command {
     use std::os::unix::process::CommandExt;
 
@@ -184,7 +190,8 @@ fn kill(group: Pid) {
     kill_process_group(group, Signal::KILL).ok();
 }
 
-/// Looks for `name` where the shell would, and in the folders of system servers, which are not on every `PATH`.
+/// Looks for `name` where the shell would, and in the folders of system servers, which are not on
+/// every `PATH`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path)

@@ -43,7 +43,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// From each candidate's samples, one for each round; those of the direct way, if they are there, first.
+    /// From each candidate's samples, one for each round; those of the direct way, if they are
+    /// there, first.
     ///
     /// The first column is what the workload is about, and gets its spread and ratio.
     pub(crate) fn new(

@@ -1,5 +1,5 @@
-//! How bytes get from the benchmark's uploaders to its downloaders: directly, through a forwarder, or through a
-//! server that pairs.
+//! How bytes get from the benchmark's uploaders to its downloaders: directly, through a forwarder,
+//! or through a server that pairs.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -17,8 +17,8 @@ use super::failure::{During, Failure, Result};
 /// How long anything may take that should take microseconds.
 pub(crate) const STALLED: Duration = Duration::from_secs(10);
 
-/// Loopback addresses that connections are spread over, where the candidates listen on all of them: the ports of one
-/// would be used up, by connections in TIME_WAIT, within a second or two.
+/// Loopback addresses that connections are spread over, where the candidates listen on all of them:
+/// the ports of one would be used up, by connections in TIME_WAIT, within a second or two.
 const ADDRESSES: u8 = 16;
 
 /// Command and key of the classic dialect.
@@ -30,7 +30,8 @@ pub(crate) struct Route {
     port: u16,
     /// Whether something listens there on every loopback address, not only on 127.0.0.1.
     everywhere: bool,
-    /// Where the far connections arrive; `None` if the server speaks the classic dialect, and the downloader dials too.
+    /// Where the far connections arrive; `None` if the server speaks the classic dialect, and the
+    /// downloader dials too.
     listener: Option<TcpListener>,
     /// Whether our own sockets have to ask for Reno, for want of a network namespace.
     ask_for_reno: bool,
@@ -189,7 +190,8 @@ impl Route {
     }
 }
 
-/// Listens with room for all that the workloads have in flight: the standard library's backlog of 128 is not enough.
+/// Listens with room for all that the workloads have in flight: the standard library's backlog of
+/// 128 is not enough.
 pub(crate) fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&address.into())?;

@@ -93,7 +93,8 @@ pub(crate) fn say(line: &str) {
     }
 }
 
-/// How many lines have been lost: there was no room for them on the way, or they could not be written.
+/// How many lines have been lost: there was no room for them on the way, or they could not be
+/// written.
 pub(crate) fn lost() -> u64 {
     QUEUE.lost_in_all()
 }

@@ -17,8 +17,8 @@ pub(crate) fn completions(shell: Shell) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Writes the manual pages into `folder`, which is made if need be: one of the program, and one of each
-/// command.
+/// Writes the manual pages into `folder`, which is made if need be: one of the program, and one of
+/// each command.
 pub(crate) fn pages(folder: &Path) -> Result<(), String> {
     let failed =
         |error| format!("cannot write the manual pages into {}: {error}", folder.display());

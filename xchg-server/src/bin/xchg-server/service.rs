@@ -12,7 +12,8 @@ use xchg_server::{Ending, Error, OpenSocket, ServerHandle};
 /// How often it is told how things stand, at least.
 const STATUS: Duration = Duration::from_secs(10);
 
-/// How much longer a drain may take with each word of it; the manager's own limit (`TimeoutStopSec=`) is for servers that say nothing any more.
+/// How much longer a drain may take with each word of it; the manager's own limit
+/// (`TimeoutStopSec=`) is for servers that say nothing any more.
 const EXTENSION: Duration = Duration::from_secs(60);
 
 /// The listening sockets that it has opened.
@@ -83,7 +84,8 @@ impl Manager {
         }
     }
 
-    /// Tells how the server stands besides; and that it is well, without which a manager that asks for that ends it.
+    /// Tells how the server stands besides; and that it is well, without which a manager that asks
+    /// for that ends it.
     fn tell(&self, news: &str, server: &ServerHandle) {
         let illness = server.illness();
         let well = if illness.is_none() { "\nWATCHDOG=1" } else { "" };

@@ -13,8 +13,8 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// What a field's `value` says: `Bearer TOKEN` (RFC 6750), or `Basic`, of whose name and password the latter is the token (RFC 7617).
-    /// `None` if there is no token in it.
+    /// What a field's `value` says: `Bearer TOKEN` (RFC 6750), or `Basic`, of whose name and
+    /// password the latter is the token (RFC 7617). `None` if there is no token in it.
     pub(super) fn of(value: &[u8]) -> Option<Credentials> {
         let space = value.iter().position(|&byte| byte == b' ')?;
         let (scheme, value) = (&value[..space], trim(&value[space..]));

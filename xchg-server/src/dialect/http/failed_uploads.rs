@@ -1,7 +1,8 @@
 //! Which uploads have failed lately, of those that their clients give a name.
 //!
-//! Chromium takes an upload that is cut on a connection that was opened before it was needed for a stale connection: it sends all again,
-//! unasked. That would wait for another receiver, while the person believes the first to be there still.
+//! Chromium takes an upload that is cut on a connection that was opened before it was needed for a
+//! stale connection: it sends all again, unasked. That would wait for another receiver, while the
+//! person believes the first to be there still.
 //!
 //! **An upload that failed is not taken again.** A browser whose upload is cut may take its
 //! connection for a stale one, and sends all again, unasked: Chromium does, on every connection
@@ -16,7 +17,8 @@ use std::hash::BuildHasher;
 use parking_lot::Mutex;
 use xchg_core::Key;
 
-/// How many are remembered: whoever sends again does so within seconds, and one that is forgotten merely waits.
+/// How many are remembered: whoever sends again does so within seconds, and one that is forgotten
+/// merely waits.
 const REMEMBERED: usize = 1024;
 
 /// The latest [`REMEMBERED`] of them, as hashes: 8 KiB.

@@ -115,7 +115,8 @@ pub(super) fn parameters(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     Items { rest: value }.skip(1).filter_map(pair)
 }
 
-/// The pairs of a value that has nothing in front of them, such as `for=192.0.2.7;proto=https`; as [`parameters`] are.
+/// The pairs of a value that has nothing in front of them, such as `for=192.0.2.7;proto=https`; as
+/// [`parameters`] are.
 pub(super) fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     Items { rest: value }.filter_map(pair)
 }

@@ -1,9 +1,10 @@
-//! For whom a proxy passes a request on, as its fields say: `X-Forwarded-For` and `X-Real-IP`, which are what proxies say in fact, and
-//! `Forwarded` (RFC 7239).
+//! For whom a proxy passes a request on, as its fields say: `X-Forwarded-For` and `X-Real-IP`,
+//! which are what proxies say in fact, and `Forwarded` (RFC 7239).
 //!
-//! Each proxy adds, behind what it was told, from where it was told that. So what is to be believed stands at the end: the last address that
-//! is none of a trusted proxy. Most proxies set one of the fields and pass on the others as a stranger made them up; so if fields name
-//! different peers, none is believed.
+//! Each proxy adds, behind what it was told, from where it was told that. So what is to be believed
+//! stands at the end: the last address that is none of a trusted proxy. Most proxies set one of the
+//! fields and pass on the others as a stranger made them up; so if fields name different peers,
+//! none is believed.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,8 +16,8 @@ use crate::Network;
 /// The most that proxies are asked about, in all fields together.
 const MAX_HOPS: usize = 64;
 
-/// For whom a request was passed on: from hop to hop, for each of the fields that are there. A hop without an address is one that hides
-/// it, or nothing that can be read.
+/// For whom a request was passed on: from hop to hop, for each of the fields that are there. A hop
+/// without an address is one that hides it, or nothing that can be read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Forwarded(Vec<Vec<Option<IpAddr>>>);
 
@@ -28,11 +29,12 @@ impl Forwarded {
         Forwarded(fields.into_iter().filter(|hops: &Vec<_>| !hops.is_empty()).collect())
     }
 
-    /// Who is behind the `trusted` proxies. `None` if nothing says that there is a proxy, `Some(None)` if it hides the address, or the
-    /// fields disagree.
+    /// Who is behind the `trusted` proxies. `None` if nothing says that there is a proxy,
+    /// `Some(None)` if it hides the address, or the fields disagree.
     pub(crate) fn peer(&self, trusted: &[Network]) -> Option<Option<IpAddr>> {
         let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
-        // In front of the first who is not trusted nothing is to be believed. If all are, the first of them is the peer.
+        // In front of the first who is not trusted nothing is to be believed. If all are, the first
+        // of them is the peer.
         let behind = |hops: &Vec<Option<IpAddr>>| {
             let stranger = hops.iter().rev().find(|hop| !hop.is_some_and(is_trusted));
             (stranger.is_some(), *stranger.or(hops.first()).expect("a field without hops is none"))
@@ -46,7 +48,8 @@ impl Forwarded {
     }
 }
 
-/// The members of the lists in all fields of that name, in order; of more than there should be, the last.
+/// The members of the lists in all fields of that name, in order; of more than there should be, the
+/// last.
 fn members<'a>(headers: &'a [Header<'a>], name: &'static str) -> impl Iterator<Item = &'a [u8]> {
     let all = || {
         let members =
@@ -62,7 +65,8 @@ fn for_whom(element: &[u8]) -> Option<&[u8]> {
     pairs.find_map(|(name, value)| name.eq_ignore_ascii_case(b"for").then_some(value))
 }
 
-/// An address, with or without a port: `192.0.2.7`, `192.0.2.7:1234`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:1234`.
+/// An address, with or without a port: `192.0.2.7`, `192.0.2.7:1234`, `2001:db8::7`,
+/// `[2001:db8::7]`, `[2001:db8::7]:1234`.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(text).ok()?;
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -144,7 +148,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a stranger sends, its proxy adds the stranger's address, which is the one that counts, or none.
+        /// Whatever a stranger sends, its proxy adds the stranger's address, which is the one that
+        /// counts, or none.
         #[test]
         fn nobody_passes_for_somebody_else(
             list in proptest::collection::vec("[ -~]{0,30}", 0..3),

@@ -1,14 +1,15 @@
 //! Whether bytes have the shape of a request's first line, of whatever method.
 //!
-//! Proxies send on whatever method a stranger made up. So every line that one of them could have sent must be known for what it is, also
-//! where no method that is served here begins like it.
+//! Proxies send on whatever method a stranger made up. So every line that one of them could have
+//! sent must be known for what it is, also where no method that is served here begins like it.
 
 use super::fields::is_token_byte;
 use super::head::MAX_HEAD_BYTES;
 use crate::dialect::Agreement;
 
-/// How far `bytes` agree with a request line: a method, which is any token, and a target that begins with `/`, `*` or `http`, or is
-/// anything else with the version behind it (RFC 9112 section 3).
+/// How far `bytes` agree with a request line: a method, which is any token, and a target that
+/// begins with `/`, `*` or `http`, or is anything else with the version behind it (RFC 9112 section
+/// 3).
 ///
 /// What is undecided after [`MAX_HEAD_BYTES`] is none: no request is that long.
 pub(crate) fn request_line(bytes: &[u8]) -> Agreement {

@@ -104,8 +104,8 @@ impl Peer {
         }
     }
 
-    /// To one that has to wait, where `gathered` of several receivers are there already. A downloader's response begins only when it knows
-    /// what comes.
+    /// To one that has to wait, where `gathered` of several receivers are there already. A
+    /// downloader's response begins only when it knows what comes.
     #[must_use]
     pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>, gathered: u16) -> Vec<u8> {
         let Peer::Upload { upload, answer, .. } = self else { return Vec::new() };
@@ -119,7 +119,8 @@ impl Peer {
         words
     }
 
-    /// To an uploader that waits for several receivers, of whom one has come; nothing to anybody else.
+    /// To an uploader that waits for several receivers, of whom one has come; nothing to anybody
+    /// else.
     #[must_use]
     pub(crate) fn receiver_came(&mut self) -> Vec<u8> {
         match self {
@@ -157,9 +158,10 @@ impl Peer {
 
     /// To one that still waits, every so often.
     ///
-    /// An uploader is told once more what it was told first. Beside keeping proxies on the way awake, that finds out whether it is there:
-    /// if it has left in the middle of a body that is not being read, its end is stuck behind that, and only bytes sent to it
-    /// draw the reset of a connection that nobody holds.
+    /// An uploader is told once more what it was told first. Beside keeping proxies on the way
+    /// awake, that finds out whether it is there: if it has left in the middle of a body that is
+    /// not being read, its end is stuck behind that, and only bytes sent to it draw the reset of a
+    /// connection that nobody holds.
     #[must_use]
     pub(crate) fn still_waiting(&mut self, elsewhere: Option<Realm>) -> Vec<u8> {
         match self {
@@ -205,7 +207,8 @@ impl Peer {
         }
     }
 
-    /// To one whose offer is not taken, or whose wait is in vain. The connection has to be closed behind it.
+    /// To one whose offer is not taken, or whose wait is in vain. The connection has to be closed
+    /// behind it.
     #[must_use]
     pub(crate) fn refused(self, refusal: Refusal) -> Vec<u8> {
         match self {
@@ -228,7 +231,8 @@ impl Peer {
         }
     }
 
-    /// To an uploader whose exchange has ended; `body` says what was wrong with its body. `None` if it is gone, or none.
+    /// To an uploader whose exchange has ended; `body` says what was wrong with its body. `None` if
+    /// it is gone, or none.
     #[must_use]
     pub(crate) fn ended(self, outcome: Outcome, body: Option<BodyError>) -> Option<Farewell> {
         let Peer::Upload { upload, answer: Some(answer), lost, too_long } = self else {
@@ -259,7 +263,8 @@ impl Peer {
     }
 }
 
-/// Begins an uploader's answer; it is told that it waits even if its receiver is there already, as piping-server does.
+/// Begins an uploader's answer; it is told that it waits even if its receiver is there already, as
+/// piping-server does.
 fn begin(upload: &Upload, answer: &mut Option<UploadAnswer>) -> Vec<u8> {
     let (mut begun, mut words) = UploadAnswer::begin(upload.reply_to, upload.expects_continue);
     words.extend(begun.notice(Notice::Waiting { receivers: upload.receivers }));

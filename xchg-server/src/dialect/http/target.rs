@@ -5,8 +5,8 @@ use xchg_core::Key;
 use super::fields::trim;
 use super::respond::{Refused, Status};
 
-/// How many receivers one upload may have. Each byte is written as many times, at the pace of the slowest: with more, it is better
-/// put where all can fetch it.
+/// How many receivers one upload may have. Each byte is written as many times, at the pace of the
+/// slowest: with more, it is better put where all can fetch it.
 pub(crate) const MAX_RECEIVERS: u16 = 64;
 
 /// A request target, taken apart.
@@ -135,7 +135,8 @@ pub(super) fn query_value(query: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     percent_decode(&spaced)
 }
 
-/// How many receivers the query asks for; 1 if it does not say. `unreadable` is the refusal of what is no number.
+/// How many receivers the query asks for; 1 if it does not say. `unreadable` is the refusal of what
+/// is no number.
 pub(super) fn receivers(query: &[u8], unreadable: &'static str) -> Result<u16, Refused> {
     let bad = |text: String| Refused::new(Status::BadRequest, text);
     let asked = query.split(|&byte| byte == b'&').any(|pair| split_at_byte(pair, b'=').0 == b"n");

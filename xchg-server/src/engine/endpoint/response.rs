@@ -90,7 +90,8 @@ impl Response {
         Ok(())
     }
 
-    /// Sends what is pending and then of `payload` what fits, at least one byte; says how many bytes of it.
+    /// Sends what is pending and then of `payload` what fits, at least one byte; says how many
+    /// bytes of it.
     pub(super) fn write(
         &mut self,
         stream: &mut Stream<impl Transport>,

@@ -78,7 +78,8 @@ impl Peer {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Sends `bytes` and the end in one segment, so that the other end cannot see the one without the other.
+    /// Sends `bytes` and the end in one segment, so that the other end cannot see the one without
+    /// the other.
     pub(crate) fn send_with_end(&mut self, bytes: &[u8]) {
         SockRef::from(&self.stream).set_tcp_cork(true).unwrap();
         self.send(bytes);

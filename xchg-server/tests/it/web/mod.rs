@@ -1,4 +1,5 @@
-//! A web client that knows HTTP down to its bytes, and nothing more: it shows what a real one would see.
+//! A web client that knows HTTP down to its bytes, and nothing more: it shows what a real one would
+//! see.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -90,7 +91,8 @@ impl Client {
         Client { peer, incoming, owed: 0 }
     }
 
-    /// A client whose receive buffer is small: the kernel doubles what it is told, and keeps half for itself.
+    /// A client whose receive buffer is small: the kernel doubles what it is told, and keeps half
+    /// for itself.
     pub(crate) fn narrow(address: SocketAddr) -> Client {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(8 << 10).unwrap();
@@ -259,7 +261,8 @@ impl Client {
         self.is_received();
     }
 
-    /// Expects the bad end of an upload's answer: an `[ERROR]` line with `words`, and that it is cut.
+    /// Expects the bad end of an upload's answer: an `[ERROR]` line with `words`, and that it is
+    /// cut.
     pub(crate) fn has_failed(&mut self, words: &str) {
         let (lines, whole) = self.lines();
         assert!(!whole, "a failed upload's answer has a good end: {lines}");

@@ -124,7 +124,8 @@ impl<Sink: Write, Notice: FnMut(u64) -> Vec<u8>> Writer<Sink, Notice> {
         }
     }
 
-    /// Writes `lines`, behind which `lost` others found no room. Gives how many could not be written.
+    /// Writes `lines`, behind which `lost` others found no room. Gives how many could not be
+    /// written.
     fn write_all(&mut self, lines: &[u8], lost: u64) -> u64 {
         let (mut writes, before) = (true, self.lost);
         // One write each, so that another process's lines in the same pipe or file come between

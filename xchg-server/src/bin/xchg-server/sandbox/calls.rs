@@ -1,11 +1,13 @@
-//! System calls, by seccomp(2): those that a running server makes, and no others. What is forbidden fails with `EPERM`, as if the user
-//! were not allowed to: a call that was forgotten here, or that a library takes up, costs what it is for and not the server.
+//! System calls, by seccomp(2): those that a running server makes, and no others. What is forbidden
+//! fails with `EPERM`, as if the user were not allowed to: a call that was forgotten here, or that
+//! a library takes up, costs what it is for and not the server.
 
 use std::collections::BTreeMap;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 
-/// What is allowed, by why it is needed. No socket can be made, bound or listened at, no program run, no other process touched.
+/// What is allowed, by why it is needed. No socket can be made, bound or listened at, no program
+/// run, no other process touched.
 const CALLS: [&[libc::c_long]; 6] = [PEERS, POLLING, MEMORY, THREADS, FILES, OLD];
 
 const PEERS: &[libc::c_long] = &[

@@ -1,4 +1,5 @@
-//! Files, by landlock(7): none can be opened any more but in the folders that are named, and no connection be made or port taken.
+//! Files, by landlock(7): none can be opened any more but in the folders that are named, and no
+//! connection be made or port taken.
 
 use std::path::PathBuf;
 
@@ -39,7 +40,8 @@ fn ruleset(folders: &Folders) -> Result<RulesetCreated, RulesetError> {
         .add_rules(path_beneath_rules(&folders.write, replacing()))
 }
 
-/// What is read whatever the configuration: figures of this process, and its program, for the names in the backtrace of a panic.
+/// What is read whatever the configuration: figures of this process, and its program, for the names
+/// in the backtrace of a panic.
 fn own() -> Vec<PathBuf> {
     let program = std::env::current_exe().ok();
     program.into_iter().chain(["/proc/self".into()]).collect()

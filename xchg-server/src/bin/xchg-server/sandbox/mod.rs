@@ -1,5 +1,6 @@
-//! What the process gives up once its sockets are open: files that it does not need (landlock), and system calls that it does not make
-//! (seccomp). Both hold for the calling thread and those that it starts from then on, so nothing else may run yet.
+//! What the process gives up once its sockets are open: files that it does not need (landlock), and
+//! system calls that it does not make (seccomp). Both hold for the calling thread and those that it
+//! starts from then on, so nothing else may run yet.
 //!
 //! **What is given up is given up before there are threads.** Landlock and seccomp hold for a
 //! thread and those that it starts. So the program binds, confines its one thread, and only then
@@ -42,7 +43,8 @@ pub(crate) struct Folders {
 }
 
 impl Folders {
-    /// Files at `path` are read again: also what replaces it, or what the link leads to that it may be.
+    /// Files at `path` are read again: also what replaces it, or what the link leads to that it may
+    /// be.
     pub(crate) fn read_at(&mut self, path: &Path) {
         self.read.push(folder(path));
         self.read.extend(std::fs::canonicalize(path).map(|path| folder(&path)));
@@ -86,7 +88,8 @@ impl std::fmt::Display for Unconfined {
     }
 }
 
-/// Confines this thread, and all that it starts, to `folders` and the calls of a server. Says in the log how far that went.
+/// Confines this thread, and all that it starts, to `folders` and the calls of a server. Says in
+/// the log how far that went.
 ///
 /// # Errors
 /// If it is required and does not go all the way.

@@ -19,8 +19,8 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 /// Show a running server: its exchanges with their rates, who waits, and totals
 ///
-/// In a terminal it is shown anew each second, the fastest exchanges first, until q or Ctrl-C. Where
-/// standard output is none, or with --once, it is printed once, with all exchanges.
+/// In a terminal it is shown anew each second, the fastest exchanges first, until q or Ctrl-C.
+/// Where standard output is none, or with --once, it is printed once, with all exchanges.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     /// The server's admin listener: ADDR:PORT, http://HOST:PORT or unix:PATH
