@@ -71,13 +71,14 @@ impl Manager {
 
     /// Says that the server serves, and how it stands until it has ended.
     pub(crate) fn follow(&self, server: &ServerHandle) -> Ending {
-        self.tell("READY=1", server);
+        self.tell("READY=1", "Serving", server);
         while !server.wait_for_drain(self.interval) {
-            self.tell("", server);
+            self.tell("", "Serving", server);
         }
-        self.tell("STOPPING=1", server);
+        self.tell("STOPPING=1", "Draining", server);
         loop {
-            self.tell(&format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros()), server);
+            let extend = format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros());
+            self.tell(&extend, "Draining", server);
             if let Some(ending) = server.join_timeout(self.interval) {
                 return ending;
             }
@@ -86,10 +87,11 @@ impl Manager {
 
     /// Tells how the server stands besides; and that it is well, without which a manager that asks
     /// for that ends it.
-    fn tell(&self, news: &str, server: &ServerHandle) {
+    fn tell(&self, news: &str, doing: &str, server: &ServerHandle) {
         let illness = server.illness();
         let well = if illness.is_none() { "\nWATCHDOG=1" } else { "" };
-        let state = format!("STATUS={}{well}\n{news}", illness.unwrap_or_else(|| status(server)));
+        let state =
+            format!("STATUS={}{well}\n{news}", illness.unwrap_or_else(|| status(doing, server)));
         if let Err(error) = self.socket.send(state.trim_end().as_bytes())
             && error.kind() != io::ErrorKind::WouldBlock
         {
@@ -122,11 +124,10 @@ fn connect(socket: &UnixDatagram, name: &std::ffi::OsStr) -> io::Result<()> {
     socket.connect(name)
 }
 
-fn status(server: &ServerHandle) -> String {
+fn status(doing: &str, server: &ServerHandle) -> String {
     let counts = server.counts();
-    let what = if counts.draining { "Draining" } else { "Serving" };
     format!(
-        "{what}: {} waiting, {} exchanging; {} completed, {} failed",
+        "{doing}: {} waiting, {} exchanging; {} completed, {} failed",
         counts.waiting, counts.exchanging, counts.completed, counts.failed
     )
 }
