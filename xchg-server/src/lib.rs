@@ -1,7 +1,9 @@
-//! File exchange server: it pairs an upload and a download of the same key and pipes the bytes between them, storing nothing.
+//! File exchange server: it pairs an upload and a download of the same key and pipes the bytes
+//! between them, storing nothing.
 //!
-//! This library is the whole server; the program `xchg-server` adds flags, a config file and signals. An embedder makes
-//! a [`Config`], [binds](Server::bind) it, [starts](Server::start) it, and follows it by its [`ServerHandle`]:
+//! This library is the whole server; the program `xchg-server` adds flags, a config file and
+//! signals. An embedder makes a [`Config`], [binds](Server::bind) it, [starts](Server::start) it,
+//! and follows it by its [`ServerHandle`]:
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -9,12 +11,16 @@
 //! use xchg_server::{Config, Listen, ListenAddress, Server};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Port 0: the system chooses one. A port of another's choice is `"192.0.2.1:4980".parse()`, a unix socket `"unix:/run/xchg"`.
+//! // Port 0: the system chooses one. A port of another's choice is `"192.0.2.1:4980".parse()`,
+//! // a unix socket `"unix:/run/xchg"`.
 //! let listen = vec!["127.0.0.1:0".parse::<Listen>()?];
 //! let server = Server::bind(Config { listen, ..Config::default() })?.start()?;
-//! let ListenAddress::Tcp(address) = server.addresses()[0] else { unreachable!("TCP was asked for") };
+//! let ListenAddress::Tcp(address) = server.addresses()[0] else {
+//!     unreachable!("TCP was asked for")
+//! };
 //!
-//! // Two peers that speak the classic dialect: a command, a key padded to eight bytes, and the payload.
+//! // Two peers that speak the classic dialect: a command, a key padded to eight bytes, and the
+//! // payload.
 //! let mut uploader = TcpStream::connect(address)?;
 //! uploader.write_all(b"Pgreeting")?;
 //! uploader.write_all(b"hello")?;
@@ -35,17 +41,19 @@
 //! # }
 //! ```
 //!
-//! - [`ServerHandle::subscribe`] gives an [`Event`] at the beginning and at the end of each exchange,
-//!   [`ServerHandle::exchanges`] those that run; an [`ExchangeHandle`] shows its progress and can cancel it.
-//! - [`ServerHandle::drain`] and [`ServerHandle::cut`] are the two ways to shut down. Peers may ask for the first too, as
-//!   far as [`Config::terminate`] lets them.
+//! - [`ServerHandle::subscribe`] gives an [`Event`] at the beginning and at the end of each
+//!   exchange, [`ServerHandle::exchanges`] those that run; an [`ExchangeHandle`] shows its progress
+//!   and can cancel it.
+//! - [`ServerHandle::drain`] and [`ServerHandle::cut`] are the two ways to shut down. Peers may ask
+//!   for the first too, as far as [`Config::terminate`] lets them.
 //! - [`Server::bind_with`] takes listening sockets that are open already.
 //! - [`Config::admin`] has metrics, health and the exchanges served to those who run the server;
-//!   [`ServerHandle::metrics`] and [`ServerHandle::illness`] are for who serves them by other means.
+//!   [`ServerHandle::metrics`] and [`ServerHandle::illness`] are for who serves them by other
+//!   means.
 //! - Logs go to whoever subscribes to `tracing`. Nothing is printed, and no signal is handled.
 //!
-//! A peer's first bytes decide which dialect it speaks; PROTOCOL.md specifies the native one. How the server works inside
-//! is in ARCHITECTURE.md.
+//! A peer's first bytes decide which dialect it speaks; PROTOCOL.md specifies the native one. How
+//! the server works inside is in ARCHITECTURE.md.
 
 mod access;
 mod admin;

@@ -9,7 +9,8 @@ use crate::{Access, Dialect};
 
 /// An address to listen on, and what holds for who comes there.
 ///
-/// As text it is the address, then its options behind commas: `127.0.0.1:4980,dialects=http+native,public`.
+/// As text it is the address, then its options behind commas:
+/// `127.0.0.1:4980,dialects=http+native,public`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listen {
@@ -17,15 +18,18 @@ pub struct Listen {
     pub address: ListenAddress,
     /// What peers may speak there. Default: [`Config::dialects`](crate::Config::dialects).
     pub dialects: Option<Vec<Dialect>>,
-    /// Whether everybody is served though the address is this machine's alone, as behind a proxy. Default: no, and then only web pages are
-    /// served that come from this machine, or from [`Config::allow_origins`](crate::Config::allow_origins).
+    /// Whether everybody is served though the address is this machine's alone, as behind a proxy.
+    /// Default: no, and then only web pages are served that come from this machine, or from
+    /// [`Config::allow_origins`](crate::Config::allow_origins).
     pub public: bool,
-    /// Whether a proxy comes there, and says by the PROXY protocol, version 1 or 2, whom each connection is for. Nobody else is served
-    /// there, nor proxies that are not among [`Config::trusted_proxies`](crate::Config::trusted_proxies). Default: no.
+    /// Whether a proxy comes there, and says by the PROXY protocol, version 1 or 2, whom each
+    /// connection is for. Nobody else is served there, nor proxies that are not among
+    /// [`Config::trusted_proxies`](crate::Config::trusted_proxies). Default: no.
     pub proxy: bool,
     /// Who may exchange something there. Default: [`Config::access`](crate::Config::access).
     pub access: Option<Access>,
-    /// Whether peers may, must or cannot use TLS there. Default: they may, if there is a [certificate](crate::Config::tls_cert).
+    /// Whether peers may, must or cannot use TLS there. Default: they may, if there is a
+    /// [certificate](crate::Config::tls_cert).
     pub tls: Option<Tls>,
 }
 
@@ -64,8 +68,9 @@ pub enum ListenAddress {
 }
 
 impl Listen {
-    /// Whether browsers on this machine are to be kept from bringing other sites' pages here: only they reach a loopback address
-    /// for somebody else. They do not reach unix sockets at all, nor do they say what a proxy says first.
+    /// Whether browsers on this machine are to be kept from bringing other sites' pages here: only
+    /// they reach a loopback address for somebody else. They do not reach unix sockets at all, nor
+    /// do they say what a proxy says first.
     pub(crate) fn is_private(&self) -> bool {
         match self.address {
             ListenAddress::Tcp(address) => {
@@ -204,7 +209,8 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// An address with the interface that it belongs to by name, such as `[fe80::1%eth0]:4980` (RFC 4007 section 11).
+/// An address with the interface that it belongs to by name, such as `[fe80::1%eth0]:4980` (RFC
+/// 4007 section 11).
 struct Zoned<'a> {
     address: Ipv6Addr,
     interface: &'a str,

@@ -45,7 +45,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the addresses of `config`. Peers may connect from now on; they are served from [`start`](Self::start).
+    /// Binds the addresses of `config`. Peers may connect from now on; they are served from
+    /// [`start`](Self::start).
     ///
     /// # Errors
     /// [`Error::Config`] if a setting has no sense, [`Error::Listen`] if an address cannot be had.
@@ -53,14 +54,16 @@ impl Server {
         Server::bind_with(config, Vec::new())
     }
 
-    /// As [`bind`](Self::bind), but takes `open` sockets for those addresses of [`Config::listen`] that they are bound to. Several may
-    /// be of one address.
+    /// As [`bind`](Self::bind), but takes `open` sockets for those addresses of [`Config::listen`]
+    /// that they are bound to. Several may be of one address.
     ///
-    /// The options of `config` are set on them. If somebody else holds one too, as a service manager does, then peers that come once
-    /// this server [drains](ServerHandle::drain) wait there for the next one.
+    /// The options of `config` are set on them. If somebody else holds one too, as a service
+    /// manager does, then peers that come once this server [drains](ServerHandle::drain) wait there
+    /// for the next one.
     ///
     /// # Errors
-    /// As [`bind`](Self::bind); [`Error::Config`] also if `config` names no such address as one of them has.
+    /// As [`bind`](Self::bind); [`Error::Config`] also if `config` names no such address as one of
+    /// them has.
     pub fn bind_with(config: Config, mut open: Vec<OpenSocket>) -> Result<Server, Error> {
         config.check()?;
         listener::check_congestion(&config)?;
@@ -220,7 +223,8 @@ impl Drop for Crew {
     }
 }
 
-/// Takes a panicked worker's place until the server has drained: whoever is sent there is closed, so that nobody hangs.
+/// Takes a panicked worker's place until the server has drained: whoever is sent there is closed,
+/// so that nobody hangs.
 fn outlive(shared: &Shared<SystemSocket>, worker: usize) {
     shared.note_panic();
     shared.drain();
@@ -243,7 +247,8 @@ pub struct ServerHandle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ending {
-    /// Exchanges that were cut because the drain took too long, or because of [`ServerHandle::cut`].
+    /// Exchanges that were cut because the drain took too long, or because of
+    /// [`ServerHandle::cut`].
     pub cut: usize,
     /// Whether a thread of the server panicked, which is a mistake in it. The server then drains by
     /// itself, within a minute.
@@ -261,7 +266,8 @@ impl ServerHandle {
         &self.admin_addresses
     }
 
-    /// Closes the listeners, tells all who wait why they are let go, and has the server end with its last exchange.
+    /// Closes the listeners, tells all who wait why they are let go, and has the server end with
+    /// its last exchange.
     pub fn drain(&self) {
         self.shared.drain();
     }
@@ -284,7 +290,8 @@ impl ServerHandle {
         }
     }
 
-    /// As [`join`](Self::join), but blocks for so long at most. `None` means that the server has not ended.
+    /// As [`join`](Self::join), but blocks for so long at most. `None` means that the server has
+    /// not ended.
     pub fn join_timeout(&self, timeout: Duration) -> Option<Ending> {
         let mut stage = self.course.stage.lock();
         let runs = |stage: &mut Stage| !matches!(stage, Stage::Ended(_));
@@ -312,14 +319,14 @@ impl ServerHandle {
         self.shared.stats()
     }
 
-    /// All that it has counted, as a page that Prometheus reads: what the [`admin`](Config::admin) listener
-    /// serves as `/metrics`.
+    /// All that it has counted, as a page that Prometheus reads: what the [`admin`](Config::admin)
+    /// listener serves as `/metrics`.
     pub fn metrics(&self, format: MetricsFormat) -> String {
         Metrics::new(self.shared.clone()).text(format)
     }
 
-    /// What keeps it from serving as it should, in words: a thread has panicked, or a worker has not
-    /// turned for 5 seconds. `None` if it is well.
+    /// What keeps it from serving as it should, in words: a thread has panicked, or a worker has
+    /// not turned for 5 seconds. `None` if it is well.
     pub fn illness(&self) -> Option<String> {
         self.shared.illness()
     }
@@ -379,7 +386,8 @@ fn supervise(crew: Crew, admin: Option<admin::Service>, course: &Course, work: i
 fn see_through(crew: Crew, drains: &Receiver<()>, course: &Course) {
     let shared = crew.shared.clone();
     let mut watch = Watch::default();
-    // Its other error would be that no sender is left; the shared state, which is held here, has one.
+    // Its other error would be that no sender is left; the shared state, which is held here, has
+    // one.
     while drains.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         watch.look(&shared.pulses);
     }
@@ -403,8 +411,8 @@ fn see_through(crew: Crew, drains: &Receiver<()>, course: &Course) {
     tracing::info!(cut = shared.counters.cut(), seconds, "drained");
 }
 
-/// Waits for the last exchange, and says once a second how many still run; does `look` then. Gives how
-/// many do at the deadline.
+/// Waits for the last exchange, and says once a second how many still run; does `look` then. Gives
+/// how many do at the deadline.
 fn wait_for(
     drained: &Drained,
     deadline: impl Fn() -> Option<Instant>,

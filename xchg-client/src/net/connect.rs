@@ -62,8 +62,8 @@ fn secure(
     let failed = |problem, why| Error::Tls { address: address.clone(), problem, why };
     let local = |why| failed(TlsProblem::Local, why);
     let verified = credentials.verified().map_err(local)?;
-    // A zone says by which of this machine's interfaces the server is reached, and is no part of its
-    // name.
+    // A zone says by which of this machine's interfaces the server is reached, and is no part of
+    // its name.
     let name = host.split_once('%').map_or(host.as_str(), |(host, _)| host);
     let name = ServerName::try_from(name.to_owned())
         .map_err(|_| local("no certificate can be for such a name".to_owned()))?;

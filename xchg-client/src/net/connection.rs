@@ -78,7 +78,8 @@ impl Connection {
         })
     }
 
-    /// Speaks TLS from now on, with the server of that name; the handshake has time until `deadline`.
+    /// Speaks TLS from now on, with the server of that name; the handshake has time until
+    /// `deadline`.
     ///
     /// # Errors
     /// What the library says of the handshake is the error within.

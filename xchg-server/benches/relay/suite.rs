@@ -214,9 +214,10 @@ impl Suite {
 
     /// Runs every candidate once a round, beginning with another one each time, and reports.
     ///
-    /// With a warm-up, whose numbers are thrown away, candidates run on from round to round; without one,
-    /// each round has a server of its own, in which nothing is left of the round before. A candidate that fails gets no
-    /// row, and its reason is printed; gives the number of those.
+    /// With a warm-up, whose numbers are thrown away, candidates run on from round to round;
+    /// without one, each round has a server of its own, in which nothing is left of the round
+    /// before. A candidate that fails gets no row, and its reason is printed; gives the number of
+    /// those.
     fn case(
         &self,
         workload: &str,

@@ -1,5 +1,6 @@
-//! Records that some peers of a world put their bytes in, as those of TLS do: whole ones alone can be
-//! read, some carry nothing, both ends greet before anything else is said, and an end is said within.
+//! Records that some peers of a world put their bytes in, as those of TLS do: whole ones alone can
+//! be read, some carry nothing, both ends greet before anything else is said, and an end is said
+//! within.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};

@@ -29,8 +29,8 @@ pub(crate) use driver::drive;
 pub(crate) const WAKER: Token = Token(usize::MAX);
 const FIRST_LISTENER: usize = usize::MAX - 1;
 
-/// Connections in a row that may fail before they are accepted. If more do, it is not they: a filter
-/// may stand before `accept`.
+/// Connections in a row that may fail before they are accepted. If more do, it is not they: a
+/// filter may stand before `accept`.
 const MAX_FAILED_PEERS: u32 = 64;
 
 /// The sockets and listeners of one worker.
@@ -122,7 +122,8 @@ impl Net for System {
     }
 }
 
-/// No signal comes of a peer that has left. Apple's systems have no such flag, but Rust programs ignore SIGPIPE.
+/// No signal comes of a peer that has left. Apple's systems have no such flag, but Rust programs
+/// ignore SIGPIPE.
 #[cfg(not(target_vendor = "apple"))]
 const SEND: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]

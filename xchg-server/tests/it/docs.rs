@@ -31,7 +31,8 @@ fn the_config_file_in_the_docs_is_fine() {
 fn the_config_file_in_the_docs_has_every_setting() {
     /// Where the file is and how the program logs is not for the file to say.
     const NOT_IN_FILES: [&str; 3] = ["CONFIG", "LOG_LEVEL", "LOG_FORMAT"];
-    /// Who copies the file had better not have them, or has no such file: the text beside it says when to set them.
+    /// Who copies the file had better not have them, or has no such file: the text beside it says
+    /// when to set them.
     const BETTER_LEFT_ALONE: [&str; 7] = [
         "recv_buffer",
         "send_buffer",

@@ -1,4 +1,5 @@
-//! The server on real sockets, as a library and as a process. One binary: linking two dozen took longer than running them.
+//! The server on real sockets, as a library and as a process. One binary: linking two dozen took
+//! longer than running them.
 #![allow(clippy::unwrap_used, reason = "whatever fails here is a failed test")]
 
 mod browser;

@@ -1,6 +1,7 @@
 //! Real magic-wormhole clients, with this server as their transit relay.
 //!
-//! `$XCHG_WORMHOLE_BIN` names the folder of `wormhole` and of `twist` with the mailbox server, such as a virtual environment's `bin`.
+//! `$XCHG_WORMHOLE_BIN` names the folder of `wormhole` and of `twist` with the mailbox server, such
+//! as a virtual environment's `bin`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -114,9 +115,11 @@ fn wormholes_go_through_the_relay_in_tls() {
     assert!(server.stats().tls_handshakes >= 2);
 }
 
-/// Starts a tunnel that speaks TLS to `server`, and gives the address at which it takes what goes through.
+/// Starts a tunnel that speaks TLS to `server`, and gives the address at which it takes what goes
+/// through.
 fn start_tunnel(authority: &Authority, server: SocketAddr) -> (Running, SocketAddr) {
-    // It cannot have the system choose a port; should another take this one meanwhile, the test fails.
+    // It cannot have the system choose a port; should another take this one meanwhile, the test
+    // fails.
     let here = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let settings = format!(
         "foreground = yes\npid =\n[relay]\nclient = yes\naccept = {here}\nconnect = {server}\n\

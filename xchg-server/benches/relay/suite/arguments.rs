@@ -24,7 +24,8 @@ pub(crate) struct Arguments {
     /// Other relays to compare with [default: all that are installed].
     #[arg(long, value_delimiter = ',', value_name = "RELAYS")]
     pub(crate) against: Option<Vec<Rival>>,
-    /// Arguments for xchg-server, separated by blanks; given more than once, each makes a row of its own.
+    /// Arguments for xchg-server, separated by blanks; given more than once, each makes a row of
+    /// its own.
     #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
     pub(crate) server_args: Vec<String>,
     /// Another build of xchg-server to measure instead of this workspace's.

@@ -1,4 +1,5 @@
-//! What is compared: no relay, xchg, and the other relays, each started with a configuration of ours.
+//! What is compared: no relay, xchg, and the other relays, each started with a configuration of
+//! ours.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
@@ -51,7 +52,8 @@ pub(crate) struct Running {
 
 /// The conditions that all candidates share.
 pub(crate) struct Conditions {
-    /// Whether this is a network namespace of our own, in which listening on all addresses reaches nobody else.
+    /// Whether this is a network namespace of our own, in which listening on all addresses reaches
+    /// nobody else.
     pub(crate) isolated: bool,
     /// Whether our sockets have to ask for Reno themselves.
     pub(crate) ask_for_reno: bool,
@@ -215,7 +217,8 @@ impl Candidate {
         Ok(Running { name: self.name.clone(), route, process: Some(process) })
     }
 
-    /// The command line of a forwarder from `entry` to our port `backend`, its configuration written to `folder`.
+    /// The command line of a forwarder from `entry` to our port `backend`, its configuration
+    /// written to `folder`.
     fn forwarder_arguments(
         &self,
         entry: SocketAddrV4,

@@ -1,4 +1,5 @@
-//! Flags, environment and the config file, made into a [`Config`]. A flag beats the environment, that the file, that the default.
+//! Flags, environment and the config file, made into a [`Config`]. A flag beats the environment,
+//! that the file, that the default.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,11 +21,13 @@ use crate::sandbox::Sandbox;
 use crate::self_signed;
 use crate::top::Top;
 
-/// File exchange server: pairs an upload and a download of the same key and pipes the bytes between them, storing nothing.
+/// File exchange server: pairs an upload and a download of the same key and pipes the bytes between
+/// them, storing nothing.
 ///
-/// The bound addresses go to stdout, one a line; logs go to stderr. SIGTERM or SIGINT drains: who waits is told and closed, exchanges that
-/// run finish, then the server exits with status 0. A second signal cuts them: status 1. A log that cannot be written, and addresses
-/// that cannot be told, harm nobody: lines are dropped, and their number is logged once that works again.
+/// The bound addresses go to stdout, one a line; logs go to stderr. SIGTERM or SIGINT drains: who
+/// waits is told and closed, exchanges that run finish, then the server exits with status 0. A
+/// second signal cuts them: status 1. A log that cannot be written, and addresses that cannot be
+/// told, harm nobody: lines are dropped, and their number is logged once that works again.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -89,13 +92,16 @@ impl Command {
 /// What flags, environment and config file have in common.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Settings {
-    /// Where to listen: ADDR:PORT (port 0: the system chooses) or unix:PATH, repeated or with `;` between several [default: [::]:4980]
+    /// Where to listen: ADDR:PORT (port 0: the system chooses) or unix:PATH, repeated or with `;`
+    /// between several [default: [::]:4980]
     ///
-    /// Options follow behind commas. `dialects=http+native` says what peers may speak there. `public` serves everybody at an address of
-    /// this machine's alone, as behind a proxy; without it, web pages of other sites are kept out there. `access=token` serves bearers of a
-    /// token (see --access). With `proxy`, only proxies come there, and say first whom each connection is for, by the PROXY protocol (see
-    /// --trusted-proxies). `tls=required` refuses who does not use TLS, `tls=off` who does; without either, each may who
-    /// likes once there is a certificate (see --tls-cert). For instance: 127.0.0.1:4981,dialects=http,public
+    /// Options follow behind commas. `dialects=http+native` says what peers may speak there.
+    /// `public` serves everybody at an address of this machine's alone, as behind a proxy; without
+    /// it, web pages of other sites are kept out there. `access=token` serves bearers of a token
+    /// (see --access). With `proxy`, only proxies come there, and say first whom each connection is
+    /// for, by the PROXY protocol (see --trusted-proxies). `tls=required` refuses who does not use
+    /// TLS, `tls=off` who does; without either, each may who likes once there is a certificate (see
+    /// --tls-cert). For instance: 127.0.0.1:4981,dialects=http,public
     #[arg(long, value_name = "ADDR:PORT[,OPTION]...", env = "XCHG_LISTEN", value_delimiter = ';')]
     listen: Option<Vec<Listen>>,
 
@@ -103,21 +109,25 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, value_name = "DIALECTS", env = "XCHG_DIALECTS", value_delimiter = ',')]
     dialects: Option<Vec<Dialect>>,
 
-    /// Where to serve metrics, health, the exchanges that run and the drain: ADDR:PORT or unix:PATH, repeated or with `;` between several [default: nowhere]
+    /// Where to serve metrics, health, the exchanges that run and the drain: ADDR:PORT or
+    /// unix:PATH, repeated or with `;` between several [default: nowhere]
     ///
-    /// An address that others reach needs --token, and where there is one, every ADDR:PORT asks for it. A unix socket is for the user that the
-    /// server runs as.
+    /// An address that others reach needs --token, and where there is one, every ADDR:PORT asks for
+    /// it. A unix socket is for the user that the server runs as.
     #[arg(long, value_name = "ADDR:PORT", env = "XCHG_ADMIN", value_delimiter = ';')]
     admin: Option<Vec<ListenAddress>>,
 
-    /// Sites whose web pages may use addresses of this machine's alone, such as https://example.org, or * for all [default: none]
+    /// Sites whose web pages may use addresses of this machine's alone, such as
+    /// https://example.org, or * for all [default: none]
     #[arg(long, value_name = "ORIGIN", env = "XCHG_ALLOW_ORIGIN", value_delimiter = ',')]
     allow_origin: Option<Vec<WebOrigin>>,
 
-    /// Where proxies may come from that say whom they come for: networks such as 10.0.0.0/8, with `,` between several [default: this machine]
+    /// Where proxies may come from that say whom they come for: networks such as 10.0.0.0/8, with
+    /// `,` between several [default: this machine]
     ///
-    /// That goes for listeners that are marked `proxy`, and for X-Forwarded-For, X-Real-IP and Forwarded with HTTP. Name 127.0.0.0/8, too,
-    /// if there is one on this machine beside others. Unix sockets are always trusted
+    /// That goes for listeners that are marked `proxy`, and for X-Forwarded-For, X-Real-IP and
+    /// Forwarded with HTTP. Name 127.0.0.0/8, too, if there is one on this machine beside others.
+    /// Unix sockets are always trusted
     #[arg(long, value_name = "CIDR", env = "XCHG_TRUSTED_PROXIES", value_delimiter = ',')]
     trusted_proxies: Option<Vec<Network>>,
 
@@ -145,7 +155,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", env = "XCHG_MAX_WAITING_PER_SOURCE", value_parser = number::<usize>("128"))]
     max_waiting_per_source: Option<usize>,
 
-    /// Connections open at once; further peers are served if their counterpart waits [default: 65536]
+    /// Connections open at once; further peers are served if their counterpart waits [default:
+    /// 65536]
     #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS", value_parser = number::<usize>("65536"))]
     max_connections: Option<usize>,
 
@@ -153,19 +164,23 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", env = "XCHG_MAX_CONNECTIONS_PER_SOURCE", value_parser = number::<usize>("256"))]
     max_connections_per_source: Option<usize>,
 
-    /// Offers that peers of one address may make in a second: each up- and download is one [default: any number]
+    /// Offers that peers of one address may make in a second: each up- and download is one
+    /// [default: any number]
     #[arg(long, value_name = "N", env = "XCHG_MAX_OFFERS_PER_SECOND", value_parser = number::<u32>("10"))]
     max_offers_per_second: Option<u32>,
 
-    /// Bytes that an exchange may move, such as 4G; what is longer is refused, or cut if its length was not known [default: any number]
+    /// Bytes that an exchange may move, such as 4G; what is longer is refused, or cut if its length
+    /// was not known [default: any number]
     #[arg(long, value_name = "BYTES", env = "XCHG_MAX_EXCHANGE_BYTES")]
     max_exchange_bytes: Option<Bytes>,
 
-    /// Bytes a second that an exchange may move, such as 500K or 20M [default: as many as there are]
+    /// Bytes a second that an exchange may move, such as 500K or 20M [default: as many as there
+    /// are]
     #[arg(long, value_name = "BYTES", env = "XCHG_LIMIT_RATE_EXCHANGE")]
     limit_rate_exchange: Option<Rate>,
 
-    /// Bytes a second that the exchanges of one address may move together, up- and downloads alike [default: as many as there are]
+    /// Bytes a second that the exchanges of one address may move together, up- and downloads alike
+    /// [default: as many as there are]
     #[arg(long, value_name = "BYTES", env = "XCHG_LIMIT_RATE_SOURCE")]
     limit_rate_source: Option<Rate>,
 
@@ -177,7 +192,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECS", env = "XCHG_WAIT_TIMEOUT")]
     wait_timeout: Option<Seconds>,
 
-    /// The longest that a classic uploader is still served after it has sent all and left [default: 3600]
+    /// The longest that a classic uploader is still served after it has sent all and left [default:
+    /// 3600]
     #[arg(long, value_name = "SECS", env = "XCHG_CLOSED_WAIT")]
     closed_wait: Option<Seconds>,
 
@@ -185,7 +201,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECS", env = "XCHG_IDLE_TIMEOUT")]
     idle_timeout: Option<Seconds>,
 
-    /// How often a waiting HTTP/1.1 peer is told so (by `102 Processing`, or another line); 0 sends nothing [default: 25]
+    /// How often a waiting HTTP/1.1 peer is told so (by `102 Processing`, or another line); 0 sends
+    /// nothing [default: 25]
     #[arg(long, value_name = "SECS", env = "XCHG_PROCESSING_INTERVAL")]
     processing_interval: Option<Seconds>,
 
@@ -197,26 +214,32 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, value_name = "WHO", env = "XCHG_TERMINATE")]
     terminate: Option<Terminate>,
 
-    /// Who may up- and download where --listen does not say it: everybody, or bearers of a token [default: open]
+    /// Who may up- and download where --listen does not say it: everybody, or bearers of a token
+    /// [default: open]
     ///
-    /// A token is one of --token-file, or that of --token. xchg-client takes it by --token or XCHG_TOKEN, curl by `-u :TOKEN`, and browsers
-    /// ask for it, as the password. Classic and transit peers have no place for one and are refused. `access=open` or `access=token` behind an
-    /// address of --listen is for that alone
+    /// A token is one of --token-file, or that of --token. xchg-client takes it by --token or
+    /// XCHG_TOKEN, curl by `-u :TOKEN`, and browsers ask for it, as the password. Classic and
+    /// transit peers have no place for one and are refused. `access=open` or `access=token` behind
+    /// an address of --listen is for that alone
     #[arg(long, value_enum, value_name = "WHO", env = "XCHG_ACCESS")]
     access: Option<Access>,
 
-    /// File of access tokens, one a line; a change is taken within 10 seconds, if nothing is wrong with it
+    /// File of access tokens, one a line; a change is taken within 10 seconds, if nothing is wrong
+    /// with it
     ///
-    /// Behind a token may stand `name=` (of its bearer, for the log), `prefix=` (which the bearer's keys are to begin with) and `limit_rate=`
-    /// (bytes a second of all that the bearer moves, such as 20M). `#` begins a comment
+    /// Behind a token may stand `name=` (of its bearer, for the log), `prefix=` (which the bearer's
+    /// keys are to begin with) and `limit_rate=` (bytes a second of all that the bearer moves, such
+    /// as 20M). `#` begins a comment
     #[arg(long, value_name = "FILE", env = "XCHG_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 
-    /// The access token that lets its bearer terminate the server, see its status, use --admin, and up- and download; better set by environment or file
+    /// The access token that lets its bearer terminate the server, see its status, use --admin, and
+    /// up- and download; better set by environment or file
     #[arg(long, value_name = "TOKEN", env = "XCHG_TOKEN", hide_env_values = true)]
     token: Option<AccessToken>,
 
-    /// Offer TLS, with the certificate in FILE (PEM; those of its issuers behind it); it is read again when it changes [default: none]
+    /// Offer TLS, with the certificate in FILE (PEM; those of its issuers behind it); it is read
+    /// again when it changes [default: none]
     #[arg(long, value_name = "FILE", env = "XCHG_TLS_CERT")]
     tls_cert: Option<PathBuf>,
 
@@ -224,19 +247,23 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE", env = "XCHG_TLS_KEY")]
     tls_key: Option<PathBuf>,
 
-    /// Offer TLS with a certificate that the server makes itself and keeps in DIR; its fingerprint, for `xchg-client --pin`, is told on stderr
+    /// Offer TLS with a certificate that the server makes itself and keeps in DIR; its fingerprint,
+    /// for `xchg-client --pin`, is told on stderr
     #[arg(long, value_name = "DIR", env = "XCHG_TLS_SELF_SIGNED")]
     tls_self_signed: Option<PathBuf>,
 
-    /// Serve in TLS only who has a certificate that an authority in FILE (PEM) has signed [default: everybody]
+    /// Serve in TLS only who has a certificate that an authority in FILE (PEM) has signed [default:
+    /// everybody]
     #[arg(long, value_name = "FILE", env = "XCHG_CLIENT_CA")]
     client_ca: Option<PathBuf>,
 
-    /// TCP congestion control of connections, such as reno, cubic or bbr (Linux) [default: the system's]
+    /// TCP congestion control of connections, such as reno, cubic or bbr (Linux) [default: the
+    /// system's]
     #[arg(long, value_name = "NAME", env = "XCHG_CONGESTION")]
     congestion: Option<String>,
 
-    /// Size of the kernel pipes that bulk transfers go through (Linux); 0 copies instead [default: 1M]
+    /// Size of the kernel pipes that bulk transfers go through (Linux); 0 copies instead [default:
+    /// 1M]
     #[arg(long, value_name = "BYTES", env = "XCHG_PIPE_SIZE")]
     pipe_size: Option<Bytes>,
 
@@ -244,9 +271,11 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, value_name = "HOW", env = "XCHG_LOG_ADDRESSES")]
     log_addresses: Option<LogAddresses>,
 
-    /// Whether the server gives up what it does not need once it listens: files but its own and system calls (Linux) [default: auto]
+    /// Whether the server gives up what it does not need once it listens: files but its own and
+    /// system calls (Linux) [default: auto]
     ///
-    /// `auto` does as far as the kernel can see to it, and the log says how far that is; `required` does not start unless it goes all the way.
+    /// `auto` does as far as the kernel can see to it, and the log says how far that is; `required`
+    /// does not start unless it goes all the way.
     #[arg(long, value_enum, value_name = "MODE", env = "XCHG_SANDBOX")]
     sandbox: Option<Sandbox>,
 
@@ -256,8 +285,8 @@ pub(crate) struct Settings {
 }
 
 impl Cli {
-    /// The configuration that flags, environment and file make together. Where none of them says where to listen, it is at `passed`, if
-    /// that is not empty.
+    /// The configuration that flags, environment and file make together. Where none of them says
+    /// where to listen, it is at `passed`, if that is not empty.
     ///
     /// # Errors
     /// All that is wrong with them.

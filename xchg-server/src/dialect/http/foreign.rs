@@ -1,8 +1,10 @@
-//! Requests that a web page of somebody else makes, in the browser of a person for whom alone the server is.
+//! Requests that a web page of somebody else makes, in the browser of a person for whom alone the
+//! server is.
 //!
-//! Other people's connections do not reach a loopback address, but their pages do: they run on this machine. What gives them away is
-//! what browsers, and no page, put into a request: `Origin` and `Sec-Fetch-Site` (Fetch Metadata, section 2.3); and `Host`, where
-//! a page's own name was made to lead here (DNS rebinding), so that the browser takes server and page for one site.
+//! Other people's connections do not reach a loopback address, but their pages do: they run on this
+//! machine. What gives them away is what browsers, and no page, put into a request: `Origin` and
+//! `Sec-Fetch-Site` (Fetch Metadata, section 2.3); and `Host`, where a page's own name was made to
+//! lead here (DNS rebinding), so that the browser takes server and page for one site.
 //!
 //! **Loopback is for one person, whose browser runs everybody's pages.** What keeps strangers from
 //! a loopback address does not keep their pages from it, and these could up- and download for the
@@ -27,7 +29,8 @@ pub(crate) enum Foreign {
 }
 
 impl Request {
-    /// Prepares a request for a listener that is not for web pages of sites but this server's own and `allowed`.
+    /// Prepares a request for a listener that is not for web pages of sites but this server's own
+    /// and `allowed`.
     ///
     /// # Errors
     /// One of those may have made it; the words refuse it.
@@ -53,8 +56,8 @@ impl Request {
         Err(self.forbidden(text))
     }
 
-    /// What shows that a page may have made the request which is neither the server's own nor of a site
-    /// in `allowed`.
+    /// What shows that a page may have made the request which is neither the server's own nor of a
+    /// site in `allowed`.
     pub(crate) fn foreign(&self, allowed: &[WebOrigin]) -> Option<Foreign> {
         if allowed.iter().any(WebOrigin::is_any) {
             return None;
@@ -93,8 +96,8 @@ impl Request {
     }
 }
 
-/// Whether that is the site of `host`, which browsers know as `https` if they speak TLS with it: at the
-/// port of another scheme, which they leave out of both, another server may be.
+/// Whether that is the site of `host`, which browsers know as `https` if they speak TLS with it: at
+/// the port of another scheme, which they leave out of both, another server may be.
 fn is_of(origin: &[u8], host: &[u8], is_secured: bool) -> bool {
     let end = origin.windows(3).position(|part| part == b"://");
     end.is_some_and(|end| {
@@ -103,7 +106,8 @@ fn is_of(origin: &[u8], host: &[u8], is_secured: bool) -> bool {
     })
 }
 
-/// Whether only this machine is called so, whatever the port (RFC 6761 section 6.3). Requests that name no host come from no browser.
+/// Whether only this machine is called so, whatever the port (RFC 6761 section 6.3). Requests that
+/// name no host come from no browser.
 fn is_local(host: &[u8]) -> bool {
     let Ok(host) = str::from_utf8(host) else { return false };
     let (name, port) = match host.rsplit_once(':') {

@@ -17,8 +17,9 @@
 //!    once paired, [`download_head`] and the payload in the framing that it asks for. A payload
 //!    that was cut is shown by closing before the end of the framing, or by a reset.
 //! 4. [`Action::Upload`]: offer; when that is taken, [`UploadAnswer::begin`] and its notices; take
-//!    the payload out of the [`Body`]. A form's [`description`](MultipartBody::description) is known
-//!    only after some of the body has been decoded, and the downloader's head has to wait for it.
+//!    the payload out of the [`Body`]. A form's [`description`](MultipartBody::description) is
+//!    known only after some of the body has been decoded, and the downloader's head has to wait for
+//!    it.
 //! 5. A [`Refusal`] answers an offer that was not taken, and a downloader whose wait was in vain.
 //!    An uploader's is [`closing`](ReplyTo::closing), as in step 2, for its body is not read.
 
@@ -153,7 +154,8 @@ impl Request {
         reserved::insecure(self)
     }
 
-    /// Whether it is to exchange something, or asks how to: all but the server's own pages, and what browsers ask before they ask.
+    /// Whether it is to exchange something, or asks how to: all but the server's own pages, and
+    /// what browsers ask before they ask.
     #[must_use]
     pub(crate) fn is_for_a_key(&self) -> bool {
         self.method != Method::Options && !reserved::is_reserved(&self.key)
@@ -171,7 +173,8 @@ impl Request {
         self.credentials.as_ref().map(|credentials| &credentials.token)
     }
 
-    /// Whether the page of a site that is none of `allowed` would upload with a token that the browser remembers, and sends whoever asks.
+    /// Whether the page of a site that is none of `allowed` would upload with a token that the
+    /// browser remembers, and sends whoever asks.
     #[must_use]
     pub(crate) fn borrows_token(&self, allowed: &[WebOrigin]) -> bool {
         let is_basic = self.credentials.as_ref().is_some_and(|credentials| credentials.is_basic);
@@ -189,8 +192,8 @@ impl Request {
         respond::denied(self.reply_to.closing(), why)
     }
 
-    /// Who is behind the `trusted` proxies that passed it on. `None` if nobody says that there is one, `Some(None)` if that is hidden or
-    /// doubtful.
+    /// Who is behind the `trusted` proxies that passed it on. `None` if nobody says that there is
+    /// one, `Some(None)` if that is hidden or doubtful.
     #[must_use]
     pub(crate) fn forwarded_for(&self, trusted: &[Network]) -> Option<Option<IpAddr>> {
         self.forwarded.peer(trusted)

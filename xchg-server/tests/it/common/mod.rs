@@ -1,4 +1,5 @@
-//! What the tests on real sockets share: servers in the process and as processes of their own, and raw peers.
+//! What the tests on real sockets share: servers in the process and as processes of their own, and
+//! raw peers.
 //!
 //! Nothing here waits without end: sockets, events and processes all have [`DEADLINE`].
 
@@ -19,10 +20,12 @@ pub(crate) use peer::{Peer, assert_lost, classic_greeting, offer};
 pub(crate) use process::{Exit, Process};
 pub(crate) use tls::{Authority, TlsStream, tls};
 
-/// How long a test waits for what must happen at once: far longer than a loaded machine takes, and then it fails.
+/// How long a test waits for what must happen at once: far longer than a loaded machine takes, and
+/// then it fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Settings for tests: a port of the system's choice, and two workers, so that peers of different workers meet.
+/// Settings for tests: a port of the system's choice, and two workers, so that peers of different
+/// workers meet.
 pub(crate) fn config() -> Config {
     Config { listen: vec![loopback()], workers: 2, ..Config::default() }
 }

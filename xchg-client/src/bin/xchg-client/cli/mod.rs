@@ -52,8 +52,8 @@ pub(crate) struct Common {
     /// processes
     #[arg(long, env = "XCHG_TOKEN", hide_env_values = true, value_parser = values::token(), global = true, help_heading = COMMON)]
     pub(crate) token: Option<Token>,
-    /// Trust the authorities in FILE (PEM) alone to say who the server is, rather than those of this
-    /// system
+    /// Trust the authorities in FILE (PEM) alone to say who the server is, rather than those of
+    /// this system
     #[arg(long, value_name = "FILE", env = "XCHG_CA", conflicts_with = "pin", global = true, help_heading = COMMON)]
     pub(crate) ca: Option<PathBuf>,
     /// Trust the server that has the certificate with this fingerprint alone, as `xchg-server
