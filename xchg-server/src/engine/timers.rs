@@ -21,7 +21,7 @@ impl Tick {
 
     /// Rounds up, so that nothing fires early.
     pub(crate) fn after(self, timeout: Duration) -> Tick {
-        let millis = u64::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+        let millis = u64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         Tick(self.0.saturating_add(millis))
     }
 
@@ -152,6 +152,15 @@ impl<Id: Ord + Copy> Timers<Id> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_is_not_due_yet_is_due_at_a_later_tick() {
+        for nanos in [1, 999, 1_000, 999_999, 1_000_000] {
+            assert_eq!(Tick::START.after(Duration::from_nanos(nanos)), Tick(1), "{nanos} ns");
+        }
+        assert_eq!(Tick::START.after(Duration::from_nanos(1_000_001)), Tick(2));
+        assert_eq!(Tick::START.after(Duration::ZERO), Tick::START);
+    }
 
     #[test]
     fn timers_fire_in_order_and_never_early() {
