@@ -166,7 +166,7 @@ impl Why {
 /// ```
 /// use std::io::{Read, Write};
 /// use std::os::unix::net::UnixStream;
-/// use xchg_core::relay::{Pump, Resources, Socket, Turn};
+/// use xchg_core::relay::{Pump, Resources, Socket, Why};
 ///
 /// let (mut uploader, source) = UnixStream::pair()?;
 /// let (sink, mut downloader) = UnixStream::pair()?;
@@ -175,15 +175,15 @@ impl Why {
 ///
 /// // For all pumps of a thread: a buffer of 64 KiB, pipes of 1 MiB.
 /// let mut resources = Resources::new(64 << 10, 1 << 20);
-/// let (mut pump, mut moved) = (Pump::new(Vec::new(), &[]), 0);
+/// let mut pump = Pump::new(Vec::new(), &[]);
+/// let (mut source, mut sink) = (Socket(source), Socket(sink));
 /// // To be called when a poll says that one of the two is ready; 1 MiB later others have a turn.
-/// let mut turn =
-///     || pump.turn(&Socket(&source), &Socket(&sink), &mut resources, 1 << 20, &mut moved);
+/// let mut turn = || pump.turn(&mut source, &mut sink, &mut resources, 1 << 20);
 /// uploader.write_all(b"a picture")?;
-/// assert!(matches!(turn(), Turn::SourceBlocked));
+/// let turned = turn();
+/// assert!(matches!(turned.why, Why::SourceBlocked) && turned.moved == 9);
 /// drop(uploader);
-/// assert!(matches!(turn(), Turn::Ended));
-/// assert_eq!(moved, 9);
+/// assert!(matches!(turn().why, Why::Ended));
 ///
 /// let mut picture = Vec::new();
 /// downloader.read_to_end(&mut picture)?;
