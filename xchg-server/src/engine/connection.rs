@@ -1,5 +1,5 @@
-//! A connection's states: greeting, then waiting, then exchanging; or leaving, with a last word. An http connection may greet again
-//! once it has been answered.
+//! A connection's states: greeting, then waiting, then exchanging; or leaving, with a last word. An
+//! http connection may greet again once it has been answered.
 
 use std::io;
 use std::time::Duration;
@@ -80,7 +80,8 @@ pub(crate) struct Waiting {
     pub(crate) leaves_by_ending: bool,
 }
 
-/// What a peer has brought along with its greeting. Most bring nothing, and many wait: hence the box.
+/// What a peer has brought along with its greeting. Most bring nothing, and many wait: hence the
+/// box.
 pub(crate) type Brought = Option<Box<Luggage>>;
 
 #[derive(Debug, Default)]
@@ -100,7 +101,8 @@ pub(crate) fn bearer(brought: &Brought) -> Bearer {
     brought.as_ref().and_then(|luggage| luggage.bearer.clone())
 }
 
-/// A peer that is told a last word: then a half-close, and what it still sends is read so that the word is not destroyed by a reset.
+/// A peer that is told a last word: then a half-close, and what it still sends is read so that the
+/// word is not destroyed by a reset.
 #[derive(Debug)]
 pub(crate) struct Leaving {
     words: Vec<u8>,
@@ -137,8 +139,9 @@ impl<T: Transport> Connection<T> {
 
     /// By what error the peer is lost, that is still to hear something or not.
     ///
-    /// A reset behind the peer's end is `EPIPE`. All that it said is here then, and only what it was still to hear is lost. So it goes with an
-    /// uploader that has closed: a minute later its system knows the connection no more, and resets it when it is probed.
+    /// A reset behind the peer's end is `EPIPE`. All that it said is here then, and only what it
+    /// was still to hear is lost. So it goes with an uploader that has closed: a minute later its
+    /// system knows the connection no more, and resets it when it is probed.
     pub(crate) fn lost(&self, is_to_hear: bool) -> Option<io::ErrorKind> {
         self.stream.failure().filter(|&error| is_to_hear || error != io::ErrorKind::BrokenPipe)
     }
@@ -164,8 +167,8 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// What it is told when it has to wait; `elsewhere` is another realm, where a possible counterpart waits, and `gathered` how many others wait
-    /// for the same exchange.
+    /// What it is told when it has to wait; `elsewhere` is another realm, where a possible
+    /// counterpart waits, and `gathered` how many others wait for the same exchange.
     pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>, gathered: u16) -> Vec<u8> {
         match (&mut self.http, self.dialect) {
             (Some(peer), _) => peer.waiting(elsewhere, gathered),
@@ -174,7 +177,8 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// What it is told when its counterpart is here, who speaks `other` and announced a payload of `length` bytes.
+    /// What it is told when its counterpart is here, who speaks `other` and announced a payload of
+    /// `length` bytes.
     pub(crate) fn matched(&mut self, other: Dialect, length: Option<u64>) -> Vec<u8> {
         match (&mut self.http, self.dialect) {
             (Some(peer), _) => peer.matched(),
@@ -211,7 +215,8 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Sends words that must fit at once: a peer that has not read the few bytes before them is gone.
+    /// Sends words that must fit at once: a peer that has not read the few bytes before them is
+    /// gone.
     pub(crate) fn say(&mut self, words: &[u8]) -> io::Result<()> {
         match words.is_empty() || self.stream.write(words)? == words.len() {
             true => Ok(()),
@@ -231,7 +236,8 @@ impl<T: Transport> Connection<T> {
 
     /// Gives the socket's buffers the size that the peer asked for, within bounds.
     pub(crate) fn set_buffers(&self, bytes: u32) {
-        /// With less, the counterpart crawls too (4 KiB: 30 KB/s over loopback); more is a way to spend the kernel's memory.
+        /// With less, the counterpart crawls too (4 KiB: 30 KB/s over loopback); more is a way to
+        /// spend the kernel's memory.
         const BOUNDS: (usize, usize) = (64 << 10, 4 << 20);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(BOUNDS.0, BOUNDS.1);
         self.stream.set_buffers(bytes);
@@ -245,8 +251,8 @@ impl Leaving {
 
     /// Says the word, then reads to the peer's end.
     ///
-    /// One that sends more than patience goes for is read no further, and blocks: it then has time to read, until it closes or the
-    /// connection's deadline.
+    /// One that sends more than patience goes for is read no further, and blocks: it then has time
+    /// to read, until it closes or the connection's deadline.
     pub(crate) fn turn(
         &mut self,
         stream: &mut (impl Source + Sink),
@@ -327,7 +333,8 @@ mod tests {
 
     #[test]
     fn a_connection_that_waits_is_small() {
-        // The larger part of what a waiting peer costs (BENCHMARKS.md, idle): think twice before adding to it.
+        // The larger part of what a waiting peer costs (BENCHMARKS.md, idle): think twice before
+        // adding to it.
         assert!(
             size_of::<Connection<Socket<OwnedFd>>>() <= 88,
             "{} bytes",

@@ -1,8 +1,9 @@
 //! Exchanges with several receivers: each byte is sent to all of them, at the pace of the slowest.
 //!
-//! Only http peers can ask for it (`?n=3`). A block of the payload at a time is read, and written to every receiver, before the next is
-//! read. What is held of it is the part that some receiver could not take yet. As between two, much is not copied: once a read has filled
-//! the buffer, blocks go through a pipe for each receiver (Linux).
+//! Only http peers can ask for it (`?n=3`). A block of the payload at a time is read, and written
+//! to every receiver, before the next is read. What is held of it is the part that some receiver
+//! could not take yet. As between two, much is not copied: once a read has filled the buffer,
+//! blocks go through a pipe for each receiver (Linux).
 
 use std::io;
 
@@ -27,10 +28,12 @@ use crate::engine::net::{Id, Net, Transport};
 use crate::engine::shared::Message;
 use crate::engine::timers::{Soon, Tick};
 
-/// Bytes that are written to all receivers together before others get their turn, or one buffer's if that is more.
+/// Bytes that are written to all receivers together before others get their turn, or one buffer's
+/// if that is more.
 const TURN_BYTES: usize = 4 << 20;
 
-/// What is spliced at least at once to each receiver, however many there are: less is better copied.
+/// What is spliced at least at once to each receiver, however many there are: less is better
+/// copied.
 const MIN_TEE_BYTES: usize = 64 << 10;
 
 /// Reads in which what one receiver says is dropped before others get their turn.
@@ -292,7 +295,8 @@ impl<N: Net> Engine<N> {
         self.arm(upload);
     }
 
-    /// Nothing has moved for too long. If that is the fault of some receivers, the others go on without them.
+    /// Nothing has moved for too long. If that is the fault of some receivers, the others go on
+    /// without them.
     pub(super) fn on_fan_timer(&mut self, index: u32) {
         let fan = &mut self.fans[index as usize];
         if fan.deadline > self.timers.now() {
@@ -485,7 +489,8 @@ impl Fan {
         if !connections[self.upload as usize].stream.is_readable() || *budget == 0 {
             return Ok(());
         }
-        // Pipes no larger than what goes into them at once: all of a user's together may have 64 MiB (pipe(7)).
+        // Pipes no larger than what goes into them at once: all of a user's together may have 64
+        // MiB (pipe(7)).
         let share = (TURN_BYTES / self.receivers.len().max(1)).max(MIN_TEE_BYTES);
         for receiver in &mut self.receivers {
             let stream = &mut connections[receiver.slot as usize].stream;
@@ -526,7 +531,8 @@ impl Fan {
         self.receivers.iter_mut().for_each(|receiver| receiver.tee = None);
     }
 
-    /// Reads of the payload what there is, up to a buffer full. Gives the bytes read, and whether there is more for a later turn.
+    /// Reads of the payload what there is, up to a buffer full. Gives the bytes read, and whether
+    /// there is more for a later turn.
     fn read(
         &mut self,
         upload: &mut Connection<impl Transport>,
@@ -568,7 +574,8 @@ impl Fan {
         Ok(())
     }
 
-    /// Gives every receiver what it can take of `block`; says whether one of them can go on at once.
+    /// Gives every receiver what it can take of `block`; says whether one of them can go on at
+    /// once.
     fn serve<T: Transport>(
         &mut self,
         connections: &mut Slab<Connection<T>>,
@@ -614,8 +621,8 @@ impl Fan {
         }
     }
 
-    /// Takes out the receivers on whom the exchange waits. Nobody, if it is the payload that does not come, or if no other receiver would be
-    /// better off.
+    /// Takes out the receivers on whom the exchange waits. Nobody, if it is the payload that does
+    /// not come, or if no other receiver would be better off.
     fn part_with_late<T: Transport>(
         &mut self,
         connections: &mut Slab<Connection<T>>,
@@ -644,7 +651,8 @@ impl Fan {
 }
 
 impl Receiver {
-    /// Writes what it can take of `block`, and the end behind it if the payload `ends`; drops what it says.
+    /// Writes what it can take of `block`, and the end behind it if the payload `ends`; drops what
+    /// it says.
     fn turn(
         &mut self,
         connection: &mut Connection<impl Transport>,
@@ -679,8 +687,8 @@ impl Receiver {
         if is_spent { Stands::Spent } else { Stands::Here }
     }
 
-    /// Lets it pause as long as the exchange may, once it may be a receiver that is not reading: all
-    /// that it has not taken yet may lie in buffers.
+    /// Lets it pause as long as the exchange may, once it may be a receiver that is not reading:
+    /// all that it has not taken yet may lie in buffers.
     fn be_patient(&mut self, connection: &Connection<impl Transport>, config: &Config) {
         if !std::mem::replace(&mut self.is_patient, true) {
             let_pause(connection, config.idle_timeout);

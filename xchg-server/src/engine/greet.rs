@@ -159,8 +159,8 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    /// Resets a connection of a proxy that does not say what it must, or says what it must not. It is told nothing, for it would pass
-    /// that on.
+    /// Resets a connection of a proxy that does not say what it must, or says what it must not. It
+    /// is told nothing, for it would pass that on.
     fn refuse_proxy(&mut self, slot: u32, text: &str) {
         self.shared.counters.refused(RefusalCode::Malformed);
         self.shared.counters.proxy_header_failed();

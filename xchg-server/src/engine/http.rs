@@ -16,12 +16,13 @@ use crate::engine::endpoint::Framing;
 use crate::engine::net::{Id, Net, Transport};
 use crate::origin::Origin;
 
-/// Requests on one connection, after which it is closed: one peer then keeps a worker from others no longer than they take. Each further
-/// hundred costs the peer a new connection.
+/// Requests on one connection, after which it is closed: one peer then keeps a worker from others
+/// no longer than they take. Each further hundred costs the peer a new connection.
 const MAX_REQUESTS: u8 = 100;
 
 impl<N: Net> Engine<N> {
-    /// Hears the requests at the start of `bytes`, answers those that nothing is exchanged for, and offers the first of the others.
+    /// Hears the requests at the start of `bytes`, answers those that nothing is exchanged for, and
+    /// offers the first of the others.
     pub(super) fn hear_requests(&mut self, slot: u32, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let connection = &mut self.connections[slot as usize];
@@ -96,7 +97,8 @@ impl<N: Net> Engine<N> {
         self.connections[slot as usize].state = State::Greeting(bytes.to_vec());
     }
 
-    /// Counts a connection for whom its request is, if a trusted proxy passes that on and says so. Gives the proxy then.
+    /// Counts a connection for whom its request is, if a trusted proxy passes that on and says so.
+    /// Gives the proxy then.
     fn count_for_whom(&mut self, slot: u32, request: &http::Request) -> Option<Origin> {
         let trusted = &self.shared.config.trusted_proxies;
         let connection = &mut self.connections[slot as usize];
@@ -115,7 +117,8 @@ impl<N: Net> Engine<N> {
         connection.origin = proxy;
     }
 
-    /// Sends a reply behind which another request may come, of which `rest` is there already. Gives whether it is all sent.
+    /// Sends a reply behind which another request may come, of which `rest` is there already. Gives
+    /// whether it is all sent.
     fn reply(&mut self, slot: u32, mut reply: Reply, rest: &[u8]) -> bool {
         let connection = &mut self.connections[slot as usize];
         let by = self.timers.now().after(self.shared.config.greeting_timeout);
@@ -164,7 +167,8 @@ impl<N: Net> Engine<N> {
         self.offer(slot, Dialect::Http, arrival, early, bearer);
     }
 
-    /// Tells a peer in its dialect that its source makes offers too often, and how long it is to wait; and closes.
+    /// Tells a peer in its dialect that its source makes offers too often, and how long it is to
+    /// wait; and closes.
     pub(super) fn put_off(&mut self, slot: u32, wait: Duration, key: &Key) {
         let seconds = wait.as_secs() + 1;
         let text = format!("too many offers come from your address; try again in {seconds} s");
@@ -177,7 +181,8 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    /// Tells a peer in its dialect that its payload is longer than the `most` bytes that an exchange may move, and closes.
+    /// Tells a peer in its dialect that its payload is longer than the `most` bytes that an
+    /// exchange may move, and closes.
     pub(super) fn refuse_length(&mut self, slot: u32, most: u64, key: &Key) {
         let text = format!("this server passes on {most} bytes at most; send less, or in parts");
         match self.connections[slot as usize].http.take() {
@@ -264,7 +269,8 @@ impl<N: Net> Engine<N> {
         connection.state = State::Replying(Box::new(reply));
         let by = self.timers.now().after(self.shared.config.greeting_timeout);
         connection.deadline = self.timers.soon(by);
-        // Not here and now: it may ask for the next exchange at once, while this one is still being ended.
+        // Not here and now: it may ask for the next exchange at once, while this one is still being
+        // ended.
         self.kept.push_back(Id { slot, serial: connection.serial });
     }
 
@@ -283,7 +289,8 @@ impl<N: Net> Engine<N> {
     }
 }
 
-/// How the bytes of each side are framed. Takes out of what they have brought what the framing must see.
+/// How the bytes of each side are framed. Takes out of what they have brought what the framing must
+/// see.
 pub(super) fn framings<T: Transport>(
     peers: &mut Sides<&mut Connection<T>>,
     brought: &mut Sides<Brought>,

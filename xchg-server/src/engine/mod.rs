@@ -1,11 +1,14 @@
-//! What one thread does for its connections: it accepts, hears greetings, holds who waits, and moves
-//! exchanges' bytes. The [system](crate::engine::net) under it is a parameter, and the time an argument.
+//! What one thread does for its connections: it accepts, hears greetings, holds who waits, and
+//! moves exchanges' bytes. The [system](crate::engine::net) under it is a parameter, and the time
+//! an argument.
 //!
-//! A connection belongs to one worker, who alone touches it. Only when two peers of different workers are paired does a connection move: the
-//! newcomer travels to the one who waits, before it was ever registered with a poll in most cases. That worker may still send
-//! a heartbeat meanwhile; nothing else can interleave, so no lock is needed.
+//! A connection belongs to one worker, who alone touches it. Only when two peers of different
+//! workers are paired does a connection move: the newcomer travels to the one who waits, before it
+//! was ever registered with a poll in most cases. That worker may still send a heartbeat meanwhile;
+//! nothing else can interleave, so no lock is needed.
 //!
-//! Edge-triggered: what the poll says is remembered in the connection until a call is refused with `EAGAIN`.
+//! Edge-triggered: what the poll says is remembered in the connection until a call is refused with
+//! `EAGAIN`.
 
 mod accept;
 pub(crate) mod admission;
@@ -61,7 +64,8 @@ const MANY: usize = 1024;
 /// How long a peer that is leaving may take to hear its last word.
 const LEAVING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one may take that goes on sending: its kernel has the word, and many browsers read it only when they can send no more.
+/// How long one may take that goes on sending: its kernel has the word, and many browsers read it
+/// only when they can send no more.
 const OVERRUN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long those who are leaving may take when the server stops.
@@ -260,14 +264,14 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    /// Takes a waiting peer that has left out of the broker and closes it; unless it is paired already,
-    /// and its counterpart on its way here.
+    /// Takes a waiting peer that has left out of the broker and closes it; unless it is paired
+    /// already, and its counterpart on its way here.
     fn withdraw(&mut self, slot: u32) {
         drop(self.take_back(slot));
     }
 
-    /// As [`withdraw`](Self::withdraw), of one who may still be there: a mere end would look like an
-    /// empty payload.
+    /// As [`withdraw`](Self::withdraw), of one who may still be there: a mere end would look like
+    /// an empty payload.
     fn give_up(&mut self, slot: u32) {
         if let Some(connection) = self.take_back(slot) {
             connection.reset();
@@ -282,7 +286,8 @@ impl<N: Net> Engine<N> {
         Some(self.remove(slot))
     }
 
-    /// Closes a waiting peer that sent what it must not yet, unless its counterpart is on its way here.
+    /// Closes a waiting peer that sent what it must not yet, unless its counterpart is on its way
+    /// here.
     fn rebuke(&mut self, slot: u32, words: &[u8]) {
         let State::Waiting(waiting) = &self.connections[slot as usize].state else {
             unreachable!("callers have seen it wait")
@@ -298,7 +303,8 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    /// Resets a classic peer that says what none would, unless its counterpart is on its way here: there is no word for it.
+    /// Resets a classic peer that says what none would, unless its counterpart is on its way here:
+    /// there is no word for it.
     fn spurn(&mut self, slot: u32) {
         let State::Waiting(waiting) = &self.connections[slot as usize].state else {
             unreachable!("callers have seen it wait")
@@ -424,7 +430,8 @@ impl<N: Net> Engine<N> {
         let dialect = connection.dialect;
         let words = match (connection.http.take(), dialect) {
             (Some(peer), _) => {
-                // What has waited was taken: if it comes again, its client has not heard why it ended.
+                // What has waited was taken: if it comes again, its client has not heard why it
+                // ended.
                 if let (State::Waiting(_), Some(named)) =
                     (&connection.state, peer.idempotency_key())
                 {

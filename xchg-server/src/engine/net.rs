@@ -60,8 +60,8 @@ pub(crate) trait Transport: Source + Sink + Debug + Send + 'static {
     /// If the system does not tell.
     fn take_failure(&self) -> io::Result<Option<io::ErrorKind>>;
 
-    /// How many bytes, with those not sent yet, the peer's system has not acknowledged. `None` where
-    /// the system cannot tell.
+    /// How many bytes, with those not sent yet, the peer's system has not acknowledged. `None`
+    /// where the system cannot tell.
     fn unacknowledged(&self) -> Option<u64>;
 
     /// Has the kernel buffer so many bytes each way. A wish: its own choice serves as well.
@@ -77,8 +77,8 @@ pub(crate) trait Transport: Source + Sink + Debug + Send + 'static {
     fn reset(&self);
 }
 
-/// Bytes within bytes, as TLS has them: what a peer says is taken out of what its socket has, and what
-/// it is told is put into what is sent. What of it comes when is [`Stream`]'s business.
+/// Bytes within bytes, as TLS has them: what a peer says is taken out of what its socket has, and
+/// what it is told is put into what is sent. What of it comes when is [`Stream`]'s business.
 ///
 /// [`Stream`]: crate::engine::stream::Stream
 pub(crate) trait Layer: Debug + Send + 'static {

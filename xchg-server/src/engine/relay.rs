@@ -20,7 +20,8 @@ use crate::engine::net::{Id, Net, Transport};
 use crate::engine::shared::Message;
 use crate::engine::timers::{Soon, Tick};
 
-/// What fits into a receiver's buffer even if it reads nothing: Linux opens with a window of 64 KB, others with no less than half of it.
+/// What fits into a receiver's buffer even if it reads nothing: Linux opens with a window of 64 KB,
+/// others with no less than half of it.
 const FIRST_WINDOW: u64 = 32 << 10;
 
 /// An exchange that runs here.
@@ -121,7 +122,8 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    /// Drives a small exchange at once, and queues one that carries much behind all others: the small ones stay quick beside it.
+    /// Drives a small exchange at once, and queues one that carries much behind all others: the
+    /// small ones stay quick beside it.
     pub(super) fn drive_in_turn(&mut self, index: u32) {
         let running = &mut self.exchanges[index as usize];
         if !Side::BOTH.iter().any(|&side| running.pumps[side].is_bulk()) {
@@ -175,7 +177,8 @@ impl<N: Net> Engine<N> {
             return self.end(index, Outcome::Lost(side));
         }
         if running.framings.download.is_untouched() {
-            // The head of a response goes out though its payload lets wait. An error comes again with that.
+            // The head of a response goes out though its payload lets wait. An error comes again
+            // with that.
             let stream = &mut peers.download.stream;
             Endpoint { stream, framing: &mut running.framings.download, is_heard: true }
                 .flush()
@@ -219,7 +222,8 @@ impl<N: Net> Engine<N> {
         self.shared.config.max_exchange_bytes.filter(|&most| moved.iter().any(|&it| it > most))
     }
 
-    /// Lets each flow move what it can; says whether one can go on at once, and who is lost by what.
+    /// Lets each flow move what it can; says whether one can go on at once, and who is lost by
+    /// what.
     fn turn_flows(&mut self, index: u32) -> (bool, Option<(Side, io::ErrorKind)>) {
         let running = &mut self.exchanges[index as usize];
         let mut peers = peers(&mut self.connections, running.slots);
@@ -338,7 +342,8 @@ impl<N: Net> Engine<N> {
     /// stream has.
     fn dismiss(&mut self, slot: u32, outcome: Outcome, has_left: bool) {
         if outcome.is_completed() && !has_left {
-            // If what it may still say met a closed socket, the reset could cost it what it has not read.
+            // If what it may still say met a closed socket, the reset could cost it what it has not
+            // read.
             self.leave(slot, Vec::new());
         } else {
             self.close(slot, outcome);
@@ -364,8 +369,9 @@ impl Running {
         self.pumps.upload.has_ended() && self.pumps.download.is_discarding()
     }
 
-    /// Whether the downloader has everything. Where what it says is passed on, its own stream has to
-    /// end as well; where not, its system has to have acknowledged all, and it may stay connected.
+    /// Whether the downloader has everything. Where what it says is passed on, its own stream has
+    /// to end as well; where not, its system has to have acknowledged all, and it may stay
+    /// connected.
     fn has_arrived<T: Transport>(&self, peers: &mut Sides<&mut Connection<T>>) -> bool {
         let has_left = self.pumps.download.has_ended();
         if self.is_closing() {
@@ -454,8 +460,9 @@ impl Looks {
     /// The longest pause between two looks.
     const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-    /// Says how much longer peers may take that are sent nothing new, if they are taking what lies in
-    /// buffers: so much of it is `owed` to each. The first time only shows whether less is owed later.
+    /// Says how much longer peers may take that are sent nothing new, if they are taking what lies
+    /// in buffers: so much of it is `owed` to each. The first time only shows whether less is owed
+    /// later.
     pub(super) fn patience(
         &mut self,
         owed: impl IntoIterator<Item = Option<u64>>,
@@ -483,8 +490,9 @@ impl Looks {
     }
 }
 
-/// Bounds what a bulk flow queues for a peer on this machine, as [`LOCAL_RECV_BYTES`](crate::system::listener::LOCAL_RECV_BYTES) does in the
-/// other direction. Peers elsewhere keep the kernel's choice, which fits the distance.
+/// Bounds what a bulk flow queues for a peer on this machine, as
+/// [`LOCAL_RECV_BYTES`](crate::system::listener::LOCAL_RECV_BYTES) does in the other direction.
+/// Peers elsewhere keep the kernel's choice, which fits the distance.
 pub(super) fn keep_queue_short(config: &Config, sink: &Connection<impl Transport>) {
     const LOCAL_SEND_BYTES: usize = 1 << 20;
     if sink.origin.is_local() && config.send_buffer.is_none() {
@@ -503,8 +511,9 @@ fn peers<T: Transport>(
     Sides { upload, download }
 }
 
-/// Lets a peer pause as long as an exchange may stand still: to the kernel, one that reads nothing looks dead, however alive it answers
-/// the probes (`TCP_USER_TIMEOUT` in tcp(7) counts closed windows too).
+/// Lets a peer pause as long as an exchange may stand still: to the kernel, one that reads nothing
+/// looks dead, however alive it answers the probes (`TCP_USER_TIMEOUT` in tcp(7) counts closed
+/// windows too).
 fn be_patient<T: Transport>(
     running: &mut Running,
     peers: &Sides<&mut Connection<T>>,

@@ -93,7 +93,8 @@ pub(crate) struct Inbox<T> {
     sender: Sender<Message<T>>,
     receiver: Receiver<Message<T>>,
     wake: Wake,
-    /// Whether the worker knows that something is here: a second wake-up would be a system call for nothing.
+    /// Whether the worker knows that something is here: a second wake-up would be a system call for
+    /// nothing.
     is_woken: AtomicBool,
 }
 
@@ -125,8 +126,9 @@ impl<T> Inbox<T> {
     }
 
     pub(crate) fn drain(&self) -> impl Iterator<Item = Message<T>> {
-        // Before the first look: what is sent after the last one then wakes the worker again. A swap, not a store: it reads what `send`
-        // has swapped in, and so sees the message of one who found the worker woken. A store may become visible only after the look.
+        // Before the first look: what is sent after the last one then wakes the worker again. A
+        // swap, not a store: it reads what `send` has swapped in, and so sees the message of one
+        // who found the worker woken. A store may become visible only after the look.
         self.is_woken.swap(false, Ordering::AcqRel);
         self.receiver.try_iter()
     }
@@ -229,9 +231,11 @@ pub struct Stats {
     pub accept_failures: u64,
     /// Peers that were told no, or closed for what they said.
     pub refused: u64,
-    /// Those of them that came to a listener for proxies from elsewhere than [`Config::trusted_proxies`].
+    /// Those of them that came to a listener for proxies from elsewhere than
+    /// [`Config::trusted_proxies`].
     pub untrusted_proxies: u64,
-    /// Those of them without a header of the PROXY protocol at a listener for proxies, or with one elsewhere.
+    /// Those of them without a header of the PROXY protocol at a listener for proxies, or with one
+    /// elsewhere.
     pub proxy_header_failures: u64,
     /// Connections that have shaken hands in TLS.
     pub tls_handshakes: u64,
@@ -246,8 +250,8 @@ pub struct Stats {
 }
 
 impl<T> Shared<T> {
-    /// The state of a server whose workers have `inboxes`, and whose broker `broker` makes, and where
-    /// the word to drain comes out.
+    /// The state of a server whose workers have `inboxes`, and whose broker `broker` makes, and
+    /// where the word to drain comes out.
     pub(crate) fn new(
         mut config: Config,
         descriptors: Descriptors,

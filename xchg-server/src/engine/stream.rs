@@ -1,5 +1,5 @@
-//! A connection's bytes, both ways, as the engine has them: with what is known of when there are any,
-//! and of why it failed.
+//! A connection's bytes, both ways, as the engine has them: with what is known of when there are
+//! any, and of why it failed.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use xchg_core::relay::{Pipe, Sink, Source};
 
 use crate::engine::net::{Id, Layer, Net, Readiness, Transport};
 
-/// Pieces of a layer's bytes that are taken in, with none of the peer's own among them, before others
-/// get their turn.
+/// Pieces of a layer's bytes that are taken in, with none of the peer's own among them, before
+/// others get their turn.
 const PIECES: usize = 16;
 
-/// Payload that is put into a layer together with its framing, so that both leave in one record: what
-/// a record of TLS holds.
+/// Payload that is put into a layer together with its framing, so that both leave in one record:
+/// what a record of TLS holds.
 const JOINED_BYTES: usize = 16 << 10;
 
 /// The stream of one connection; dropping it closes it.
@@ -27,15 +27,15 @@ pub(crate) struct Stream<T> {
     is_readable: bool,
     is_writable: bool,
     is_watched: bool,
-    /// The error that the system has reported. `read` may hide it: behind unread bytes a reset looks
-    /// like an end.
+    /// The error that the system has reported. `read` may hide it: behind unread bytes a reset
+    /// looks like an end.
     failure: Option<ErrorKind>,
     /// Boxed twice, for most have none, and many wait.
     layer: Option<Box<Box<dyn Layer>>>,
 }
 
-/// A socket that is asked only for what may be there: it counts as readable and writable until a call
-/// finds that it is not, and again once the system says so. Nobody else keeps count of that.
+/// A socket that is asked only for what may be there: it counts as readable and writable until a
+/// call finds that it is not, and again once the system says so. Nobody else keeps count of that.
 #[derive(Debug)]
 struct Socket<'a, T> {
     transport: &'a mut T,
@@ -79,8 +79,8 @@ impl<T: Transport> Stream<T> {
     /// Goes on with the layer's handshake.
     ///
     /// # Errors
-    /// `WouldBlock` if the peer must say more first, `Interrupted` if others should have their turn;
-    /// any other is the end of it.
+    /// `WouldBlock` if the peer must say more first, `Interrupted` if others should have their
+    /// turn; any other is the end of it.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
         let (mut socket, layer) = self.parts();
         socket.settle(layer.expect("callers have wrapped it"))
@@ -105,7 +105,8 @@ impl<T: Transport> Stream<T> {
         }
     }
 
-    /// Notes what has happened to the socket, and says what that means to who reads and writes here.
+    /// Notes what has happened to the socket, and says what that means to who reads and writes
+    /// here.
     pub(crate) fn on_ready(&mut self, mut ready: Readiness) -> Readiness {
         self.note(ready);
         if let (mut socket, Some(layer)) = self.parts() {
@@ -169,8 +170,8 @@ impl<T: Transport> Stream<T> {
         self.parts().0.send(|transport| transport.write_framed(framing, payload, is_last))
     }
 
-    /// How many bytes, with those not sent yet, the peer's system has not acknowledged. `None` where
-    /// the system cannot tell.
+    /// How many bytes, with those not sent yet, the peer's system has not acknowledged. `None`
+    /// where the system cannot tell.
     pub(crate) fn unacknowledged(&self) -> Option<u64> {
         let unsent = self.layer.as_ref().is_some_and(|layer| layer.has_unsent());
         Some(self.transport.unacknowledged()? + u64::from(unsent))
@@ -183,8 +184,8 @@ impl<T: Transport> Stream<T> {
     /// acknowledgement, which leaves an error behind.
     pub(crate) fn has_acknowledged_all(&mut self) -> Option<bool> {
         let left = self.unacknowledged()?;
-        // A reset may have come since the poll last reported. Its event is on the way, and finds the
-        // failure noted here.
+        // A reset may have come since the poll last reported. Its event is on the way, and finds
+        // the failure noted here.
         self.failure = self.failure.or(self.transport.take_failure().ok()?);
         Some(left == 0 && self.failure.is_none())
     }

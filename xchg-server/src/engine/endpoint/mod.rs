@@ -1,6 +1,8 @@
-//! What an exchange reads from and writes to: a peer's socket, with the framing of its dialect taken off or put on.
+//! What an exchange reads from and writes to: a peer's socket, with the framing of its dialect
+//! taken off or put on.
 //!
-//! The relay knows nothing of it: an [`Endpoint`] is a source and a sink like the bare socket. Payload that needs no framing is still spliced.
+//! The relay knows nothing of it: an [`Endpoint`] is a source and a sink like the bare socket.
+//! Payload that needs no framing is still spliced.
 
 mod response;
 mod source;

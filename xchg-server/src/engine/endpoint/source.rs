@@ -8,10 +8,12 @@ use crate::dialect::http::{Body, BodyDecoder, BodyError, Description, Step};
 use crate::engine::net::Transport;
 use crate::engine::stream::Stream;
 
-/// Reads that may yield no payload before others get their turn: a form's other parts are dropped, however long they are.
+/// Reads that may yield no payload before others get their turn: a form's other parts are dropped,
+/// however long they are.
 const READS: usize = 16;
 
-/// Chunks below this are copied: two system calls a chunk and one for its head cost more than copying it does.
+/// Chunks below this are copied: two system calls a chunk and one for its head cost more than
+/// copying it does.
 const MIN_SPLICE_BYTES: u64 = 64 << 10;
 
 /// A stream that says where its payload ends. An end before that is an error.
@@ -19,7 +21,8 @@ const MIN_SPLICE_BYTES: u64 = 64 << 10;
 pub(crate) struct Source {
     body: Body,
     behind: Behind,
-    /// Read and not yet decoded: first what came with the head; once the payload has ended, what is behind it.
+    /// Read and not yet decoded: first what came with the head; once the payload has ended, what is
+    /// behind it.
     raw: Vec<u8>,
     /// Decoded and not yet read; only forms have any.
     decoded: Vec<u8>,
@@ -94,8 +97,8 @@ impl Source {
         Err(io::ErrorKind::Interrupted.into())
     }
 
-    /// Reads of a form, through `scratch`, until its payload has begun or ended: what describes it is
-    /// known then.
+    /// Reads of a form, through `scratch`, until its payload has begun or ended: what describes it
+    /// is known then.
     pub(super) fn begin(
         &mut self,
         stream: &mut Stream<impl Transport>,
@@ -119,7 +122,8 @@ impl Source {
         Err(io::ErrorKind::Interrupted.into())
     }
 
-    /// How many bytes to read at most, of `room`: what follows a body of known length is best left in the socket.
+    /// How many bytes to read at most, of `room`: what follows a body of known length is best left
+    /// in the socket.
     fn wants(&self, room: usize) -> usize {
         let left = match &self.body {
             Body::Framed(decoder) => decoder.left(),
@@ -128,7 +132,8 @@ impl Source {
         left.and_then(|left| usize::try_from(left).ok()).map_or(room, |left| left.min(room))
     }
 
-    /// Decodes `input`. Its payload is put at its front, whose length is returned; or aside, if that is another's.
+    /// Decodes `input`. Its payload is put at its front, whose length is returned; or aside, if
+    /// that is another's.
     fn decode(&mut self, input: &mut [u8]) -> Result<usize, BodyError> {
         match &mut self.body {
             Body::Form(form) => {
