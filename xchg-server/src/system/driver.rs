@@ -1,7 +1,7 @@
 //! The loop that drives a worker: it sleeps in the poll, and tells the engine what has happened.
 //!
 //! **Events gather in a crowd.** A worker that finds three events or more at once sleeps a moment
-//! before it asks for the next (`GATHERING`): a wake-up for each costs as much as the work.
+//! before it asks for the next (`COALESCE`): a wake-up for each costs as much as the work.
 //! Exchanges of 1 KiB take 77 us of processor time instead of 92 with 32 in flight and 98 instead
 //! of 103 with 256, at the same latency (`--only rate`, 14 rounds); one at a time never waits.
 
