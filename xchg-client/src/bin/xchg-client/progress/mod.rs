@@ -32,6 +32,10 @@ use screen::Screen;
 /// How long connecting takes before a person wants to know where to.
 const CONNECTING_NOTICE: Duration = Duration::from_secs(1);
 
+/// How much earlier than asked for a server may end the wait and still have waited as asked: it
+/// counts from its last look at the clock, and a busy one looks seldom.
+const NEARLY: Duration = Duration::from_secs(1);
+
 /// Reports one transfer.
 pub(crate) struct Reporter {
     tone: Tone,
@@ -103,12 +107,12 @@ impl Reporter {
     pub(crate) fn explain(&mut self, error: Error) -> Failure {
         let waited = self.asked.map(|asked| asked.elapsed());
         match (&error, self.wait, waited) {
-            // The server may allow less, and says so then.
+            // The server may allow less; its own words are right then.
             (
                 Error::Refused { code: RefusalCode::TimedOut, .. },
                 Wait::AtMost(wait),
                 Some(waited),
-            ) if waited >= wait => {
+            ) if waited + NEARLY >= wait => {
                 Failure::NobodyCame { counterpart: !self.side, key: self.key.clone(), wait }
             }
             _ => self.explain_refusal(error),
@@ -349,6 +353,18 @@ mod tests {
         let error = Failure::Read { path: "stocks.txt".into(), source };
         assert_eq!(chain(&error), "cannot read `stocks.txt`: no such file");
         assert_eq!(chain(&Failure::from(Error::Cancelled)), "interrupted");
+    }
+
+    #[test]
+    fn a_wait_that_ends_as_asked_for_is_no_refusal_though_the_clocks_differ() {
+        for (waited_millis, is_as_asked) in [(60_000, true), (59_990, true), (5_000, false)] {
+            let wait = Wait::AtMost(Duration::from_secs(60));
+            let mut reporter = Reporter::new(Tone::Quiet, Side::Download, "k", wait);
+            reporter.asked = Instant::now().checked_sub(Duration::from_millis(waited_millis));
+            let error = Error::Refused { code: RefusalCode::TimedOut, text: "too long".into() };
+            let failure = reporter.explain(error);
+            assert_eq!(matches!(failure, Failure::NobodyCame { .. }), is_as_asked, "{failure}");
+        }
     }
 
     #[test]
