@@ -17,6 +17,7 @@ use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Brought, Connection, State, bearer};
 use crate::engine::endpoint::{Endpoint, Framing};
 use crate::engine::net::{Id, Net, Transport};
+use crate::engine::schedule;
 use crate::engine::shared::Message;
 use crate::engine::timers::{Soon, Tick};
 
@@ -242,7 +243,7 @@ impl<N: Net> Engine<N> {
             let room = self.shared.config.max_exchange_bytes.map_or(u64::MAX, |most| {
                 (most - most.min(running.exchange.moved_from(side))).saturating_add(1)
             });
-            let budget = self.schedule.share().min(allowed).min(room);
+            let budget = schedule::TURN_BYTES.min(allowed).min(room);
             let Turned { moved, why } = running.turn(side, &mut peers, &mut self.resources, budget);
             match why {
                 Why::SourceBlocked | Why::Ended => {}
