@@ -14,8 +14,10 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 use rustix::io::Errno;
@@ -35,19 +37,27 @@ pub(crate) const GIB: f64 = (1_u64 << 30) as f64;
 
 static THROUGHPUT: Column = Column::new("gib_per_second", "GiB/s", 2);
 static SERVER: Column = Column::new("server_seconds_per_gib", "server s/GiB", 3);
+/// When the first of several equal streams has ended, as a part of the time until all have: 1 if
+/// the relay shares evenly.
+static EVENNESS: Column = Column::new("first_of_all", "first/last", 2);
 
 /// Moves `bytes` over `streams` at once through `running`; every stream's bytes are counted where
 /// they arrive.
 pub(crate) fn round(running: &Running, streams: usize, bytes: u64) -> Result<Sample> {
     let share = bytes / streams as u64;
     let load = Load::open(&running.route, streams, share)?;
-    let (moved, cost) = measure(running.process.as_ref(), || load.run(&Control::default()));
+    let (control, began) = (Control::default(), Instant::now());
+    let (moved, cost) = measure(running.process.as_ref(), || load.run(&control));
     moved?;
     let gib = (share * streams as u64) as f64 / GIB;
     let mut sample = vec![
         (&THROUGHPUT, gib / cost.elapsed.as_secs_f64()),
         (&SERVER, cost.server_time.as_secs_f64() / gib),
     ];
+    if let Some(first) = control.first_end.get().filter(|_| streams > 1) {
+        let first = first.duration_since(began).as_secs_f64();
+        sample.push((&EVENNESS, first / cost.elapsed.as_secs_f64()));
+    }
     sample.extend(cost.common());
     Ok(sample)
 }
@@ -64,6 +74,8 @@ pub(crate) struct Load {
 pub(crate) struct Control {
     received: AtomicU64,
     stop: AtomicBool,
+    /// When the first stream ended.
+    first_end: OnceLock<Instant>,
 }
 
 impl Control {
@@ -151,6 +163,7 @@ fn drive(mut flows: Vec<Flow>, payload: &OwnedFd, control: &Control) -> Result<(
                 }
             } else if flow.receive(&mut scratch, control)? {
                 poller.forget(&flow.stream.download).during("cannot forget a downloader")?;
+                control.first_end.get_or_init(Instant::now);
                 running -= 1;
             }
         }
