@@ -235,6 +235,9 @@ fn exchange(route: &Route, client: &Arc<ClientConfig>) -> Result<()> {
     upload.write_all(&request).during("cannot send")?;
     let mut answer = Vec::new();
     download.read_to_end(&mut answer).during("cannot receive")?;
+    // Closed, as most programs do then: the uploader is answered once all is acknowledged, and the
+    // system of who stays connected takes milliseconds over that.
+    drop(download);
     upload.read_to_end(&mut Vec::new()).during("cannot hear the answer")?;
     match answer.ends_with(&vec![b'x'; PAYLOAD_BYTES]) {
         true => Ok(()),
