@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, RootCertStore};
 use rustls_pki_types::ServerName;
 use xchg_core::relay::{Sink, Source};
 
@@ -178,6 +178,19 @@ proptest! {
         prop_assert!(world.heard == up, "{} of {} up", world.heard.len(), up.len());
         prop_assert!(world.client.heard == down);
         prop_assert!(world.client.pipe.has_end(), "the plain stream ends too");
+    }
+}
+
+#[test]
+fn aes_with_128_bits_is_chosen_whatever_the_client_likes_best() {
+    for (version, suite) in [
+        (&rustls::version::TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+        (&rustls::version::TLS13, CipherSuite::TLS13_AES_128_GCM_SHA256),
+    ] {
+        let mut world = world(Width::WIDE, &[version]);
+        world.shake_hands();
+        let chosen = world.client.tls.negotiated_cipher_suite().unwrap();
+        assert_eq!(chosen.suite(), suite);
     }
 }
 
