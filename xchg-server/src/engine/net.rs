@@ -82,13 +82,13 @@ pub(crate) trait Transport: Source + Sink + Debug + Send + 'static {
 ///
 /// [`Stream`]: crate::engine::stream::Stream
 pub(crate) trait Layer: Debug + Send + 'static {
-    /// Takes in a piece of what `socket` has; it is called only when there is nothing to
-    /// [`read`](Self::read). 0 is the socket's end, which is not the peer's: that one is within.
+    /// Takes in a piece of what `socket` has, and reads what of it fits into `buf`; gives how much
+    /// is in there. It is called only when there is nothing to [`read`](Self::read).
     ///
     /// # Errors
     /// Those of `socket`, and [`InvalidData`](io::ErrorKind::InvalidData) if the peer breaks the
     /// layer's rules. What tells it so is to be sent.
-    fn take_in(&mut self, socket: &mut dyn io::Read) -> io::Result<usize>;
+    fn take_in(&mut self, socket: &mut dyn io::Read, buf: &mut [u8]) -> io::Result<usize>;
 
     /// Whether its handshake is over: before that the peer can neither be heard nor told anything.
     fn is_settled(&self) -> bool;

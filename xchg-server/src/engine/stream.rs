@@ -69,7 +69,7 @@ impl<T: Transport> Stream<T> {
     pub(crate) fn wrap(&mut self, mut layer: Box<dyn Layer>, mut heard: &[u8]) -> io::Result<()> {
         let mut taken = Ok(0);
         while taken.is_ok() && !heard.is_empty() {
-            taken = layer.take_in(&mut heard);
+            taken = layer.take_in(&mut heard, &mut []);
         }
         let pushed = unless_blocked(self.parts().0.push(&mut *layer));
         self.layer = Some(Box::new(layer));
@@ -110,7 +110,7 @@ impl<T: Transport> Stream<T> {
     pub(crate) fn on_ready(&mut self, mut ready: Readiness) -> Readiness {
         self.note(ready);
         if let (mut socket, Some(layer)) = self.parts() {
-            let done = socket.push(layer).and(socket.pull(layer));
+            let done = socket.push(layer).and(socket.pull(layer, &mut []));
             ready.is_readable = layer.is_readable();
             let failed = done
                 .err()
@@ -164,8 +164,10 @@ impl<T: Transport> Stream<T> {
         is_last: bool,
     ) -> io::Result<usize> {
         if self.layer.is_some() {
-            let joined = [framing, &payload[..payload.len().min(JOINED_BYTES)]].concat();
-            return self.write(&joined);
+            let part = &payload[..payload.len().min(JOINED_BYTES)];
+            let joined = [framing, part].concat();
+            let is_all = part.len() == payload.len();
+            return if is_last && is_all { self.write_last(&joined) } else { self.write(&joined) };
         }
         self.parts().0.send(|transport| transport.write_framed(framing, payload, is_last))
     }
@@ -224,8 +226,10 @@ impl<T: Transport> Source for Stream<T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let (mut socket, layer) = self.parts();
         let Some(layer) = layer else { return socket.receive(|transport| transport.read(buf)) };
-        socket.pull(layer)?;
-        layer.read(buf)
+        match socket.pull(layer, buf)? {
+            0 => layer.read(buf),
+            n => Ok(n),
+        }
     }
 
     fn splice_to(&mut self, pipe: &Pipe, most: usize) -> io::Result<usize> {
@@ -248,10 +252,15 @@ impl<T: Transport> Sink for Stream<T> {
     }
 
     fn write_last(&mut self, buf: &[u8]) -> io::Result<usize> {
-        if self.layer.is_some() {
-            return self.write(buf);
+        let (mut socket, layer) = self.parts();
+        let Some(layer) = layer else { return socket.send(|transport| transport.write_last(buf)) };
+        socket.push(layer)?;
+        let n = layer.write(buf)?;
+        if n == buf.len() {
+            layer.end();
         }
-        self.parts().0.send(|transport| transport.write_last(buf))
+        unless_blocked(socket.push(layer))?;
+        Ok(n)
     }
 
     fn half_close(&mut self) -> io::Result<()> {
@@ -285,15 +294,20 @@ impl<T: Transport> Socket<'_, T> {
         noting(self.is_writable, || give(self.transport))
     }
 
-    /// Takes in until there is something to read, and sends what the layer answers to it.
-    fn pull(&mut self, layer: &mut dyn Layer) -> io::Result<()> {
+    /// Takes in until there is something to read, and sends what the layer answers to it. Gives how
+    /// much has been read into `buf`: it may be 0, with more that can be.
+    fn pull(&mut self, layer: &mut dyn Layer, buf: &mut [u8]) -> io::Result<usize> {
         for _ in 0..PIECES {
             if layer.is_readable() {
-                return Ok(());
+                return Ok(0);
             }
-            let taken = layer.take_in(self);
+            let read = layer.take_in(self, buf);
             let pushed = unless_blocked(self.push(layer));
-            taken.and(pushed)?;
+            match read? {
+                0 => pushed?,
+                // What cannot be sent is told by the next call.
+                n => return Ok(n),
+            }
         }
         Err(ErrorKind::Interrupted.into())
     }
@@ -309,7 +323,7 @@ impl<T: Transport> Socket<'_, T> {
                 // Only its end, or a failure, can be read amid a handshake.
                 return layer.read(&mut []).and(Err(ErrorKind::UnexpectedEof.into()));
             }
-            let taken = layer.take_in(self);
+            let taken = layer.take_in(self, &mut []);
             let pushed = unless_blocked(self.push(layer));
             taken.and(pushed)?;
         }

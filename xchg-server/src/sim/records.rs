@@ -90,13 +90,17 @@ impl Records {
 }
 
 impl Layer for Records {
-    fn take_in(&mut self, socket: &mut dyn io::Read) -> io::Result<usize> {
+    fn take_in(&mut self, socket: &mut dyn io::Read, buf: &mut [u8]) -> io::Result<usize> {
         assert!(!self.is_readable(), "what is there is read first");
         let mut piece = [0; 700];
         let n = socket.read(&mut piece)?;
         self.is_over |= n == 0;
         self.take(&piece[..n]);
-        if self.is_broken { Err(ErrorKind::InvalidData.into()) } else { Ok(n) }
+        match self.plain.len().min(buf.len()) {
+            0 if self.is_broken => Err(ErrorKind::InvalidData.into()),
+            0 => Ok(0),
+            _ => self.read(buf),
+        }
     }
 
     fn is_settled(&self) -> bool {

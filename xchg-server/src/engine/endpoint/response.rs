@@ -91,7 +91,7 @@ impl Response {
     }
 
     /// Sends what is pending and then of `payload` what fits, at least one byte; says how many
-    /// bytes of it.
+    /// bytes of it. If it `is_last`, the end may leave with it, unless that is a chunk.
     pub(super) fn write(
         &mut self,
         stream: &mut Stream<impl Transport>,
@@ -99,6 +99,7 @@ impl Response {
         is_last: bool,
     ) -> io::Result<usize> {
         let payload = self.chunk(payload);
+        let is_last = is_last && self.chunked.is_none();
         loop {
             let n = self.send(stream, payload, is_last)?;
             if n > 0 || payload.is_empty() {
