@@ -18,7 +18,7 @@ mutant 'a half-close is lost' $src/engine/endpoint/mod.rs \
     'self.stream.half_close()' 'Ok(())'
 mutant 'a cut body passes for a whole one' $src/engine/endpoint/source.rs \
     '0 => return Err(io::ErrorKind::UnexpectedEof.into()),' '0 => return Ok(0),'
-mutant 'a failed exchange ends like a whole one' $src/engine/relay.rs \
+mutant 'a failed exchange ends like a whole one' $src/engine/exchange.rs \
     'if !outcome.is_completed() {' 'if false {'
 mutant 'what is not acknowledged counts as received' $src/engine/stream.rs \
     'Some(left == 0 && self.failure.is_none())' 'Some(left == 0 || self.failure.is_none())'
@@ -30,11 +30,11 @@ mutant 'an end does not wait for what is unsent' $src/engine/stream.rs \
     'socket.push(layer)?;
         }
         self.transport.half_close()' 'socket.push(layer).ok(); } self.transport.half_close()'
-mutant 'a layer is closed with no end within' $src/engine/relay.rs \
+mutant 'a layer is closed with no end within' $src/engine/exchange.rs \
     '} else if self.connections[slot as usize].stream.is_wrapped() {' '} else if false {'
 mutant 'a withdrawn waiter is paired' xchg-core/src/rendezvous/rings.rs \
     'let old = *first.get();' 'let old = *first.get(); let next = if old == index { prev } else { next };'
-mutant 'a heartbeat follows the match' $src/engine/relay.rs \
+mutant 'a heartbeat follows the match' $src/engine/exchange.rs \
     'let to_download = peers.download.matched(dialects.upload, length);' \
     'let mut to_download = peers.download.matched(dialects.upload, length); if dialects.download == Dialect::Native { to_download.extend(xchg_core::wire::Answer::Heartbeat.encode()); }'
 mutant 'a group forgets a receiver' $src/engine/fan.rs \

@@ -16,6 +16,7 @@ pub(crate) mod allowance;
 mod bearers;
 pub(crate) mod connection;
 pub(crate) mod endpoint;
+mod exchange;
 mod fan;
 pub(crate) mod frequency;
 mod gather;
@@ -23,6 +24,7 @@ mod greet;
 mod guard;
 mod http;
 mod log;
+mod looks;
 mod messages;
 pub(crate) mod net;
 pub(crate) mod pulse;
@@ -52,9 +54,9 @@ use crate::engine::throttle::{Kind, WINDOW};
 use crate::engine::timers::{Soon, Tick, Timers};
 
 use accept::Door;
+use exchange::Running;
 use fan::Fan;
 use gather::Gatherings;
-use relay::Running;
 use schedule::Schedule;
 use xchg_core::relay::Resources;
 
