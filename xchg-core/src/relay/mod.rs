@@ -3,10 +3,12 @@
 //! An exchange is two [flows](Flow), one a direction, that share nothing: the end of one is a
 //! half-close of the other peer's connection, never a close of both. [`run`] moves them with
 //! blocking calls, for embedders with a thread to spend; [`Pump`] moves one flow as far as it goes
-//! without blocking, for event-driven servers.
+//! without blocking, for event-driven servers; to several
+//! connections, if its sink is a [`Group`].
 
 mod blocking;
 mod flow;
+mod group;
 mod memory;
 #[cfg(target_os = "linux")]
 mod pipe;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 pub use blocking::run;
 pub use flow::{Flow, Want};
+pub use group::{Group, Grouped};
 pub use memory::{Memory, memory};
 #[cfg(target_os = "linux")]
 pub use pipe::Pipe;

@@ -1,7 +1,7 @@
-//! Zero copy on Linux: socket to pipe to socket, by `splice(2)`; to several pipes, by `tee(2)`.
+//! Zero copy on Linux: socket to pipe to socket, by `splice(2)`; from pipe to pipe, by `tee(2)`.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,17 +17,28 @@ pub struct Pipe {
     write: OwnedFd,
     capacity: usize,
     /// Counted as long as it lives.
-    _count: Count,
+    count: Count,
 }
 
 impl Pipe {
-    fn new(capacity: usize, count: Count) -> Result<Pipe, Errno> {
+    fn new(capacity: usize, census: &Arc<Census>) -> Result<Pipe, Errno> {
+        // Relaxed: the count guards no other memory.
+        let open = census.open.fetch_add(1, Ordering::Relaxed);
+        let count = Count(census.clone());
+        if open >= census.most.load(Ordering::Relaxed) {
+            return Err(Errno::MFILE);
+        }
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Refused above /proc/sys/fs/pipe-max-size, or when the user's pages are used up (pipe(7)):
         // a smaller pipe is slower and just as right.
         let capacity = fcntl_setpipe_size(&write, capacity)
             .or_else(|_| rustix::pipe::fcntl_getpipe_size(&write))?;
-        Ok(Pipe { read, write, capacity, _count: count })
+        Ok(Pipe { read, write, capacity, count })
+    }
+
+    /// Another one of up to `capacity` bytes, no larger than this, which counts like it.
+    pub(super) fn another(&self, capacity: usize) -> Result<Pipe, Errno> {
+        Pipe::new(capacity.min(self.capacity), &self.count.0)
     }
 
     /// Moves what there is from `source` into the pipe, at most `len` bytes; 0 is the source's end.
@@ -43,6 +54,16 @@ impl Pipe {
     pub(super) fn empty(&self, sink: BorrowedFd<'_>, len: usize) -> Result<usize, Stopped> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         retry_on_intr(|| splice(&self.read, None, sink, None, len, flags)).map_err(Stopped::by)
+    }
+
+    /// Puts up to `len` bytes into `other`, and leaves them here.
+    pub(super) fn copy_to(&self, other: &Pipe, len: usize) -> Result<usize, Errno> {
+        retry_on_intr(|| tee(&self.read, &other.write, len, SpliceFlags::NONBLOCK))
+    }
+
+    /// Moves up to `len` bytes into `other`.
+    pub(super) fn move_to(&self, other: &Pipe, len: usize) -> Result<usize, Stopped> {
+        self.empty(other.write.as_fd(), len)
     }
 
     /// Takes out the next `len` bytes, which must be there.
@@ -197,33 +218,39 @@ pub(super) struct Pipes {
     idle: Vec<Pipe>,
     capacity: usize,
     keep: usize,
-    /// How many there are, with those in use, and how many there may be.
-    open: Arc<AtomicUsize>,
-    most: usize,
+    census: Arc<Census>,
+}
+
+/// How many pipes there are, with those in use, and how many there may be.
+#[derive(Debug)]
+struct Census {
+    open: AtomicUsize,
+    most: AtomicUsize,
 }
 
 /// One of the pipes that there are.
 #[derive(Debug)]
-struct Count(Arc<AtomicUsize>);
+struct Count(Arc<Census>);
 
 impl Drop for Count {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Pipes {
     pub(super) fn new(capacity: usize, keep: usize) -> Pipes {
-        Pipes { idle: Vec::new(), capacity, keep, open: Arc::default(), most: usize::MAX }
+        let census = Census { open: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX) };
+        Pipes { idle: Vec::new(), capacity, keep, census: Arc::new(census) }
     }
 
     pub(super) fn limit(&mut self, most: usize) {
-        self.most = most;
+        self.census.most.store(most, Ordering::Relaxed);
     }
 
     /// How many there are, with those in use.
     pub(super) fn open_now(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.census.open.load(Ordering::Relaxed)
     }
 
     /// Whether there is any use in taking one: a capacity of 0 switches pipes off.
@@ -234,16 +261,13 @@ impl Pipes {
     pub(super) fn take(&mut self) -> Result<Pipe, Errno> {
         match self.idle.pop() {
             Some(pipe) => Ok(pipe),
-            None => self.open(self.capacity),
+            None => Pipe::new(self.capacity, &self.census),
         }
     }
 
     /// Makes one of another capacity.
     pub(super) fn open(&self, capacity: usize) -> Result<Pipe, Errno> {
-        // Relaxed: the count guards no other memory.
-        let open = self.open.fetch_add(1, Ordering::Relaxed);
-        let count = Count(self.open.clone());
-        if open >= self.most { Err(Errno::MFILE) } else { Pipe::new(capacity, count) }
+        Pipe::new(capacity, &self.census)
     }
 
     /// Takes back a pipe, which must be empty: what is left in it would reach another exchange.
@@ -399,7 +423,9 @@ mod tests {
     fn no_more_pipes_are_made_than_allowed() {
         let mut pipes = Pipes::new(4096, 1);
         pipes.limit(2);
-        let (one, other) = (pipes.take().unwrap(), pipes.open(8192).unwrap());
+        let one = pipes.take().unwrap();
+        let other = one.another(1 << 20).unwrap();
+        assert_eq!(other.capacity, one.capacity, "no larger");
         assert_eq!(pipes.take().err(), Some(Errno::MFILE));
         drop(other);
         let third = pipes.take().unwrap();
