@@ -35,10 +35,10 @@ mutant 'a layer is closed with no end within' $src/engine/exchange.rs \
 mutant 'a withdrawn waiter is paired' xchg-core/src/rendezvous/rings.rs \
     'let old = *first.get();' 'let old = *first.get(); let next = if old == index { prev } else { next };'
 mutant 'a heartbeat follows the match' $src/engine/exchange.rs \
-    'let to_download = peers.download.matched(dialects.upload, length);' \
-    'let mut to_download = peers.download.matched(dialects.upload, length); if dialects.download == Dialect::Native { to_download.extend(xchg_core::wire::Answer::Heartbeat.encode()); }'
-mutant 'a group forgets a receiver' $src/engine/fan.rs \
-    '.map(|receiver| receiver.taken).min()' '.map(|receiver| receiver.taken).max()'
+    'let to_download = connections[first as usize].matched(upload, length);' \
+    'let mut to_download = connections[first as usize].matched(upload, length); if download == Dialect::Native { to_download.extend(xchg_core::wire::Answer::Heartbeat.encode()); }'
+mutant 'a group forgets a receiver' xchg-core/src/relay/group.rs \
+    '.map(|member| member.ahead).min()' '.map(|member| member.ahead).max()'
 mutant 'a full server does not pair' $src/engine/greet.rs \
     'if connection.standing == Standing::Excess {' 'if connection.standing != Standing::Within {'
 mutant 'who has left for good keeps its place' $src/engine/connection.rs \

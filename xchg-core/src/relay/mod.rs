@@ -26,8 +26,6 @@ pub use group::{Group, Grouped};
 pub use memory::{Memory, memory};
 #[cfg(target_os = "linux")]
 pub use pipe::Pipe;
-#[cfg(target_os = "linux")]
-pub use pipe::{Tee, TeeError};
 #[cfg(unix)]
 pub use pump::{Pump, Resources, Turned, Why};
 #[cfg(unix)]

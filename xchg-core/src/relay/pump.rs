@@ -5,7 +5,7 @@ use std::io;
 use super::{Flow, Sink, Source, Want};
 
 #[cfg(target_os = "linux")]
-use super::pipe::{Pipe, Pipes, Tee};
+use super::pipe::{Pipe, Pipes};
 
 /// What the pumps of one thread share: they hold bytes of their own only while a sink is blocked.
 #[derive(Debug)]
@@ -43,15 +43,6 @@ impl Resources {
         return self.pipes.open_now();
         #[cfg(not(target_os = "linux"))]
         0
-    }
-
-    /// One sink's share of a block, empty, with room for about `capacity` bytes.
-    ///
-    /// # Errors
-    /// If there are no descriptors or no memory left for it, or as many pipes as there may be.
-    #[cfg(target_os = "linux")]
-    pub fn tee(&self, capacity: usize) -> io::Result<Tee> {
-        Ok(Tee::new(self.pipes.open(capacity)?))
     }
 
     /// The buffer that reads go through, for callers' own reads between turns.

@@ -170,13 +170,13 @@ impl Paces {
     /// limits it.
     pub(crate) fn allowance(
         &self,
-        peers: &[(Origin, &Bearer)],
+        peers: impl Iterator<Item = (Origin, Bearer)>,
         now: Instant,
     ) -> Option<Box<Allowance>> {
         let mut paces: Vec<Shared> = self.exchange.map(Pace::shared).into_iter().collect();
         paces.extend(self.total.clone());
         for (origin, bearer) in peers {
-            let tenant = bearer.as_ref().and_then(|tenant| tenant.pace.clone());
+            let tenant = bearer.and_then(|tenant| tenant.pace.clone());
             let source = self.source.map(|rate| self.sources.lock().pace(origin.source(), rate));
             for pace in [tenant, source].into_iter().flatten() {
                 // Both peers may be the same.
@@ -336,16 +336,18 @@ mod tests {
         };
         let (paces, now) = (Paces::new(&config), Instant::now());
         let origin = |last: u8| Origin::of([192, 0, 2, last].into());
-        let count = |peers: &[(Origin, &Bearer)]| {
-            paces.allowance(peers, now).map_or(0, |allowance| allowance.paces.len())
+        let allowance = |peers: &[(Origin, Bearer)]| paces.allowance(peers.iter().cloned(), now);
+        let count = |peers: &[(Origin, Bearer)]| {
+            allowance(peers).map_or(0, |allowance| allowance.paces.len())
         };
-        assert_eq!(count(&[(origin(1), &None), (origin(2), &None)]), 4);
-        assert_eq!(count(&[(origin(1), &None), (origin(1), &None)]), 3, "one source is one");
-        let held = paces.allowance(&[(origin(1), &None)], now).unwrap();
-        let other = paces.allowance(&[(origin(1), &None)], now).unwrap();
+        assert_eq!(count(&[(origin(1), None), (origin(2), None)]), 4);
+        assert_eq!(count(&[(origin(1), None), (origin(1), None)]), 3, "one source is one");
+        let held = allowance(&[(origin(1), None)]).unwrap();
+        let other = allowance(&[(origin(1), None)]).unwrap();
         let is_shared = |at: usize| Arc::ptr_eq(&held.paces[at], &other.paces[at]);
         assert_eq!([is_shared(0), is_shared(1), is_shared(2)], [false, true, true]);
-        assert!(Paces::new(&Config::default()).allowance(&[(origin(1), &None)], now).is_none());
+        let unlimited = Paces::new(&Config::default());
+        assert!(unlimited.allowance([(origin(1), None)].into_iter(), now).is_none());
     }
 
     #[test]
@@ -355,12 +357,13 @@ mod tests {
         let (limited, other) = (bearer(b"a"), bearer(b"b"));
         let paces = Paces::new(&Config::default());
         let here = Origin::of([192, 0, 2, 1].into());
-        let of = |peers: &[(Origin, &Bearer)]| {
+        let of = |bearers: [&Bearer; 2]| {
+            let peers = bearers.into_iter().map(|bearer| (here, bearer.clone()));
             paces.allowance(peers, Instant::now()).map(|allowance| allowance.paces.clone())
         };
-        assert!(of(&[(here, &other), (here, &None)]).is_none());
-        let both = of(&[(here, &limited), (here, &limited)]).unwrap();
-        let again = of(&[(here, &other), (here, &limited)]).unwrap();
+        assert!(of([&other, &None]).is_none());
+        let both = of([&limited, &limited]).unwrap();
+        let again = of([&other, &limited]).unwrap();
         assert_eq!((both.len(), again.len()), (1, 1));
         assert!(Arc::ptr_eq(&both[0], &again[0]));
     }

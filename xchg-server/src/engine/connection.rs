@@ -47,13 +47,9 @@ pub(crate) enum State {
     /// Heard, and understood only if nothing follows for a moment. Boxed, for it is rare and short.
     Undecided(Box<Undecided>),
     Waiting(Waiting),
-    /// Half of an exchange.
+    /// In an exchange.
     Exchanging {
         exchange: u32,
-    },
-    /// In an exchange with several receivers.
-    Fanning {
-        fan: u32,
     },
     /// Boxed, as a reply is: both are rare and short, and many wait.
     Leaving(Box<Leaving>),

@@ -1,19 +1,23 @@
 //! Exchanges from their beginning to their end; [`relay`](super::relay) is what goes on in between.
 
+use std::iter;
+use std::slice;
+
 use slab::Slab;
 use xchg_core::relay::Pump;
-use xchg_core::{Exchange, Outcome, Side, Sides};
+use xchg_core::{Exchange, Outcome, Sides};
 
 use super::Engine;
-use super::http::framings;
+use super::http::{download_framing, upload_framing};
 use super::log::Party;
 use super::looks::Looks;
+use super::receivers::Receivers;
 use crate::dialect::Dialect;
 use crate::engine::allowance::Allowance;
 use crate::engine::bearers::Bearer;
-use crate::engine::connection::{Brought, Connection, State, bearer};
+use crate::engine::connection::{Brought, Connection, Luggage, State, bearer};
 use crate::engine::endpoint::Framing;
-use crate::engine::net::{Id, Net, Transport};
+use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
 use crate::engine::timers::{Soon, Tick};
 
@@ -21,12 +25,11 @@ use crate::engine::timers::{Soon, Tick};
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) exchange: Exchange,
-    pub(super) slots: Sides<u32>,
-    bearers: Sides<Bearer>,
+    pub(super) upload: End,
+    pub(super) downloads: Downloads,
     pub(super) allowance: Option<Box<Allowance>>,
     /// The flow from each side.
     pub(super) pumps: Sides<Pump>,
-    pub(super) framings: Sides<Framing>,
     /// Whether the uploader is told how it ends, and so must not be told wrong.
     pub(super) is_told: bool,
     /// Whether the payload has all been passed on.
@@ -40,78 +43,137 @@ pub(super) struct Running {
     pub(super) is_tuned: Sides<bool>,
 }
 
+/// One peer of an exchange.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) slot: u32,
+    pub(super) framing: Framing,
+    bearer: Bearer,
+}
+
+/// Who receives the payload.
+#[derive(Debug)]
+pub(super) enum Downloads {
+    One(End),
+    /// Two or more, of whom some may have gone. Boxed, for it is rare.
+    Several(Box<Receivers>),
+}
+
+/// Who is to take part in an exchange: its slot, and what it has brought.
+pub(super) type Member = (u32, Brought);
+
+impl Downloads {
+    /// Those who are still here.
+    pub(super) fn ends(&self) -> &[End] {
+        match self {
+            Downloads::One(end) => slice::from_ref(end),
+            Downloads::Several(receivers) => &receivers.ends,
+        }
+    }
+
+    pub(super) fn ends_mut(&mut self) -> &mut [End] {
+        match self {
+            Downloads::One(end) => slice::from_mut(end),
+            Downloads::Several(receivers) => &mut receivers.ends,
+        }
+    }
+}
+
 impl<N: Net> Engine<N> {
-    /// Starts an exchange between a newcomer and the peer that waits in `waits`.
-    pub(super) fn start(
-        &mut self,
-        exchange: Exchange,
-        newcomer: (u32, Brought),
-        waits: (Side, u32),
-    ) {
-        let (side, slot) = waits;
-        let waited = match std::mem::replace(
-            &mut self.connections[slot as usize].state,
-            State::Greeting(Vec::new()),
-        ) {
-            State::Waiting(waiting) => waiting.brought,
-            _ => unreachable!("a paired peer waits until its counterpart is here"),
-        };
-        let slots = Sides::of(side, slot, newcomer.0);
-        let mut brought = Sides::of(side, waited, newcomer.1);
-        let bearers =
-            Sides { upload: bearer(&brought.upload), download: bearer(&brought.download) };
-        let mut peers = peers(&mut self.connections, slots);
-        let origins =
-            [(peers.upload.origin, &bearers.upload), (peers.download.origin, &bearers.download)];
-        let allowance = self.shared.paces.allowance(&origins, self.timers.instant());
-        let dialects = peers.upload.dialect.zip(peers.download.dialect);
-        let (upload, download) = dialects.expect("only a peer whose dialect is known offers");
-        let dialects = Sides { upload, download };
-        let is_told = dialects.upload != Dialect::Classic && !upload.hears(download);
-        let framings = framings(&mut peers, &mut brought);
-        let pumps = pumps(dialects, &mut peers, &mut brought);
-        let deadline = self.timers.now().after(self.shared.config.idle_timeout);
-        let upload_id =
-            Id { slot: slots.upload, serial: self.connections[slots.upload as usize].serial };
+    /// Starts an exchange with one receiver or more.
+    pub(super) fn start(&mut self, exchange: Exchange, upload: Member, downloads: &mut [Member]) {
+        let (slot, id) = (upload.0, self.id(upload.0));
         let (shared, worker) = (self.shared.clone(), usize::from(self.index));
-        exchange.on_cancel(move || shared.inboxes[worker].send(Message::Cancelled(upload_id)));
+        exchange.on_cancel(move || shared.inboxes[worker].send(Message::Cancelled(id)));
         tracing::debug!(
             exchange = %exchange.id(),
             key = self.shared.shown(exchange.handle().key()),
             realm = exchange.handle().realm().as_str(),
-            uploader = %self.connections[slots.upload as usize].origin,
-            downloader = %self.connections[slots.download as usize].origin,
+            uploader = %self.connections[slot as usize].origin,
+            downloader = %self.connections[downloads[0].0 as usize].origin,
+            receivers = downloads.len(),
             "matched"
         );
-        let running = Running {
+        let running = self.running(exchange, upload, downloads);
+        let deadline = running.deadline;
+        let index = u32::try_from(self.exchanges.insert(running)).expect("fewer than connections");
+        let slots = || iter::once(slot).chain(downloads.iter().map(|&(slot, _)| slot));
+        for slot in slots() {
+            let connection = &mut self.connections[slot as usize];
+            connection.state = State::Exchanging { exchange: index };
+            connection.deadline = Soon::NEVER;
+        }
+        // One timer serves all; what another's was set to while it waited comes to nothing.
+        self.connections[slot as usize].deadline = self.timers.soon(deadline);
+        if self.shared.is_cutting() {
+            return self.cut(index);
+        }
+        self.arm(slot);
+        // One that cannot be registered has ended the exchange.
+        if slots().all(|slot| self.register(slot)) {
+            self.guard(id, |engine| engine.drive(index));
+        }
+    }
+
+    /// An exchange at its beginning: what each is told first, and what each has sent already.
+    fn running(
+        &mut self,
+        exchange: Exchange,
+        (slot, brought): Member,
+        downloads: &mut [Member],
+    ) -> Running {
+        let connections = &mut self.connections;
+        let members = iter::once((slot, &brought)).chain(downloads.iter().map(|it| (it.0, &it.1)));
+        let origins = members.map(|(slot, it)| (connections[slot as usize].origin, bearer(it)));
+        let allowance = self.shared.paces.allowance(origins, self.timers.instant());
+        let dialect = |slot: u32| connections[slot as usize].dialect;
+        // Several receivers speak the same.
+        let first = downloads[0].0;
+        let dialects = dialect(slot).zip(dialect(first));
+        let (upload, download) = dialects.expect("only a peer whose dialect is known offers");
+        let hears = upload.hears(download);
+
+        let own = bearer(&brought);
+        let mut luggage = brought.map_or_else(Luggage::default, |luggage| *luggage);
+        let length = luggage.length;
+        let to_upload = connections[slot as usize].matched(download, None);
+        let to_download = connections[first as usize].matched(upload, length);
+        let connection = &mut connections[slot as usize];
+        let (framing, description) = upload_framing(connection, &mut luggage, upload == download);
+        let about = (length, description.as_deref(), &framing);
+        let end = |(slot, brought): &mut Member| End {
+            slot: *slot,
+            bearer: bearer(brought),
+            framing: download_framing(&connections[*slot as usize], brought, about),
+        };
+        let ends = match &mut *downloads {
+            [one] => Downloads::One(end(one)),
+            several => {
+                let ends = several.iter_mut().map(end).collect();
+                Downloads::Several(Box::new(Receivers::new(ends, connections)))
+            }
+        };
+        let early = downloads[0].1.take().map_or(Vec::new(), |luggage| luggage.early);
+        let pumps = Sides {
+            upload: Pump::new(to_download, &luggage.early),
+            download: match hears {
+                true => Pump::new(to_upload, &early),
+                false => Pump::discarding(to_upload),
+            },
+        };
+        Running {
             exchange,
-            slots,
-            bearers,
+            upload: End { slot, framing, bearer: own },
+            downloads: ends,
             allowance,
             pumps,
-            framings,
-            is_told,
+            is_told: upload != Dialect::Classic && !hears,
             is_sent: false,
-            deadline,
+            deadline: self.timers.now().after(self.shared.config.idle_timeout),
             looks: Looks::default(),
             is_queued: false,
             is_patient: Sides::default(),
             is_tuned: Sides::default(),
-        };
-        let index = u32::try_from(self.exchanges.insert(running)).expect("fewer than connections");
-        for side in Side::BOTH {
-            let connection = &mut self.connections[slots[side] as usize];
-            connection.state = State::Exchanging { exchange: index };
-            connection.deadline = Soon::NEVER;
-        }
-        // One timer serves both; what the other's was set to while it waited comes to nothing.
-        self.connections[slots.upload as usize].deadline = self.timers.soon(deadline);
-        if self.shared.is_cutting() {
-            return self.cut(index);
-        }
-        self.arm(slots.upload);
-        if self.register(slots[!side]) {
-            self.guard(upload_id, |engine| engine.drive(index));
         }
     }
 
@@ -122,16 +184,23 @@ impl<N: Net> Engine<N> {
 
     /// Ends all exchanges at once: the drain's time is over.
     pub(super) fn cut_all(&mut self) {
-        let uploads = self.exchanges.iter().map(|(_, running)| running.slots.upload);
-        let ids: Vec<_> = uploads.chain(self.fan_uploads()).map(|slot| self.id(slot)).collect();
+        let uploads = self.exchanges.iter().map(|(_, running)| running.upload.slot);
+        let ids: Vec<_> = uploads.map(|slot| self.id(slot)).collect();
         for id in ids {
-            self.guard(id, |engine| match engine.connection(id).map(|one| &one.state) {
-                Some(&State::Exchanging { exchange }) => engine.cut(exchange),
-                Some(&State::Fanning { fan }) => engine.cut_fan(fan),
-                _ => {}
-            });
+            self.guard_exchange(id, Self::cut);
         }
         self.cut_gatherings();
+    }
+
+    /// Does `work` with the exchange that a connection is in, if it is in one. A panic in it ends
+    /// that exchange only.
+    pub(super) fn guard_exchange(&mut self, id: Id, work: impl FnOnce(&mut Self, u32)) {
+        self.guard(id, |engine| {
+            let state = engine.connection(id).map(|connection| &connection.state);
+            if let Some(&State::Exchanging { exchange }) = state {
+                work(engine, exchange);
+            }
+        });
     }
 
     fn cut(&mut self, index: u32) {
@@ -139,39 +208,49 @@ impl<N: Net> Engine<N> {
         self.abandon(index);
     }
 
-    /// Closes both connections, so that a failure looks like one, and says how it ended.
+    /// Closes all connections, so that a failure looks like one, and says how it ended.
     pub(super) fn end(&mut self, index: u32, outcome: Outcome) {
-        let mut running = self.exchanges.remove(index as usize);
-        let slots = running.slots;
-        let [upload, download] = Side::BOTH.map(|side| {
-            let party = Party::of(&self.connections[slots[side] as usize]);
-            party.bearing(running.bearers[side].take())
-        });
-        let http = Side::BOTH.map(|side| {
-            let peer = self.connections[slots[side] as usize].http.take();
-            if peer.is_none() {
-                let has_left = running.pumps[side].has_ended();
-                self.dismiss(slots[side], outcome, has_left);
-            }
-            peer.map(|peer| (side, peer))
-        });
-        self.conclude(running.exchange, outcome, Some(upload), &[download]);
+        let running = self.exchanges.remove(index as usize);
+        let Running { exchange, upload, downloads, mut pumps, .. } = running;
+        let uploader = Some(upload.party(&self.connections));
         // Who is told finds it ended.
-        for (side, peer) in http.into_iter().flatten() {
-            let unsaid = running.pumps[!side].unwritten();
-            self.part(slots[side], *peer, outcome, &mut running.framings[side], unsaid);
+        match &downloads {
+            Downloads::One(end) => {
+                let downloader = end.party(&self.connections);
+                self.conclude(exchange, outcome, uploader, &[downloader]);
+            }
+            Downloads::Several(receivers) => {
+                self.conclude(exchange, outcome, uploader, &receivers.parties);
+            }
+        }
+        let (has_left, unsaid) = (pumps.upload.has_ended(), pumps.download.unwritten());
+        self.dismiss(upload, outcome, has_left, unsaid);
+        let has_left = pumps.download.has_ended();
+        match downloads {
+            Downloads::One(end) => self.dismiss(end, outcome, has_left, Vec::new()),
+            Downloads::Several(receivers) => {
+                for (end, outcome) in receivers.all(outcome) {
+                    self.dismiss(end, outcome, has_left, Vec::new());
+                }
+            }
         }
     }
 
-    /// Closes the connection of a peer whose exchange has ended; `has_left` says whether its own
-    /// stream has.
-    fn dismiss(&mut self, slot: u32, outcome: Outcome, has_left: bool) {
-        if outcome.is_completed() && !has_left {
+    /// Ends the part of a peer in an exchange; `has_left` says whether its own stream has ended,
+    /// and `unsaid` is what it was still to be told.
+    pub(super) fn dismiss(
+        &mut self,
+        mut end: End,
+        outcome: Outcome,
+        has_left: bool,
+        unsaid: Vec<u8>,
+    ) {
+        match self.connections[end.slot as usize].http.take() {
+            Some(peer) => self.part(end.slot, *peer, outcome, &mut end.framing, unsaid),
             // If what it may still say met a closed socket, the reset could cost it what it has not
             // read.
-            self.leave(slot, Vec::new());
-        } else {
-            self.close(slot, outcome);
+            None if outcome.is_completed() && !has_left => self.leave(end.slot, Vec::new()),
+            None => self.close(end.slot, outcome),
         }
     }
 
@@ -188,31 +267,9 @@ impl<N: Net> Engine<N> {
     }
 }
 
-/// The connections of an exchange.
-pub(super) fn peers<T: Transport>(
-    connections: &mut Slab<Connection<T>>,
-    slots: Sides<u32>,
-) -> Sides<&mut Connection<T>> {
-    let (upload, download) = connections
-        .get2_mut(slots.upload as usize, slots.download as usize)
-        .expect("an exchange has two connections, and they stay as long as it runs");
-    Sides { upload, download }
-}
-
-/// The flows between two peers, beginning with what each is told and what each has sent already.
-fn pumps<T: Transport>(
-    dialects: Sides<Dialect>,
-    peers: &mut Sides<&mut Connection<T>>,
-    brought: &mut Sides<Brought>,
-) -> Sides<Pump> {
-    let length = brought.upload.as_ref().and_then(|luggage| luggage.length);
-    let mut early = |side: Side| brought[side].take().map_or(Vec::new(), |luggage| luggage.early);
-    let to_download = peers.download.matched(dialects.upload, length);
-    let to_upload = peers.upload.matched(dialects.download, None);
-    let upload = Pump::new(to_download, &early(Side::Upload));
-    let download = match dialects.upload.hears(dialects.download) {
-        true => Pump::new(to_upload, &early(Side::Download)),
-        false => Pump::discarding(to_upload),
-    };
-    Sides { upload, download }
+impl End {
+    /// Who it is, for the log.
+    pub(super) fn party<T>(&self, connections: &Slab<Connection<T>>) -> Party {
+        Party::of(&connections[self.slot as usize]).bearing(self.bearer.clone())
+    }
 }

@@ -7,7 +7,7 @@ use xchg_core::{Exchange, ExchangeId, Outcome, Pair};
 use super::Engine;
 use super::log::Party;
 use crate::dialect::http::Peer;
-use crate::engine::connection::{Address, Brought, Connection, State};
+use crate::engine::connection::{Address, Brought, Connection};
 use crate::engine::net::Net;
 use crate::engine::shared::Message;
 
@@ -60,10 +60,7 @@ impl<N: Net> Engine<N> {
 
     /// Sends a peer that waited here to the worker where its exchange is to run.
     pub(super) fn summon(&mut self, slot: u32, to: u16, exchange: ExchangeId) {
-        let State::Waiting(waiting) = &mut self.connections[slot as usize].state else {
-            unreachable!("a peer that has been paired waits until it is sent for")
-        };
-        let brought = waiting.brought.take();
+        let brought = self.take_brought(slot);
         let connection = self.take(slot);
         let arrived = Box::new(Arrived { connection, brought });
         self.shared.inboxes[usize::from(to)].send(Message::Arrive { exchange, arrived });
@@ -83,8 +80,15 @@ impl<N: Net> Engine<N> {
         if gathering.missing == 0
             && let Some(gathering) = self.gatherings.remove(&exchange)
         {
-            self.guard_all([], |engine| engine.start_fan(gathering));
+            self.guard_all([], |engine| engine.start_gathered(gathering));
         }
+    }
+
+    fn start_gathered(&mut self, gathering: Gathering<N::Transport>) {
+        let mut insert = |it: Arrived<_>| (self.insert(it.connection), it.brought);
+        let upload = insert(gathering.upload.expect("one of them uploads"));
+        let mut downloads: Vec<_> = gathering.downloads.into_iter().map(insert).collect();
+        self.start(gathering.exchange, upload, &mut downloads);
     }
 
     /// Ends the exchanges whose peers are still on their way.

@@ -55,7 +55,6 @@ impl<N: Net> Engine<N> {
     fn is_orphan(&self, state: &State) -> bool {
         match state {
             State::Exchanging { exchange } => !self.exchanges.contains(*exchange as usize),
-            State::Fanning { fan } => !self.fans.contains(*fan as usize),
             _ => false,
         }
     }
@@ -71,7 +70,6 @@ impl<N: Net> Engine<N> {
         match self.connections[slot as usize].state {
             ref state if self.is_orphan(state) => self.remove(slot).reset(),
             State::Exchanging { exchange } => self.abandon(exchange),
-            State::Fanning { fan } => self.abandon_fan(fan),
             State::Waiting(_) => self.give_up(slot),
             _ => self.remove(slot).reset(),
         }

@@ -4,16 +4,16 @@ use std::io;
 use std::time::Duration;
 
 use xchg_core::wire::RefusalCode;
-use xchg_core::{Key, Outcome, Realm, Side, Sides};
+use xchg_core::{Key, Outcome, Realm, Side};
 
 use super::Engine;
-use crate::dialect::http::{self, Action, Farewell, Head, Peer, Refusal};
+use crate::dialect::http::{self, Action, Description, Farewell, Head, Peer, Refusal};
 use crate::dialect::{Arrival, Dialect};
 use crate::engine::admission::Standing;
 use crate::engine::bearers::Bearer;
-use crate::engine::connection::{Brought, Connection, Reply, State};
+use crate::engine::connection::{Brought, Connection, Luggage, Reply, State};
 use crate::engine::endpoint::Framing;
-use crate::engine::net::{Id, Net, Transport};
+use crate::engine::net::{Id, Net};
 use crate::origin::Origin;
 
 /// Requests on one connection, after which it is closed: one peer then keeps a worker from others
@@ -289,33 +289,40 @@ impl<N: Net> Engine<N> {
     }
 }
 
-/// How the bytes of each side are framed. Takes out of what they have brought what the framing must
-/// see.
-pub(super) fn framings<T: Transport>(
-    peers: &mut Sides<&mut Connection<T>>,
-    brought: &mut Sides<Brought>,
-) -> Sides<Framing> {
-    let mut luggage = brought.upload.take().unwrap_or_default();
-    let body = peers.upload.http.as_mut().and_then(|peer| peer.take_body());
-    let is_bare = peers.upload.dialect == peers.download.dialect;
-    let upload = match (body, luggage.length) {
+/// How an uploader's bytes are framed, unless the payload is passed on as it `is_bare`; and what is
+/// known of it. Takes out of what it has brought what the framing must see.
+pub(super) fn upload_framing<T>(
+    connection: &mut Connection<T>,
+    luggage: &mut Luggage,
+    is_bare: bool,
+) -> (Framing, Option<Box<Description>>) {
+    let body = connection.http.as_mut().and_then(|peer| peer.take_body());
+    let framing = match (body, luggage.length) {
         (Some(body), _) => Framing::body(body, std::mem::take(&mut luggage.early)),
         (None, Some(length)) if !is_bare => {
             Framing::measured(length, std::mem::take(&mut luggage.early))
         }
         _ => Framing::Bare,
     };
-    let description = match peers.upload.http.as_deref() {
-        Some(Peer::Upload { upload, .. }) => upload.description.as_deref(),
+    let description = match connection.http.as_deref_mut() {
+        Some(Peer::Upload { upload, .. }) => upload.description.take(),
         _ => None,
     };
-    let download = match peers.download.http.as_deref() {
+    (framing, description)
+}
+
+/// How the bytes of a downloader are framed, whose payload has this length and description, and is
+/// framed like that. Takes out of what it has brought what the framing must see.
+pub(super) fn download_framing<T>(
+    connection: &Connection<T>,
+    brought: &mut Brought,
+    (length, description, upload): (Option<u64>, Option<&Description>, &Framing),
+) -> Framing {
+    match connection.http.as_deref() {
         Some(Peer::Download(download)) => {
-            let early = brought.download.take().map_or(Vec::new(), |luggage| luggage.early);
-            Framing::response(download.reply_to, luggage.length, description, &upload, early)
+            let early = brought.take().map_or(Vec::new(), |luggage| luggage.early);
+            Framing::response(download.reply_to, length, description, upload, early)
         }
         _ => Framing::Bare,
-    };
-    brought.upload = Some(luggage);
-    Sides { upload, download }
+    }
 }

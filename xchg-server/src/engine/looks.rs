@@ -25,14 +25,9 @@ impl Looks {
     const MAX_PAUSE: Duration = Duration::from_millis(500);
 
     /// Says how much longer peers may take that are sent nothing new, if they are taking what lies
-    /// in buffers: so much of it is `owed` to each. The first time only shows whether less is owed
+    /// in buffers: so much of it is `owed` to all. The first time only shows whether less is owed
     /// later.
-    pub(super) fn patience(
-        &mut self,
-        owed: impl IntoIterator<Item = Option<u64>>,
-        timeout: Duration,
-    ) -> Option<Duration> {
-        let owed = owed.into_iter().flatten().sum();
+    pub(super) fn patience(&mut self, owed: u64, timeout: Duration) -> Option<Duration> {
         match self.owed.replace(owed) {
             _ if owed == 0 => None,
             None => Some(timeout / 4),

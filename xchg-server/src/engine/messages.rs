@@ -1,7 +1,7 @@
 //! What other threads ask of a worker.
 
 use xchg_core::wire::RefusalCode;
-use xchg_core::{Exchange, Side};
+use xchg_core::{Exchange, Side, Sides};
 
 use super::{Engine, STOPPING_TIMEOUT};
 use crate::engine::connection::{Brought, Connection, State};
@@ -52,19 +52,22 @@ impl<N: Net> Engine<N> {
                 self.guard(self.id(slot), |engine| engine.summon(slot, to, exchange));
             }
             Message::Arrive { exchange, arrived } => self.arrive(exchange, *arrived),
-            Message::Cancelled(id) => {
-                self.guard(id, |engine| match engine.connection(id).map(|one| &one.state) {
-                    Some(&State::Exchanging { exchange }) => engine.drive(exchange),
-                    Some(&State::Fanning { fan }) => engine.drive_fan(fan),
-                    _ => {}
-                });
-            }
+            Message::Cancelled(id) => self.guard_exchange(id, Self::drive),
             Message::CloseDoors => {
                 self.doors.clear();
                 self.net.close_listeners();
             }
             Message::Cut => self.cut_all(),
             Message::Stop => self.stops = Some(self.timers.now().after(STOPPING_TIMEOUT)),
+        }
+    }
+
+    /// Takes out what a paired peer has brought, which waits no more.
+    pub(super) fn take_brought(&mut self, slot: u32) -> Brought {
+        let state = &mut self.connections[slot as usize].state;
+        match std::mem::replace(state, State::Greeting(Vec::new())) {
+            State::Waiting(waiting) => waiting.brought,
+            _ => unreachable!("a paired peer waits until it is sent for"),
         }
     }
 
@@ -76,7 +79,11 @@ impl<N: Net> Engine<N> {
         newcomer: (u32, Brought),
         waits: (Side, u32),
     ) {
-        let ids = [self.id(newcomer.0), self.id(waits.1)];
-        self.guard_all(ids, |engine| engine.start(exchange, newcomer, waits));
+        let (side, slot) = waits;
+        self.guard_all([self.id(newcomer.0), self.id(slot)], |engine| {
+            let waits = (slot, engine.take_brought(slot));
+            let Sides { upload, download } = Sides::of(side, waits, newcomer);
+            engine.start(exchange, upload, &mut [download]);
+        });
     }
 }

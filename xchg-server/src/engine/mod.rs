@@ -17,7 +17,6 @@ mod bearers;
 pub(crate) mod connection;
 pub(crate) mod endpoint;
 mod exchange;
-mod fan;
 pub(crate) mod frequency;
 mod gather;
 mod greet;
@@ -28,6 +27,7 @@ mod looks;
 mod messages;
 pub(crate) mod net;
 pub(crate) mod pulse;
+mod receivers;
 mod relay;
 mod schedule;
 pub(crate) mod secure;
@@ -55,7 +55,6 @@ use crate::engine::timers::{Soon, Tick, Timers};
 
 use accept::Door;
 use exchange::Running;
-use fan::Fan;
 use gather::Gatherings;
 use schedule::Schedule;
 use xchg_core::relay::Resources;
@@ -85,7 +84,6 @@ pub(crate) struct Engine<N: Net> {
     doors: Vec<Door>,
     connections: Slab<Connection<N::Transport>>,
     exchanges: Slab<Running>,
-    fans: Slab<Fan>,
     gatherings: Gatherings<N::Transport>,
     schedule: Schedule,
     /// Connections that came over a limit and are still to say what they want, the oldest first.
@@ -117,7 +115,6 @@ impl<N: Net> Engine<N> {
             net,
             connections: Slab::new(),
             exchanges: Slab::new(),
-            fans: Slab::new(),
             gatherings: Gatherings::new(),
             schedule: Schedule::new(),
             unheard: VecDeque::new(),
@@ -192,7 +189,7 @@ impl<N: Net> Engine<N> {
     /// How many exchanges it runs, and how many gather there.
     #[cfg(feature = "sim")]
     pub(crate) fn holdings(&self) -> (usize, usize) {
-        (self.exchanges.len() + self.fans.len(), self.gatherings.len())
+        (self.exchanges.len(), self.gatherings.len())
     }
 
     /// Says what is left to say when it is over.
@@ -236,10 +233,6 @@ impl<N: Net> Engine<N> {
             State::Exchanging { exchange } => {
                 let exchange = *exchange;
                 self.drive_in_turn(exchange);
-            }
-            State::Fanning { fan } => {
-                let fan = *fan;
-                self.queue_fan(fan);
             }
             State::Replying(_) => self.reply_on(id.slot),
             State::Securing(_) => unreachable!("it goes on in its turn"),
@@ -352,10 +345,6 @@ impl<N: Net> Engine<N> {
             State::Exchanging { exchange } => {
                 let exchange = *exchange;
                 self.on_exchange_timer(exchange);
-            }
-            State::Fanning { fan } => {
-                let fan = *fan;
-                self.on_fan_timer(fan);
             }
             State::Waiting(waiting) if waiting.expires <= now => {
                 let place = waiting.place;

@@ -1,19 +1,27 @@
 //! Running exchanges: the pumps of each, driven by readiness.
 
+use std::cell::RefCell;
 use std::io;
+use std::slice;
 use std::time::Duration;
 
-use xchg_core::relay::{Resources, Turned, Why};
+use slab::Slab;
+use xchg_core::relay::{Pump, Resources, Sink, Source, Turned, Why};
 use xchg_core::{Outcome, Side, Sides};
 
 use super::Engine;
-use super::exchange::{Running, peers};
+use super::exchange::{Downloads, End, Running};
+use super::receivers::Remote;
 use crate::Config;
 use crate::engine::allowance;
-use crate::engine::connection::{Connection, State};
+use crate::engine::connection::Connection;
 use crate::engine::endpoint::Endpoint;
 use crate::engine::net::{Id, Net, Transport};
 use crate::engine::schedule;
+
+/// Bytes that each of several receivers is given in a turn at least, however many they are: with
+/// less, pipes are not worth it.
+const LEAST_SHARE: u64 = 64 << 10;
 
 /// What fits into a receiver's buffer even if it reads nothing: Linux opens with a window of 64 KB,
 /// others with no less than half of it.
@@ -23,12 +31,18 @@ impl<N: Net> Engine<N> {
     /// Drives a small exchange at once, and queues one that carries much behind all others: the
     /// small ones stay quick beside it.
     pub(super) fn drive_in_turn(&mut self, index: u32) {
-        let running = &mut self.exchanges[index as usize];
-        if !Side::BOTH.iter().any(|&side| running.pumps[side].is_bulk()) {
-            return self.drive(index);
+        let running = &self.exchanges[index as usize];
+        if Side::BOTH.iter().any(|&side| running.pumps[side].is_bulk()) {
+            self.queue(index);
+        } else {
+            self.drive(index);
         }
+    }
+
+    fn queue(&mut self, index: u32) {
+        let running = &mut self.exchanges[index as usize];
         if !std::mem::replace(&mut running.is_queued, true) {
-            let slot = running.slots.upload;
+            let slot = running.upload.slot;
             let serial = self.connections[slot as usize].serial;
             self.schedule.queue(Id { slot, serial });
         }
@@ -38,13 +52,7 @@ impl<N: Net> Engine<N> {
     pub(super) fn go_on(&mut self) {
         self.schedule.begin_round();
         while let Some(id) = self.schedule.next() {
-            match self.connection(id).map(|connection| &connection.state) {
-                Some(&State::Exchanging { exchange }) => {
-                    self.guard(id, |engine| engine.resume(exchange));
-                }
-                Some(&State::Fanning { fan }) => self.guard(id, |engine| engine.resume_fan(fan)),
-                _ => {}
-            }
+            self.guard_exchange(id, Self::resume);
         }
     }
 
@@ -57,57 +65,43 @@ impl<N: Net> Engine<N> {
 
     /// Moves what can be moved, and ends the exchange if it is over.
     pub(super) fn drive(&mut self, index: u32) {
-        let now = self.timers.now();
         if self.exchanges[index as usize].exchange.is_cancelled() {
             return self.end(index, Outcome::Cancelled);
         }
         let (mut goes_on, lost) = self.turn_flows(index);
         if let Some(most) = self.passes_its_most(index) {
-            self.note_length(self.exchanges[index as usize].slots.upload, most);
+            self.note_length(self.exchanges[index as usize].upload.slot, most);
             return self.end(index, Outcome::Cancelled);
         }
-        let time = self.timers.instant();
         let running = &mut self.exchanges[index as usize];
-        let mut peers = peers(&mut self.connections, running.slots);
-        if let Some((side, error)) = lost {
-            let (exchange, peer) = (running.exchange.id(), peers[side].origin);
-            tracing::debug!(%exchange, %peer, side = side.as_str(), %error, "lost");
-            return self.end(index, Outcome::Lost(side));
+        if let Some(outcome) = running.outcome(lost, &mut self.connections) {
+            return self.end(index, outcome);
         }
-        if running.framings.download.is_untouched() {
-            // The head of a response goes out though its payload lets wait. An error comes again
-            // with that.
-            let stream = &mut peers.download.stream;
-            Endpoint { stream, framing: &mut running.framings.download, is_heard: true }
-                .flush()
-                .ok();
+        if let Downloads::Several(receivers) = &mut running.downloads {
+            for (end, outcome) in receivers.take_parted() {
+                self.dismiss(end, outcome, false, Vec::new());
+            }
         }
-        if running.has_arrived(&mut peers) {
-            return self.end(index, Outcome::Completed);
-        }
-        if let Some((side, error)) = running.failed(&peers) {
-            let (exchange, peer) = (running.exchange.id(), peers[side].origin);
-            tracing::debug!(%exchange, %peer, side = side.as_str(), %error, "lost");
-            return self.end(index, Outcome::Lost(side));
-        }
+        let (now, time) = (self.timers.now(), self.timers.instant());
+        let running = &mut self.exchanges[index as usize];
         if running.is_closing() {
             running.looks.again(now);
         }
+        let patience = self.shared.config.idle_timeout;
         if running.pumps.upload.has_ended() && running.exchange.bytes() > FIRST_WINDOW {
-            be_patient(running, &peers, Side::Download, self.shared.config.idle_timeout);
+            running.let_pause(Side::Download, &self.connections, patience);
         }
         let mut next = running.looks.next;
         if goes_on && let Err(at) = allowance::budget(&mut running.allowance, time) {
             // It has to wait for its next portion, which is no standing still.
             let at = self.timers.tick(at);
-            running.deadline = running.deadline.max(at.after(self.shared.config.idle_timeout));
+            running.deadline = running.deadline.max(at.after(patience));
             next = next.min(at);
             goes_on = false;
         }
-        let (slot, deadline) = (running.slots.upload, running.deadline.min(next));
-        if goes_on && !std::mem::replace(&mut running.is_queued, true) {
-            let serial = self.connections[slot as usize].serial;
-            self.schedule.queue(Id { slot, serial });
+        let (slot, deadline) = (running.upload.slot, running.deadline.min(next));
+        if goes_on {
+            self.queue(index);
         }
         self.connections[slot as usize].deadline = self.timers.soon(deadline);
         self.arm(slot);
@@ -124,29 +118,34 @@ impl<N: Net> Engine<N> {
     /// what.
     fn turn_flows(&mut self, index: u32) -> (bool, Option<(Side, io::ErrorKind)>) {
         let running = &mut self.exchanges[index as usize];
-        let mut peers = peers(&mut self.connections, running.slots);
-        let patience = self.shared.config.idle_timeout;
+        let connections = &mut self.connections;
+        let (config, time) = (&self.shared.config, self.timers.instant());
         // Before anything is read: what is left of a reset connection ends like a whole one.
-        let mut lost = running.failed(&peers);
+        let mut lost = running.failed(connections);
         let (mut goes_on, before) = (false, running.exchange.bytes());
-        let time = self.timers.instant();
         // What is held goes out, and ends are passed on, though nothing may be read.
         let mut allowed = allowance::budget(&mut running.allowance, time).unwrap_or(0);
         for side in Side::BOTH {
-            if lost.is_some() {
+            let receivers = running.downloads.ends().len() as u64;
+            if lost.is_some() || receivers == 0 {
                 break;
             }
             // One byte more than it may move tells whether there are more.
-            let room = self.shared.config.max_exchange_bytes.map_or(u64::MAX, |most| {
+            let room = config.max_exchange_bytes.map_or(u64::MAX, |most| {
                 (most - most.min(running.exchange.moved_from(side))).saturating_add(1)
             });
-            let budget = schedule::TURN_BYTES.min(allowed).min(room);
-            let Turned { moved, why } = running.turn(side, &mut peers, &mut self.resources, budget);
+            let share = (schedule::TURN_BYTES / receivers).max(LEAST_SHARE);
+            let budget = share.min(allowed).min(room);
+            let Turned { moved, why } =
+                running.turn(side, connections, &mut self.resources, budget);
+            goes_on |= running.part_with_lost(connections);
             match why {
                 Why::SourceBlocked | Why::Ended => {}
-                Why::SinkBlocked => be_patient(running, &peers, !side, patience),
+                Why::SinkBlocked => running.let_pause(!side, connections, config.idle_timeout),
                 Why::Spent => goes_on = true,
                 Why::SourceFailed(error) => lost = Some((side, error.kind())),
+                // Of several receivers each is lost by itself.
+                Why::SinkFailed(_) if running.downloads.ends().is_empty() => {}
                 Why::SinkFailed(error) => lost = Some((!side, error.kind())),
             }
             if moved > 0 {
@@ -154,18 +153,19 @@ impl<N: Net> Engine<N> {
                 if let Some(allowance) = &mut running.allowance {
                     allowance.moved(moved, time);
                 }
-                self.schedule.on_moved(moved);
+                self.schedule.on_moved(moved * receivers);
                 running.exchange.add_moved(side, moved);
-                running.deadline = self.timers.now().after(patience);
+                running.deadline = self.timers.now().after(config.idle_timeout);
                 running.looks.on_moved();
             }
             if running.pumps[side].is_bulk()
                 && !std::mem::replace(&mut running.is_tuned[side], true)
             {
-                keep_queue_short(&self.shared.config, peers[!side]);
+                let sinks = running.ends(!side).iter();
+                sinks.for_each(|end| keep_queue_short(config, &connections[end.slot as usize]));
             }
             if running.pumps.upload.has_ended() {
-                running.on_sent(&mut peers);
+                running.on_sent(connections);
             }
         }
         self.moved += running.exchange.bytes() - before;
@@ -179,17 +179,65 @@ impl<N: Net> Engine<N> {
             // Time to look again whether everything has arrived.
             return self.drive(index);
         }
-        let peers = peers(&mut self.connections, running.slots);
-        let owed = [peers.upload, peers.download].map(|peer| peer.stream.unacknowledged());
-        if let Some(more) = running.looks.patience(owed, self.shared.config.idle_timeout) {
+        let patience = self.shared.config.idle_timeout;
+        let ends = Side::BOTH.into_iter().flat_map(|side| running.ends(side));
+        let owed = ends.map(|end| self.connections[end.slot as usize].stream.unacknowledged());
+        let owed = owed.flatten().sum();
+        if let Some(more) = running.looks.patience(owed, patience) {
             running.deadline = now.after(more);
-            return self.drive(index);
+        } else if running.part_with_late(&mut self.connections) {
+            running.deadline = now.after(patience);
+        } else {
+            return self.end(index, Outcome::TimedOut);
         }
-        self.end(index, Outcome::TimedOut);
+        self.drive(index);
     }
 }
 
 impl Running {
+    /// Who is at that end.
+    fn ends(&self, side: Side) -> &[End] {
+        match side {
+            Side::Upload => slice::from_ref(&self.upload),
+            Side::Download => self.downloads.ends(),
+        }
+    }
+
+    /// How it has ended, if it has; `lost` is who was lost in its turn, and by what.
+    fn outcome<T: Transport>(
+        &mut self,
+        lost: Option<(Side, io::ErrorKind)>,
+        connections: &mut Slab<Connection<T>>,
+    ) -> Option<Outcome> {
+        if lost.is_none() {
+            self.flush_heads(connections);
+            if self.has_arrived(connections) {
+                return Some(Outcome::Completed);
+            }
+        }
+        if let Some((side, error)) = lost.or_else(|| self.failed(connections)) {
+            let slot = self.ends(side)[0].slot;
+            let (exchange, peer) = (self.exchange.id(), connections[slot as usize].origin);
+            tracing::debug!(%exchange, %peer, side = side.as_str(), %error, "lost");
+            return Some(Outcome::Lost(side));
+        }
+        match &self.downloads {
+            Downloads::Several(receivers) => receivers.outcome(),
+            Downloads::One(_) => None,
+        }
+    }
+
+    /// Sends out the heads of responses though their payload lets wait.
+    fn flush_heads<T: Transport>(&mut self, connections: &mut Slab<Connection<T>>) {
+        for End { slot, framing, .. } in self.downloads.ends_mut() {
+            if framing.is_untouched() {
+                let stream = &mut connections[*slot as usize].stream;
+                // An error comes again with the payload.
+                Endpoint { stream, framing, is_heard: true }.flush().ok();
+            }
+        }
+    }
+
     /// Whether the downloader has been sent everything, and nobody hears what it says.
     fn is_closing(&self) -> bool {
         self.pumps.upload.has_ended() && self.pumps.download.is_discarding()
@@ -197,13 +245,19 @@ impl Running {
 
     /// Whether the downloader has everything. Where what it says is passed on, its own stream has
     /// to end as well; where not, its system has to have acknowledged all, and it may stay
-    /// connected.
-    fn has_arrived<T: Transport>(&self, peers: &mut Sides<&mut Connection<T>>) -> bool {
+    /// connected. Of several, each is let go by itself.
+    fn has_arrived<T: Transport>(&mut self, connections: &mut Slab<Connection<T>>) -> bool {
         let has_left = self.pumps.download.has_ended();
-        if self.is_closing() {
-            peers.download.stream.has_acknowledged_all().unwrap_or(has_left)
-        } else {
-            self.pumps.upload.has_ended() && has_left
+        match &self.downloads {
+            Downloads::One(end) if self.is_closing() => {
+                let stream = &mut connections[end.slot as usize].stream;
+                stream.has_acknowledged_all().unwrap_or(has_left)
+            }
+            Downloads::Several(_) if self.is_closing() => {
+                self.part_with_served(connections);
+                false
+            }
+            _ => self.pumps.upload.has_ended() && has_left,
         }
     }
 
@@ -211,86 +265,145 @@ impl Running {
     fn turn<T: Transport>(
         &mut self,
         side: Side,
-        peers: &mut Sides<&mut Connection<T>>,
+        connections: &mut Slab<Connection<T>>,
         resources: &mut Resources,
         budget: u64,
     ) -> Turned {
-        let Sides { upload, download } = peers;
-        let (upload, download) = (&mut upload.stream, &mut download.stream);
-        let is_heard = !self.pumps.upload.is_discarding();
-        let mut upload = Endpoint { stream: upload, framing: &mut self.framings.upload, is_heard };
-        let is_heard = !self.pumps.download.is_discarding();
-        let mut download =
-            Endpoint { stream: download, framing: &mut self.framings.download, is_heard };
-        if side == Side::Download {
-            return self.pumps.download.turn(&mut download, &mut upload, resources, budget);
+        if side == Side::Upload
+            && let Err(error) = self.describe(connections, resources)
+        {
+            return Turned { moved: 0, why: Why::of_source(error) };
         }
-        if download.framing.awaits_description() {
-            if let Err(error) = upload.begin(resources.scratch()) {
-                return Turned { moved: 0, why: Why::of_source(error) };
+        let (upload, pumps) = (&mut self.upload, &mut self.pumps);
+        let is_heard = !pumps.download.is_discarding();
+        let turned = match &mut self.downloads {
+            Downloads::One(end) => {
+                let (from, to) = connections
+                    .get2_mut(upload.slot as usize, end.slot as usize)
+                    .expect("an exchange has two connections, and they stay as long as it runs");
+                let (from, to) = (&mut from.stream, &mut to.stream);
+                let mut from =
+                    Endpoint { stream: from, framing: &mut upload.framing, is_heard: true };
+                let mut to = Endpoint { stream: to, framing: &mut end.framing, is_heard };
+                turn(pumps, side, (&mut from, &mut to), resources, budget)
             }
-            download.framing.hear_of(upload.framing);
+            Downloads::Several(receivers) => {
+                let connections = RefCell::new(connections);
+                let mut from = Remote::new(&connections, upload);
+                let ends = receivers.ends.iter_mut();
+                let mut to: Vec<_> = ends.map(|end| Remote::new(&connections, end)).collect();
+                turn(pumps, side, (&mut from, &mut receivers.group.of(&mut to)), resources, budget)
+            }
+        };
+        if side == Side::Upload {
+            self.hear_of_payload();
         }
-        let turned = self.pumps.upload.turn(&mut upload, &mut download, resources, budget);
-        download.framing.hear_of(upload.framing);
         turned
     }
 
+    /// Reads of a form's payload until it is known what describes it, where a response awaits that.
+    fn describe<T: Transport>(
+        &mut self,
+        connections: &mut Slab<Connection<T>>,
+        resources: &mut Resources,
+    ) -> io::Result<()> {
+        if self.downloads.ends().iter().any(|end| end.framing.awaits_description()) {
+            let stream = &mut connections[self.upload.slot as usize].stream;
+            let mut from = Endpoint { stream, framing: &mut self.upload.framing, is_heard: true };
+            from.begin(resources.scratch())?;
+            self.hear_of_payload();
+        }
+        Ok(())
+    }
+
+    /// Tells responses what is known of the payload by now.
+    fn hear_of_payload(&mut self) {
+        let ends = self.downloads.ends_mut().iter_mut();
+        ends.for_each(|end| end.framing.hear_of(&self.upload.framing));
+    }
+
     /// The payload has all been passed on.
-    fn on_sent<T: Transport>(&mut self, peers: &mut Sides<&mut Connection<T>>) {
-        let is_http = peers.upload.http.is_some() || peers.download.http.is_some();
+    fn on_sent<T: Transport>(&mut self, connections: &mut Slab<Connection<T>>) {
+        let mut slots = Side::BOTH.into_iter().flat_map(|side| self.ends(side)).map(|end| end.slot);
+        let is_http = slots.any(|slot| connections[slot as usize].http.is_some());
         if !is_http || std::mem::replace(&mut self.is_sent, true) {
             return;
         }
         self.exchange.free_key();
-        if let Some(peer) = &mut peers.upload.http
+        if let Some(peer) = &mut connections[self.upload.slot as usize].http
             && !self.pumps.download.has_ended()
         {
             self.pumps.download.say(&peer.sent());
         }
     }
 
-    /// Whose connection the poll has seen fail, if its part is not over.
+    /// Whose connection the poll has seen fail, if its part is not over. Of several receivers, each
+    /// is lost by itself.
     fn failed<T: Transport>(
-        &self,
-        peers: &Sides<&mut Connection<T>>,
+        &mut self,
+        connections: &mut Slab<Connection<T>>,
     ) -> Option<(Side, io::ErrorKind)> {
-        Side::BOTH.into_iter().find_map(|side| {
-            let (from, to) = (&self.pumps[side], &self.pumps[!side]);
-            let is_to_hear = !(to.has_ended() || to.is_discarding());
-            let is_judged = self.is_told && side == Side::Download;
-            let is_over = from.has_ended() && !is_to_hear && !is_judged;
-            let error = peers[side].lost(is_to_hear || is_judged);
-            error.filter(|_| !is_over).map(|error| (side, error))
-        })
+        if let Some(error) = self.failure(Side::Upload, &connections[self.upload.slot as usize]) {
+            return Some((Side::Upload, error));
+        }
+        if let Downloads::One(end) = &self.downloads {
+            let error = self.failure(Side::Download, &connections[end.slot as usize])?;
+            return Some((Side::Download, error));
+        }
+        self.part_with_lost(connections);
+        None
+    }
+
+    /// By what the connection of a peer on that side has failed, if its part is not over.
+    fn failure<T: Transport>(
+        &self,
+        side: Side,
+        connection: &Connection<T>,
+    ) -> Option<io::ErrorKind> {
+        let (from, to) = (&self.pumps[side], &self.pumps[!side]);
+        let is_to_hear = !(to.has_ended() || to.is_discarding());
+        let is_judged = self.is_told && side == Side::Download;
+        let is_over = from.has_ended() && !is_to_hear && !is_judged;
+        connection.lost(is_to_hear || is_judged).filter(|_| !is_over)
+    }
+
+    /// Lets who is on that side pause as long as an exchange may stand still: to the kernel, one
+    /// that reads nothing looks dead, however alive it answers the probes (`TCP_USER_TIMEOUT` in
+    /// tcp(7) counts closed windows too).
+    fn let_pause<T: Transport>(
+        &mut self,
+        side: Side,
+        connections: &Slab<Connection<T>>,
+        timeout: Duration,
+    ) {
+        if !std::mem::replace(&mut self.is_patient[side], true) {
+            for end in self.ends(side) {
+                connections[end.slot as usize].stream.set_stall_timeout(timeout);
+            }
+        }
+    }
+}
+
+/// Moves the flow from `side` of two ends as far as it goes.
+fn turn(
+    pumps: &mut Sides<Pump>,
+    side: Side,
+    (upload, download): (&mut (impl Source + Sink), &mut (impl Source + Sink)),
+    resources: &mut Resources,
+    budget: u64,
+) -> Turned {
+    match side {
+        Side::Upload => pumps.upload.turn(upload, download, resources, budget),
+        Side::Download => pumps.download.turn(download, upload, resources, budget),
     }
 }
 
 /// Bounds what a bulk flow queues for a peer on this machine, as
 /// [`LOCAL_RECV_BYTES`](crate::system::listener::LOCAL_RECV_BYTES) does in the other direction.
 /// Peers elsewhere keep the kernel's choice, which fits the distance.
-pub(super) fn keep_queue_short(config: &Config, sink: &Connection<impl Transport>) {
+fn keep_queue_short(config: &Config, sink: &Connection<impl Transport>) {
     const LOCAL_SEND_BYTES: usize = 1 << 20;
     if sink.origin.is_local() && config.send_buffer.is_none() {
         sink.stream.set_send_buffer(LOCAL_SEND_BYTES);
     }
-}
-
-/// Lets a peer pause as long as an exchange may stand still: to the kernel, one that reads nothing
-/// looks dead, however alive it answers the probes (`TCP_USER_TIMEOUT` in tcp(7) counts closed
-/// windows too).
-fn be_patient<T: Transport>(
-    running: &mut Running,
-    peers: &Sides<&mut Connection<T>>,
-    side: Side,
-    timeout: Duration,
-) {
-    if !std::mem::replace(&mut running.is_patient[side], true) {
-        let_pause(peers[side], timeout);
-    }
-}
-
-/// Lets a peer pause so long before it is given up.
-pub(super) fn let_pause(connection: &Connection<impl Transport>, timeout: Duration) {
-    connection.stream.set_stall_timeout(timeout);
 }

@@ -145,11 +145,6 @@ impl<T: Transport> Stream<T> {
         self.is_writable = true;
     }
 
-    /// Whether a read may find something.
-    pub(crate) fn is_readable(&self) -> bool {
-        self.is_readable || self.layer.as_ref().is_some_and(|layer| layer.is_readable())
-    }
-
     /// The error by which the connection is known to have failed.
     pub(crate) fn failure(&self) -> Option<ErrorKind> {
         self.failure

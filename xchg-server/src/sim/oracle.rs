@@ -44,10 +44,8 @@ fn moved(handle: &ExchangeHandle) -> u64 {
 /// No exchange, and not all together, of which those that are over have moved so much, move more
 /// than their limits allow in the time that they had.
 pub(super) fn limits_are_kept(world: &World, moved_before: u64) -> Result<(), Wrong> {
-    // Those with several receivers move blocks, each of which is paid for by a pause. What came
-    // with a greeting leaves with the first portion, and what follows pays for it.
-    let has_groups = world.peers.iter().any(|peer| peer.plan.receivers > 1);
-    let block = if has_groups { 64 << 10 } else { 1_200 + MAX_GREETING_LEN as u64 };
+    // What came with a greeting leaves with the first portion, and what follows pays for it.
+    let block = 1_200 + MAX_GREETING_LEN as u64;
     // What is made up for that was not used in time, and a portion of each that is about to be
     // moved.
     let most = |rate: Rate, time: Duration, exchanges: u64| {

@@ -85,6 +85,11 @@ impl Framing {
         matches!(self, Framing::Response(response) if response.is_untouched())
     }
 
+    /// Whether payload goes out as it is.
+    pub(crate) fn splices(&self) -> bool {
+        !matches!(self, Framing::Response(response) if response.is_chunked())
+    }
+
     fn is_form(&self) -> bool {
         matches!(self, Framing::Source(source) if source.is_form())
     }
@@ -210,8 +215,7 @@ impl<T: Transport> Sink for Endpoint<'_, T> {
     }
 
     fn splices(&self) -> bool {
-        let is_chunked = matches!(&*self.framing, Framing::Response(it) if it.is_chunked());
-        !is_chunked && self.stream.splices()
+        self.framing.splices() && self.stream.splices()
     }
 
     fn splice_from(&mut self, pipe: &Pipe, len: usize) -> io::Result<usize> {
