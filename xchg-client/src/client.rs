@@ -88,7 +88,7 @@ impl Client {
     /// let options = UploadOptions::new(code.key(), code.secret(), content);
     /// let uploaded = client.upload(options, &mut ())?;
     /// println!("all {} bytes are there", uploaded.bytes);
-    /// # Ok::<_, xchg_client::Error>(())
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

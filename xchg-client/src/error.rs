@@ -7,8 +7,11 @@ use std::time::Duration;
 use xchg_core::Side;
 use xchg_core::wire::RefusalCode;
 
+use crate::code::InvalidCode;
+use crate::net::address::{Address, InvalidAddress};
+use crate::net::tls::{Distrust, Fingerprint, TlsProblem};
 use crate::terminal::escape;
-use crate::{Address, Distrust, Fingerprint, InvalidCode, Key, TlsProblem, files, session};
+use crate::{Key, files, session};
 
 /// Why a transfer or a command did not do what it should.
 ///
@@ -18,13 +21,8 @@ use crate::{Address, Distrust, Fingerprint, InvalidCode, Key, TlsProblem, files,
 #[non_exhaustive]
 pub enum Error {
     /// The text is no address.
-    #[error("`{text}` is no address: {why}", text = escape(text))]
-    Address {
-        /// What was given.
-        text: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
     /// The host's name has no address, or nobody could tell in time.
     #[error("unknown host `{}`", escape(host))]
     UnknownHost {

@@ -70,7 +70,7 @@ pub use code::{Code, InvalidCode};
 pub use error::{Error, duration_in_words};
 pub use key::{file_name, normalised};
 pub use link::Link;
-pub use net::address::Address;
+pub use net::address::{Address, InvalidAddress};
 #[cfg(not(target_family = "wasm"))]
 pub use net::cancel::Cancel;
 pub use net::tls::{Distrust, Fingerprint, TlsProblem, Trust};

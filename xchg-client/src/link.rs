@@ -2,7 +2,7 @@
 
 use xchg_core::Key;
 
-use crate::{Address, Error};
+use crate::net::address::{Address, InvalidAddress};
 
 /// The address and key that a link holds: `http://HOST:PORT/KEY`, or `http://HOST:PORT/#KEY`, which
 /// the server's page gives out. The transfer is a plain one.
@@ -27,16 +27,14 @@ impl Link {
     /// Takes a link apart.
     ///
     /// # Errors
-    /// [`Error::Address`] if it names no key, or is for other clients than this.
-    pub fn parse(text: &str) -> Result<Link, Error> {
-        let wrong = |why| Error::Address { text: text.into(), why };
+    /// If it names no key, or is for other clients than this.
+    pub fn parse(text: &str) -> Result<Link, InvalidAddress> {
+        let wrong = |why| InvalidAddress { text: text.into(), why };
         let scheme_end = text.find("//").map_or(0, |at| at + 2);
         let rest = &text[scheme_end..];
         let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let address = text[..scheme_end + authority_end].parse().map_err(|error| match error {
-            Error::Address { why, .. } => wrong(why),
-            other => other,
-        })?;
+        let address = &text[..scheme_end + authority_end];
+        let address = address.parse().map_err(|InvalidAddress { why, .. }| wrong(why))?;
         let (path, fragment) = match rest[authority_end..].split_once('#') {
             Some((path, fragment)) => (path, fragment),
             None => (&rest[authority_end..], ""),

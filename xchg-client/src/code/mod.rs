@@ -30,7 +30,6 @@ use ring::error::Unspecified;
 use ring::rand::{self, SystemRandom};
 use xchg_core::Key;
 
-use crate::Error;
 use crate::session::Secret;
 use crate::terminal::escape;
 pub use words::completions;
@@ -103,13 +102,10 @@ impl Code {
     ///
     /// # Errors
     /// If the system has none.
-    pub fn random() -> Result<Code, Error> {
+    pub fn random() -> io::Result<Code> {
         let system = SystemRandom::new();
         let random = || rand::generate(&system).map(|bytes| u32::from_be_bytes(bytes.expose()));
-        draw(random).map_err(|Unspecified| Error::Local {
-            what: "a code",
-            source: io::Error::other("the system gives no random numbers"),
-        })
+        draw(random).map_err(|Unspecified| io::Error::other("the system gives no random numbers"))
     }
 
     /// The code that a person typed: in upper or lower case, with any dashes, underscores or

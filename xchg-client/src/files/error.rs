@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::NameProblem;
+use super::names::NameProblem;
 use crate::terminal::escape;
 
 /// What can be wrong with the files of either side.

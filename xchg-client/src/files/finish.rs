@@ -12,7 +12,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::dir::Dir;
 use super::manifest::{MAX_NAME_BYTES, Modified};
 use super::partial::Partial;
-use super::{Error, Existing, Name};
+use super::place::Existing;
+use super::{Error, Name};
 
 const THREADS: usize = 4;
 

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::Error;
+use crate::terminal::escape;
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,14 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+/// Why a text is no address, nor a link with one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no address: {why}", text = escape(text))]
+pub struct InvalidAddress {
+    pub(crate) text: String,
+    pub(crate) why: &'static str,
+}
+
 /// The port of an address that names none.
 const DEFAULT_PORT: u16 = 4980;
 
@@ -42,10 +50,10 @@ const SCHEMES: [(&str, u16, bool); 4] = [
 ];
 
 impl FromStr for Address {
-    type Err = Error;
+    type Err = InvalidAddress;
 
-    fn from_str(text: &str) -> Result<Address, Error> {
-        let wrong = |why| Error::Address { text: text.into(), why };
+    fn from_str(text: &str) -> Result<Address, InvalidAddress> {
+        let wrong = |why| InvalidAddress { text: text.into(), why };
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
                 "" => Err(wrong("write unix:PATH")),

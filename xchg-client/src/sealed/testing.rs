@@ -64,8 +64,8 @@ impl Puppet {
         drop(stream::read(&mut reader, &mut Confirmation::default(), "in a test"));
         Self {
             stream: writer,
-            sealer: schedule.sealer(side),
-            opener: schedule.opener(!side),
+            sealer: Sealer::new(schedule.traffic(side)),
+            opener: Opener::new(schedule.traffic(!side)),
             out: Record::new(),
             heard: Record::new(),
             at: 0,

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::stream;
 use crate::Side;
-use crate::session::{Confirmation, Error, Record, Schedule, sign_of_life};
+use crate::session::{Confirmation, Error, Opener, Record, Schedule, Sealer, sign_of_life};
 
 /// What the threads need to prove the secret, and to judge the other peer's proof.
 #[derive(Clone, Copy)]
@@ -43,7 +43,7 @@ pub(super) fn inbox<R: Read>(
     door.is_confirmed.store(true, Ordering::Release);
     // The role may have ended.
     confirmed.try_send(()).ok();
-    let mut opener = door.schedule.opener(!door.side);
+    let mut opener = Opener::new(door.schedule.traffic(!door.side));
     for mut record in free {
         let opened = stream::receive(&mut reader, &mut opener, &mut record);
         let goes_on = opened.is_ok() && !record.is_last();
@@ -92,7 +92,7 @@ pub(super) fn outbox<W: Write>(
         drop(failed.try_send(error));
         return;
     }
-    let mut sealer = door.schedule.sealer(door.side);
+    let mut sealer = Sealer::new(door.schedule.traffic(door.side));
     loop {
         let sent = match full.recv_timeout(alive_interval) {
             Ok((mut record, last)) => {

@@ -27,7 +27,7 @@ pub enum Error {
     /// The other peer's first message has a version that this build does not speak.
     #[error(
         "the other side speaks version {theirs} of the session, this build {}; upgrade the older of the two",
-        super::handshake::VERSION
+        super::keys::VERSION
     )]
     Version {
         /// The version that the other peer named.

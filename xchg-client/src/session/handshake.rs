@@ -9,13 +9,10 @@ use rand_core::{CryptoRng, OsRng, RngCore};
 use spake2::{Ed25519Group, Identity, Password, Spake2};
 use zeroize::Zeroizing;
 
-use super::keys::{KEY_BYTES, Schedule};
+use super::keys::{KEY_BYTES, Schedule, VERSION};
 use super::message::Fields;
 use super::{Error, Intake, Secret};
 use crate::Side;
-
-/// The version of the session's protocol that this build speaks. It is also the form of its hello.
-pub(super) const VERSION: u8 = 2;
 
 /// All versions that this build speaks.
 const VERSIONS: [u8; 1] = [VERSION];

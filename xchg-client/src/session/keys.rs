@@ -5,8 +5,11 @@ use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use ring::{digest, hkdf, hmac};
 use zeroize::Zeroizing;
 
-use super::record::{Opener, Sealer};
 use crate::Side;
+
+/// The version of the session's protocol that this build speaks: all labels below name it. It is
+/// also the form of a hello.
+pub(super) const VERSION: u8 = 2;
 
 /// Bytes of every key, secret and confirmation.
 pub(crate) const KEY_BYTES: usize = 32;
@@ -43,7 +46,7 @@ impl Schedule {
     }
 
     /// The secret from which the records that `side` sends get their keys.
-    pub(super) fn traffic(&self, side: Side) -> TrafficSecret {
+    pub(crate) fn traffic(&self, side: Side) -> TrafficSecret {
         TrafficSecret(expand(
             &self.prk,
             match side {
@@ -51,16 +54,6 @@ impl Schedule {
                 Side::Download => b"xchg v2 download traffic",
             },
         ))
-    }
-
-    /// Seals what `side`, which is this peer, sends.
-    pub(crate) fn sealer(&self, side: Side) -> Sealer {
-        Sealer::new(self.traffic(side))
-    }
-
-    /// Opens what `side`, which is the other peer, sends.
-    pub(crate) fn opener(&self, side: Side) -> Opener {
-        Opener::new(self.traffic(side))
     }
 
     fn confirmation_key(&self, side: Side) -> hmac::Key {
@@ -77,7 +70,7 @@ impl Schedule {
 
 /// One direction's chain of secrets. Each gives one record key and the next secret; none gives the
 /// one before.
-pub(super) struct TrafficSecret(Zeroizing<[u8; KEY_BYTES]>);
+pub(crate) struct TrafficSecret(Zeroizing<[u8; KEY_BYTES]>);
 
 impl TrafficSecret {
     /// The AES-256-GCM key of this link of the chain.

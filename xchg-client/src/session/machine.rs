@@ -248,7 +248,7 @@ impl<R: Role> Session<R> {
                 }
                 let schedule = handshake.finish()?;
                 self.transmit.extend_from_slice(&schedule.confirmation(self.side));
-                self.sealer = Some(schedule.sealer(self.side));
+                self.sealer = Some(Sealer::new(schedule.traffic(self.side)));
                 self.said_at = self.now;
                 self.receiving =
                     Receiving::Confirmation(Box::new(schedule), Confirmation::default());
@@ -260,7 +260,7 @@ impl<R: Role> Session<R> {
                 }
                 confirmation.judge(&schedule, !self.side)?;
                 self.role.confirm();
-                let opener = Box::new(schedule.opener(!self.side));
+                let opener = Box::new(Opener::new(schedule.traffic(!self.side)));
                 self.receiving = Receiving::Records(opener, Record::new());
             }
             Receiving::Records(opener, record) => {

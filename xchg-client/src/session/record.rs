@@ -134,7 +134,7 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    pub(super) fn new(secret: TrafficSecret) -> Self {
+    pub(crate) fn new(secret: TrafficSecret) -> Self {
         Self { keys: Chain::new(secret), ended: false }
     }
 
@@ -171,7 +171,7 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    pub(super) fn new(secret: TrafficSecret) -> Self {
+    pub(crate) fn new(secret: TrafficSecret) -> Self {
         Self { keys: Chain::new(secret) }
     }
 

@@ -231,7 +231,7 @@ fn replay<R: Role>(mut role: R, act: impl Fn(&mut R, R::Effect)) {
         Side::Download => ("download", "upload"),
     };
     let [schedule, _] = trace_schedules();
-    let (mut sealer, mut opener) = (schedule.sealer(R::SIDE), schedule.opener(!R::SIDE));
+    let (mut sealer, mut opener) = (Sealer::new(schedule.traffic(R::SIDE)), Opener::new(schedule.traffic(!R::SIDE)));
     let (mut sent, mut heard) = (0, 0);
     loop {
         match role.poll().unwrap() {

@@ -19,7 +19,7 @@ pub(crate) fn word(failure: &Failure) -> &'static str {
 /// The same of an error of the library.
 pub(crate) fn word_of_error(error: &Error) -> &'static str {
     match error {
-        Error::Address { .. } | Error::Code(_) => "usage",
+        Error::Address(_) | Error::Code(_) => "usage",
         Error::UnknownHost { .. } => "unknown-host",
         Error::Connect { .. } => "unreachable",
         Error::NoAnswer { .. } => "no-answer",

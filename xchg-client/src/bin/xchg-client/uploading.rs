@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use xchg_client::files::{self, Stream, WalkOptions};
 use xchg_client::{
-    Address, Client, Code, Content, Retry, Security, Side, UploadOptions, file_name,
+    Address, Client, Code, Content, Error, Retry, Security, Side, UploadOptions, file_name,
 };
 
 use crate::cli::{OutsideLinks, SpecialFiles, Upload, usage_error};
@@ -35,7 +35,8 @@ pub(crate) fn prepare(
         usage_error("name one file; several go together without --plain, and without `-`");
     }
     if upload.code || upload.qr || makes_code(&upload, tone) {
-        let code = Code::random()?;
+        let local = |source| Error::Local { what: "a code", source };
+        let code = Code::random().map_err(local)?;
         progress::code(tone, &code.to_string(), &download_command(&code, server));
         if upload.qr {
             progress::qr(tone, &code);

@@ -5,8 +5,9 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::fold::{collision, lookalikes};
-use super::{NamePolicy, Rules, fold, trial};
+use super::fold::{collision, fold, lookalikes};
+use super::rules::{NamePolicy, Rules};
+use super::trial;
 use crate::files::dir::Dir;
 use crate::files::finish::numbered;
 use crate::files::manifest::{Kind, Manifest};

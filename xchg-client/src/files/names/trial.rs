@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 
-use super::Rules;
+use super::rules::{Rules, is_device};
 use crate::files::Name;
 use crate::files::dir::Dir;
 use crate::files::manifest::Manifest;
@@ -49,7 +49,7 @@ impl Rules {
             let letters = name.chars().filter(|&c| c.is_ascii_control() || SUSPECTS.contains(c));
             suspects.letters.extend(letters.filter(|letter| !known.letters.contains(letter)));
             suspects.ends |= !known.ends && name.ends_with(['.', ' ']);
-            suspects.devices |= !known.devices && super::is_device(&name);
+            suspects.devices |= !known.devices && is_device(&name);
             suspects.bytes |= !known.bytes && entry.name.as_str().is_none();
         }
         suspects
