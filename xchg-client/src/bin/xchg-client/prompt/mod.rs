@@ -16,7 +16,6 @@ use xchg_client::Error;
 
 use crate::failure::Failure;
 
-use terminal::{Line, Shown};
 pub(crate) use terminal::{columns, lines, restore};
 
 /// A question to the person.
@@ -74,7 +73,7 @@ impl Question {
     /// As [`Question::ask`].
     pub(crate) fn ask_secret(&self) -> Result<String, Failure> {
         self.check()?;
-        answer(terminal::read_line(self.text, Shown::No))
+        answer(terminal::read_secret(self.text))
     }
 
     fn until_understood<T, E: Display>(
@@ -83,7 +82,7 @@ impl Question {
     ) -> Result<T, Failure> {
         let mut question = self.text.to_owned();
         loop {
-            match read(&answer(terminal::read_line(&question, Shown::Yes))?) {
+            match read(&answer(terminal::read_line(&question))?) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => question = format!("{error}\n{}", self.text),
             }
@@ -98,11 +97,8 @@ impl Question {
     }
 }
 
-fn answer(line: io::Result<Line>) -> Result<String, Failure> {
-    match line.map_err(failed)? {
-        Line::Answer(text) => Ok(text),
-        Line::Left => Err(Error::Cancelled.into()),
-    }
+fn answer(line: io::Result<Option<String>>) -> Result<String, Failure> {
+    line.map_err(failed)?.ok_or_else(|| Error::Cancelled.into())
 }
 
 fn failed(source: io::Error) -> Failure {

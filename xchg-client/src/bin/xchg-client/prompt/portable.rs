@@ -2,56 +2,43 @@
 
 use std::io;
 
-/// What the person did.
-pub(super) enum Line {
-    /// Typed this.
-    Answer(String),
-    /// Ended the input.
-    Left,
-}
-
-/// Whether what is typed is shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
-    Yes,
-    No,
-}
-
 /// Whether the process has a terminal.
 pub(super) fn exists() -> bool {
     true
 }
 
-/// Nothing here tells.
+/// How many lines the terminal has: nothing here tells.
 pub(crate) fn lines() -> Option<usize> {
     None
 }
 
-/// Nothing here tells.
+/// How many columns the terminal has: nothing here tells.
 pub(crate) fn columns() -> Option<usize> {
     None
 }
 
-/// Nothing here can do that.
+/// Forgets what was typed and not read, where that is possible: not here.
 pub(super) fn forget_input() -> io::Result<()> {
     Ok(())
 }
 
-/// Nothing here changes how the terminal is.
+/// Notes how the terminal is, which nothing here changes.
 pub(super) fn remember() {}
 
-/// Nothing here changes how the terminal is.
+/// Makes the terminal what it was, which it still is.
 pub(crate) fn restore() {}
 
-/// Shows `question` and reads a line.
-pub(super) fn read_line(question: &str, shown: Shown) -> io::Result<Line> {
-    if shown == Shown::No {
-        return rpassword::prompt_password(question).map(Line::Answer);
-    }
+/// Shows `question` and reads a line. None if the person ended the input.
+pub(super) fn read_line(question: &str) -> io::Result<Option<String>> {
     eprint!("{question}");
     let mut line = String::new();
     match io::stdin().read_line(&mut line)? {
-        0 => Ok(Line::Left),
-        _ => Ok(Line::Answer(line.trim_end_matches(['\n', '\r']).to_owned())),
+        0 => Ok(None),
+        _ => Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned())),
     }
+}
+
+/// Shows `question` and reads a line that is not shown while it is typed.
+pub(super) fn read_secret(question: &str) -> io::Result<Option<String>> {
+    rpassword::prompt_password(question).map(Some)
 }

@@ -17,21 +17,6 @@ use rustix::termios::{
 /// How the terminal was before the first question.
 static ORIGINAL: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// What the person did.
-pub(super) enum Line {
-    /// Typed this.
-    Answer(String),
-    /// Pressed Ctrl-C or Ctrl-D.
-    Left,
-}
-
-/// Whether what is typed is shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
-    Yes,
-    No,
-}
-
 /// Whether the process has a terminal.
 pub(super) fn exists() -> bool {
     open().is_ok()
@@ -71,12 +56,21 @@ pub(crate) fn restore() {
     }
 }
 
-/// Shows `question` and reads a line.
-pub(super) fn read_line(question: &str, shown: Shown) -> io::Result<Line> {
+/// Shows `question` and reads a line. None if the person pressed Ctrl-C or Ctrl-D.
+pub(super) fn read_line(question: &str) -> io::Result<Option<String>> {
+    read(question, LocalModes::ECHO)
+}
+
+/// Shows `question` and reads a line that is not shown while it is typed.
+pub(super) fn read_secret(question: &str) -> io::Result<Option<String>> {
+    read(question, LocalModes::empty())
+}
+
+fn read(question: &str, echo: LocalModes) -> io::Result<Option<String>> {
     remember();
     loop {
         let mut terminal = open()?;
-        let (before, asking) = modes(&terminal, shown)?;
+        let (before, asking) = modes(&terminal, echo)?;
         // Before anybody can react to the question: a key that raised a signal then would do what
         // it usually does.
         tcsetattr(&terminal, OptionalActions::Now, &asking)?;
@@ -84,27 +78,27 @@ pub(super) fn read_line(question: &str, shown: Shown) -> io::Result<Line> {
         let restored = tcsetattr(&terminal, OptionalActions::Now, &before);
         let line = read?;
         restored?;
-        if shown == Shown::No || !line.ends_with(b"\n") {
+        if echo.is_empty() || !line.ends_with(b"\n") {
             terminal.write_all(b"\n")?;
         }
         let code = |index| before.special_codes[index];
         match line.last() {
-            None => return Ok(Line::Left),
+            None => return Ok(None),
             Some(b'\n') => {
                 let line = String::from_utf8_lossy(&line);
-                return Ok(Line::Answer(line.trim_end_matches(['\n', '\r']).to_owned()));
+                return Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned()));
             }
             Some(&last) if last == code(SpecialCodeIndex::VSUSP) => {
                 // Goes on here, and asks again, when the person comes back to it.
                 kill_current_process_group(Signal::TSTP)?;
             }
-            Some(_) => return Ok(Line::Left),
+            Some(_) => return Ok(None),
         }
     }
 }
 
 /// How the terminal is, and how it has to be for a question.
-fn modes(terminal: &File, shown: Shown) -> io::Result<(Termios, Termios)> {
+fn modes(terminal: &File, echo: LocalModes) -> io::Result<(Termios, Termios)> {
     let before = tcgetattr(terminal)?;
     let mut asking = before.clone();
     let (interrupt, suspend) = (
@@ -113,7 +107,8 @@ fn modes(terminal: &File, shown: Shown) -> io::Result<(Termios, Termios)> {
     );
     asking.local_modes |= LocalModes::ICANON | LocalModes::IEXTEN;
     asking.local_modes -= LocalModes::ISIG;
-    asking.local_modes.set(LocalModes::ECHO, shown == Shown::Yes);
+    asking.local_modes -= LocalModes::ECHO;
+    asking.local_modes |= echo;
     asking.special_codes[SpecialCodeIndex::VEOL] = interrupt;
     asking.special_codes[SpecialCodeIndex::VEOL2] = suspend;
     Ok((before, asking))
