@@ -85,17 +85,14 @@ impl Downloaded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::{Entry, Kind, Modified};
+    use crate::files::{Entry, Kind};
 
     #[test]
     fn what_went_somewhere_is_found_there_under_its_name() {
         let downloaded = |names: &[&str], renamed: &[(&str, &str)]| {
             let mut downloaded = Downloaded::default();
             for &name in names {
-                let modified = Modified { seconds: 0, nanos: 0 };
-                let name = name.into();
-                let entry = Entry { kind: Kind::Stream, depth: 0, name, mode: 0o644, modified };
-                downloaded.manifest.push(entry).unwrap();
+                downloaded.manifest.push(Entry::new(Kind::Stream, 0, name)).unwrap();
             }
             downloaded.notes = renamed
                 .iter()

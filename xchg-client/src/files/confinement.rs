@@ -13,10 +13,11 @@ use proptest::prelude::*;
 use tempfile::tempdir;
 
 use super::Name;
+use super::Start;
 use super::fuzzing::resolved_by_unix;
 use super::manifest::{Entry, Kind, Manifest, Modified};
 use super::names::{NamePolicy, check, fit};
-use super::place::{Existing, PlaceOptions, Placement, Start};
+use super::place::{Existing, PlaceOptions, Placement};
 
 const CONTENT: &[u8] = b"arrived";
 
@@ -109,7 +110,7 @@ fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
         placement.settle(options.existing)?;
         let mut same = Vec::new();
         for point in placement.candidates() {
-            match placement.hash(&point, &|| false)? == Some(blake3::hash(CONTENT)) {
+            match placement.hash(point, &|| false)? == Some(blake3::hash(CONTENT).into()) {
                 true => same.push(point.entry),
                 false => placement.differs(point.entry),
             }
@@ -120,8 +121,8 @@ fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
             if !entry.kind.has_content() {
                 continue;
             }
-            if let Start::At(hasher) = placement.begin(index, same.contains(&index))? {
-                placement.write(&CONTENT[usize::try_from(hasher.count()).unwrap()..])?;
+            if let Start::At(hash) = placement.begin(index, same.contains(&index))? {
+                placement.write(&CONTENT[usize::try_from(hash.bytes()).unwrap()..])?;
             }
             placement.end(index)?;
         }

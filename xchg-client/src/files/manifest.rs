@@ -167,6 +167,13 @@ impl Modified {
 }
 
 impl Entry {
+    /// What may be read by all and written by its owner (mode 0o644), last changed at the begin of
+    /// 1970.
+    pub fn new(kind: Kind, depth: usize, name: impl Into<Name>) -> Self {
+        let modified = Modified { seconds: 0, nanos: 0 };
+        Self { kind, depth, name: name.into(), mode: 0o644, modified }
+    }
+
     /// Bytes of its encoding (PROTOCOL.md section S6).
     pub(crate) fn encoded_bytes(&self) -> usize {
         let fixed = 17 + self.name.as_bytes().len();
@@ -306,16 +313,6 @@ mod tests {
 
     use super::*;
 
-    fn entry(kind: Kind, depth: usize, name: &str) -> Entry {
-        Entry {
-            kind,
-            depth,
-            name: name.into(),
-            mode: 0o644,
-            modified: Modified { seconds: 0, nanos: 0 },
-        }
-    }
-
     #[test]
     fn paths_follow_from_the_order() {
         let mut manifest = Manifest::new();
@@ -329,13 +326,13 @@ mod tests {
             (file(), 2, "f"),
             (file(), 0, "g"),
         ] {
-            manifest.push(entry(kind, depth, name)).unwrap();
+            manifest.push(Entry::new(kind, depth, name)).unwrap();
         }
         let paths: Vec<String> = (0..7).map(|index| manifest.path(index)).collect();
         assert_eq!(paths, ["a", "a/b", "a/b/c", "a/d", "a/e", "a/e/f", "g"]);
         assert_eq!(manifest.parent(5), Some(4));
         assert_eq!(manifest.bytes(), 4);
-        assert!(manifest.push(entry(file(), 1, "in g")).is_err());
+        assert!(manifest.push(Entry::new(file(), 1, "in g")).is_err());
         assert_eq!(manifest.entries().len(), 7);
     }
 
@@ -345,32 +342,32 @@ mod tests {
             let mut manifest = Manifest::new();
             let name = "n".repeat(255);
             for depth in 0..15 {
-                manifest.push(entry(Kind::Directory, depth, &name)).unwrap();
+                manifest.push(Entry::new(Kind::Directory, depth, &*name)).unwrap();
             }
             // 15 names of 255 bytes and as many separators leave 256.
-            manifest.push(entry(Kind::Directory, 15, "d")).unwrap();
-            manifest.push(entry(Kind::Stream, 16, &"n".repeat(name_bytes)))
+            manifest.push(Entry::new(Kind::Directory, 15, "d")).unwrap();
+            manifest.push(Entry::new(Kind::Stream, 16, "n".repeat(name_bytes)))
         };
         assert!(longest(254).is_ok());
         assert!(longest(255).is_err());
 
         let mut manifest = Manifest::new();
         for depth in 0..MAX_DEPTH {
-            manifest.push(entry(Kind::Directory, depth, "d")).unwrap();
+            manifest.push(Entry::new(Kind::Directory, depth, "d")).unwrap();
         }
-        assert!(manifest.push(entry(Kind::Stream, MAX_DEPTH, "f")).is_ok());
-        manifest.push(entry(Kind::Directory, MAX_DEPTH, "d")).unwrap();
-        assert!(manifest.push(entry(Kind::Stream, MAX_DEPTH + 1, "f")).is_err());
+        assert!(manifest.push(Entry::new(Kind::Stream, MAX_DEPTH, "f")).is_ok());
+        manifest.push(Entry::new(Kind::Directory, MAX_DEPTH, "d")).unwrap();
+        assert!(manifest.push(Entry::new(Kind::Stream, MAX_DEPTH + 1, "f")).is_err());
     }
 
     #[test]
     fn encodings_add_up_to_64_mib_at_most() {
         let mut manifest = Manifest::new();
-        manifest.push(entry(Kind::Directory, 0, "d")).unwrap();
+        manifest.push(Entry::new(Kind::Directory, 0, "d")).unwrap();
         let target: Name = "t".repeat(MAX_PATH_BYTES).into();
         let link = || Kind::Symlink { target: target.clone() };
-        while manifest.push(entry(link(), 1, "l")).is_ok() {}
-        let next = entry(link(), 1, "l").encoded_bytes();
+        while manifest.push(Entry::new(link(), 1, "l")).is_ok() {}
+        let next = Entry::new(link(), 1, "l").encoded_bytes();
         assert!(manifest.encoded_bytes() <= MAX_ENCODED_BYTES);
         assert!(manifest.encoded_bytes() + next > MAX_ENCODED_BYTES);
     }
@@ -379,9 +376,9 @@ mod tests {
     fn a_manifest_has_a_million_entries_at_most() {
         let mut manifest = Manifest::new();
         for _ in 0..MAX_ENTRIES {
-            manifest.push(entry(Kind::Stream, 0, "s")).unwrap();
+            manifest.push(Entry::new(Kind::Stream, 0, "s")).unwrap();
         }
-        assert!(manifest.push(entry(Kind::Stream, 0, "s")).is_err());
+        assert!(manifest.push(Entry::new(Kind::Stream, 0, "s")).is_err());
     }
 
     proptest! {

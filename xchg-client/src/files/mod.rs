@@ -8,6 +8,7 @@
 #[cfg(test)]
 #[cfg(unix)]
 mod confinement;
+pub(crate) mod content;
 mod destination;
 mod dir;
 mod error;
@@ -40,8 +41,8 @@ pub use stream::{Stream, open_output, stdout};
 pub use survey::Survey;
 pub use walk::{OutsideLinks, SpecialFiles, WalkOptions};
 
+pub(crate) use content::{ContentHash, Point, Start};
 pub(crate) use manifest::{MAX_ENCODED_BYTES, MAX_ENTRIES};
 pub(crate) use outgoing::Source;
-pub(crate) use partial::{Prefix, hash_prefix};
-pub(crate) use place::{ResumePoint, Start};
+pub(crate) use partial::hash_prefix;
 pub(crate) use sink::Sink;

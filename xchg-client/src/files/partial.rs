@@ -7,6 +7,7 @@ use std::fs::TryLockError;
 use std::io::{self, Read, Seek};
 
 use super::Name;
+use super::content::ContentHash;
 use super::dir::{self, Dir};
 use super::manifest::{MAX_NAME_BYTES, Modified};
 use super::names::PARTIAL_SUFFIX;
@@ -59,8 +60,12 @@ impl Partial {
         Err(OpenError::Busy)
     }
 
-    /// Hashes its first `bytes`.
-    pub(super) fn hash(&mut self, bytes: u64, stop: &dyn Fn() -> bool) -> io::Result<Prefix> {
+    /// [Hashes](hash_prefix) the first `bytes` of the file.
+    pub(super) fn hash(
+        &mut self,
+        bytes: u64,
+        stop: &dyn Fn() -> bool,
+    ) -> io::Result<Option<ContentHash>> {
         let mut file = self.file.as_file();
         file.rewind()?;
         hash_prefix(&mut file, bytes, stop)
@@ -114,41 +119,32 @@ impl Partial {
     }
 }
 
-/// What hashing the begin of a file came to.
-pub(crate) enum Prefix {
-    /// The hash so far, to go on with.
-    Hashed(Box<blake3::Hasher>),
-    /// The file is shorter.
-    Short,
-    /// The caller said stop.
-    Stopped,
-}
-
-/// Hashes the first `bytes` of `file`, from where it is; asks `stop` before each piece.
+/// Hashes the first `bytes` of `file`, from where it is; asks `stop` before each piece. None if it
+/// said so, or the file is shorter.
 pub(crate) fn hash_prefix(
     file: &mut impl Read,
     bytes: u64,
     stop: &dyn Fn() -> bool,
-) -> io::Result<Prefix> {
-    let mut hasher = Box::new(blake3::Hasher::new());
+) -> io::Result<Option<ContentHash>> {
+    let mut hash = ContentHash::new();
     let mut buffer = vec![0; HASH_BUFFER_BYTES];
     let mut left = bytes;
     while left > 0 {
         if stop() {
-            return Ok(Prefix::Stopped);
+            return Ok(None);
         }
         let piece = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
         match file.read(&mut buffer[..piece]) {
-            Ok(0) => return Ok(Prefix::Short),
+            Ok(0) => return Ok(None),
             Ok(read) => {
-                hasher.update(&buffer[..read]);
+                hash.update(&buffer[..read]);
                 left -= read as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(Prefix::Hashed(hasher))
+    Ok(Some(hash))
 }
 
 /// The name of the partial of `target`: `.target.xchg-part`, with a hash in place of the end of a
@@ -202,13 +198,9 @@ mod tests {
     fn a_prefix_is_hashed_short_or_stopped() {
         let data = vec![7; 300_000];
         let hash = |bytes, stop: &dyn Fn() -> bool| hash_prefix(&mut &data[..], bytes, stop);
-        match hash(299_999, &|| false).unwrap() {
-            Prefix::Hashed(hasher) => {
-                assert_eq!(hasher.finalize(), blake3::hash(&data[..299_999]));
-            }
-            _ => panic!("it is long enough"),
-        }
-        assert!(matches!(hash(300_001, &|| false).unwrap(), Prefix::Short));
-        assert!(matches!(hash(1, &|| true).unwrap(), Prefix::Stopped));
+        let hashed = hash(299_999, &|| false).unwrap().expect("it is long enough");
+        assert_eq!(blake3::hash(&data[..299_999]), hashed.hash());
+        assert!(hash(300_001, &|| false).unwrap().is_none());
+        assert!(hash(1, &|| true).unwrap().is_none());
     }
 }

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use super::content::{ContentHash, Point, Start};
 use super::names::fit;
-use super::place::{Placement, ResumePoint, Start, at_exact_path};
+use super::place::{Placement, at_exact_path};
 use super::{Destination, Error, Existing, Kept, Kind, Manifest, Note, PlaceOptions, Survey};
 use crate::sys::Pipe;
 
@@ -85,7 +86,7 @@ impl<'a> Sink<'a> {
     }
 
     /// What is there already, and may be of use, in the order of the entries.
-    pub(crate) fn candidates(&self) -> Vec<ResumePoint> {
+    pub(crate) fn candidates(&self) -> Vec<Point> {
         match &self.target {
             Target::Disk(placement) => placement.candidates(),
             Target::Writer(_) | Target::Memory(_) => Vec::new(),
@@ -95,9 +96,9 @@ impl<'a> Sink<'a> {
     /// Hashes a candidate; none if that cannot be done now.
     pub(crate) fn hash(
         &mut self,
-        point: &ResumePoint,
+        point: Point,
         stop: &dyn Fn() -> bool,
-    ) -> Result<Option<blake3::Hash>, Error> {
+    ) -> Result<Option<[u8; 32]>, Error> {
         match &mut self.target {
             Target::Disk(placement) => placement.hash(point, stop),
             Target::Writer(_) | Target::Memory(_) => Ok(None),
@@ -140,7 +141,7 @@ impl<'a> Sink<'a> {
     pub(crate) fn begin(&mut self, index: usize, resume: bool) -> Result<Start, Error> {
         match &mut self.target {
             Target::Disk(placement) => placement.begin(index, resume),
-            Target::Writer(_) | Target::Memory(_) => Ok(Start::At(Box::default())),
+            Target::Writer(_) | Target::Memory(_) => Ok(Start::At(ContentHash::new())),
         }
     }
 
@@ -244,13 +245,11 @@ mod tests {
     #[test]
     fn what_is_in_a_pipe_reaches_files_and_whatever_else() {
         use super::*;
-        use crate::files::{Entry, Modified};
+        use crate::files::Entry;
 
         let folder = tempfile::tempdir().unwrap();
         let mut manifest = Manifest::new();
-        let modified = Modified { seconds: 0, nanos: 0 };
-        let (kind, name) = (Kind::Stream, "f".into());
-        manifest.push(Entry { kind, depth: 0, name, mode: 0o644, modified }).unwrap();
+        manifest.push(Entry::new(Kind::Stream, 0, "f")).unwrap();
         let mut written = Vec::new();
         for destination in
             [Destination::Directory(folder.path().into()), Destination::Writer(&mut written)]

@@ -4,7 +4,6 @@
 //! mere end of the stream harms nobody. The connection is reset all the same unless the session
 //! came to an end that both know: the server shall not count a killed peer as a completed exchange.
 
-use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -29,9 +28,9 @@ pub(super) struct Attempt<'a> {
     secret: &'a Secret,
     wait: Wait,
     cancel: &'a Cancel,
-    is_confirmed: RefCell<Arc<AtomicBool>>,
+    is_confirmed: Arc<AtomicBool>,
     /// When the counterpart came.
-    matched: Cell<Option<Instant>>,
+    matched: Option<Instant>,
 }
 
 impl<'a> Attempt<'a> {
@@ -49,24 +48,24 @@ impl<'a> Attempt<'a> {
             secret,
             wait,
             cancel,
-            is_confirmed: RefCell::default(),
-            matched: Cell::default(),
+            is_confirmed: Arc::default(),
+            matched: None,
         }
     }
 
     /// Whether the counterpart came, and has the same secret.
     pub(super) fn has_met(&self) -> bool {
-        self.is_confirmed.borrow().load(Ordering::Acquire)
+        self.is_confirmed.load(Ordering::Acquire)
     }
 
     /// How long ago the counterpart came.
     pub(super) fn elapsed(&self) -> Duration {
-        self.matched.get().map_or(Duration::ZERO, |matched| matched.elapsed())
+        self.matched.map_or(Duration::ZERO, |matched| matched.elapsed())
     }
 
     /// Waits for the counterpart, agrees on keys with it, and runs `transfer`.
     pub(super) fn run<T>(
-        &self,
+        &mut self,
         throttle: Throttle,
         observer: &mut dyn Observer,
         transfer: impl FnOnce(
@@ -80,7 +79,7 @@ impl<'a> Attempt<'a> {
         // With a secret, the server shall not know the key.
         offer.twin = self.secret.is_none().then(|| self.key.clone());
         let (connection, _) = self.server.offer(offer, self.cancel, observer)?;
-        self.matched.set(Some(Instant::now()));
+        self.matched = Some(Instant::now());
         let stop = Stop::new().map_err(set_up)?;
         let (reader, writer) = self.halves(&connection, &stop.hard, throttle).map_err(set_up)?;
         let result = stop.during(self.cancel, || {
@@ -89,7 +88,7 @@ impl<'a> Attempt<'a> {
             let abort = move || hard.cancel();
             let stream =
                 SealedStream::establish(reader, writer, abort, self.side, key, self.secret)?;
-            self.is_confirmed.replace(stream.is_confirmed());
+            self.is_confirmed = Arc::clone(&stream.is_confirmed);
             stop.is_established.store(true, Ordering::Release);
             transfer(stream, observer, &stop.token)
         });

@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use super::link::{self, Link};
 use super::stream::SealedStream;
-use super::tell::tell;
-use crate::files::{self, Destination, PlaceOptions, ResumePoint, Sink};
+use crate::files::{self, Destination, PlaceOptions, Sink};
 use crate::session::download::{Download, Effect, Refusal};
-use crate::session::{Error, Point, Role, Start};
+use crate::session::{Error, Point, Role};
 use crate::{Cancel, Decision, Downloaded, Observer};
 
 /// What the uploader is told if a person here wants none of what may be done.
@@ -77,9 +76,7 @@ fn consider<'a>(
         Decision::Decline(reason) => return Err(refuse(role, Refusal::Decline(reason))),
         Decision::Unable(reason) => return Err(refuse(role, Refusal::Unable(reason))),
     }
-    let points = sink.candidates().into_iter();
-    let points = points.map(|ResumePoint { entry, offset }| Point { entry, bytes: offset });
-    role.accept(sink.shared_manifest(), points.collect());
+    role.accept(sink.shared_manifest(), sink.candidates());
     Ok(sink)
 }
 
@@ -106,32 +103,36 @@ impl Driver<'_, '_> {
                 Effect::Consider => {}
                 Effect::Hash(point) => role.hashed(self.hash(point)?),
                 Effect::Differs(entry) => self.sink.differs(entry),
-                Effect::Prepare => self.prepare(role)?,
-                Effect::Begin { point, resumes } => {
-                    role.begun(match self.sink.begin(point.entry, resumes)? {
-                        files::Start::At(hasher) => Start::At(hasher.into()),
-                        files::Start::Whole(hash) => Start::Whole(hash.into()),
-                    });
+                Effect::Prepare { here } => {
+                    self.prepare(role)?;
+                    self.observer.accepted(here);
+                }
+                Effect::Begin { point: Point { entry, bytes }, resumes } => {
+                    let offered = &self.sink.manifest().entries()[entry];
+                    self.observer.begin(entry, offered, bytes);
+                    role.begun(self.sink.begin(entry, resumes)?);
                 }
                 Effect::Write { entry } => {
                     self.sink.write(entry, role.data())?;
+                    self.observer.moved(role.data().len() as u64);
                     if link.is_idle() {
                         role.on_time(started.elapsed());
                     }
                 }
-                Effect::End { entry } => self.sink.end(entry)?,
+                Effect::End { entry } => {
+                    self.sink.end(entry)?;
+                    self.observer.entry_done(entry, &self.sink.manifest().entries()[entry]);
+                }
                 Effect::Finish => break,
-                Effect::Tell(event) => tell(self.observer, self.sink.manifest(), event),
             }
         }
         Ok(())
     }
 
-    fn hash(&mut self, Point { entry, bytes }: Point) -> Result<Option<[u8; 32]>, Error> {
-        let stop = || self.cancel.is_cancelled();
-        match self.sink.hash(&ResumePoint { entry, offset: bytes }, &stop) {
+    fn hash(&mut self, point: Point) -> Result<Option<[u8; 32]>, Error> {
+        match self.sink.hash(point, &|| self.cancel.is_cancelled()) {
             Err(files::Error::Stopped) => Err(Error::Cancelled),
-            hash => Ok(hash?.map(Into::into)),
+            hash => Ok(hash?),
         }
     }
 
@@ -158,6 +159,7 @@ impl Driver<'_, '_> {
 
     /// Sends the receipt when everything is where it shall be.
     fn finish(self, link: &mut Link<'_>, role: &mut Download) -> Result<Downloaded, Error> {
+        self.observer.finishing();
         let (manifest, text, notes) = self.sink.finish()?;
         role.finished();
         // Everything is here, whatever the uploader says now: that it could not be told any more is

@@ -31,10 +31,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, bounded, never, select};
 
 use super::stream::SealedStream;
-use super::threads::{Door, inbox, outbox};
+use super::threads::{Arrived, Proof, inbox, outbox};
 use crate::Cancel;
 use crate::session::{ALIVE_INTERVAL, Error, HANDSHAKE_TIMEOUT, Next, Record, Role, parting};
 
@@ -45,9 +45,7 @@ const RECORDS: usize = 4;
 /// A role's way to the other peer.
 pub(super) struct Link<'a> {
     cancel: &'a Cancel,
-    /// Says once that the other peer knows the secret; disconnected when the inbox has ended.
-    confirmed: Receiver<()>,
-    arrived: Receiver<Result<Record, Error>>,
+    arrived: Receiver<Result<Arrived, Error>>,
     consumed: Sender<Record>,
     full: Sender<(Record, bool)>,
     empty: Receiver<Record>,
@@ -75,24 +73,22 @@ where
 {
     assert_eq!(stream.side, M::SIDE, "each side has its role");
     let SealedStream { side, reader, writer, schedule, has_secret, is_confirmed, abort } = stream;
-    let (tell_confirmed, confirmed) = bounded(1);
     let (tell_arrived, arrived) = bounded(RECORDS);
     let (consumed, free) = pool();
     let (full, to_send) = bounded(RECORDS);
     let (tell_empty, empty) = pool();
     let (tell_failed, failed) = bounded(1);
-    let mut link =
-        Link { cancel, confirmed, arrived, consumed, full, empty, failed, parted_by: None };
-    let door = Door { side, schedule: &schedule, is_confirmed: &is_confirmed };
+    let mut link = Link { cancel, arrived, consumed, full, empty, failed, parted_by: None };
+    let proof = Proof { side, schedule: &schedule, is_confirmed: &is_confirmed };
     let result = thread::scope(|scope| {
         let (running, ended) = bounded::<Infallible>(0);
         let inbox_runs = running.clone();
         scope.spawn(move || {
-            inbox(reader, &door, tell_confirmed, &free, &tell_arrived);
+            inbox(reader, proof, &free, &tell_arrived);
             drop(inbox_runs);
         });
         scope.spawn(move || {
-            outbox(writer, &door, to_send, tell_empty, &tell_failed, ALIVE_INTERVAL);
+            outbox(writer, proof, to_send, tell_empty, &tell_failed, ALIVE_INTERVAL);
             drop(running);
         });
         let result = work(&mut link, &mut role);
@@ -141,8 +137,8 @@ impl Link<'_> {
     ) -> Result<Waited<T>, Error> {
         select! {
             recv(channel) -> item => Ok(Waited::For(item.ok())),
-            recv(self.arrived) -> record => {
-                self.hear(role, record.map_err(|_| Error::Lost)??);
+            recv(self.arrived) -> arrived => {
+                self.hear(role, arrived.map_err(|_| Error::Lost)??);
                 Ok(Waited::Heard)
             }
             recv(self.cancel.cancelled()) -> _ => Err(Error::Cancelled),
@@ -159,43 +155,36 @@ impl Link<'_> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        if !role.is_confirmed() && self.confirmed.try_recv().is_ok() {
-            role.confirm();
-        }
         while role.has_room()
-            && let Ok(record) = self.arrived.try_recv()
+            && let Ok(arrived) = self.arrived.try_recv()
         {
-            self.hear(role, record?);
+            self.hear(role, arrived?);
         }
         Ok(())
     }
 
-    fn hear<M: Role>(&mut self, role: &mut M, record: Record) {
-        if let Some(old) = role.hear(record) {
-            // The inbox needs no record any more once it has ended.
-            drop(self.consumed.try_send(old));
+    fn hear<M: Role>(&mut self, role: &mut M, arrived: Arrived) {
+        match arrived {
+            Arrived::Confirmation => role.confirm(),
+            Arrived::Record(record) => {
+                if let Some(old) = role.hear(record) {
+                    // The inbox needs no record any more once it has ended.
+                    drop(self.consumed.try_send(old));
+                }
+            }
         }
     }
 
     /// Waits for the other peer's next record; before that, until it has proved that it knows the
     /// secret.
     fn wait<M: Role>(&mut self, role: &mut M) -> Result<(), Error> {
-        if !role.is_confirmed() {
-            let proved = select! {
-                recv(self.confirmed) -> proved => proved.is_ok(),
-                recv(self.cancel.cancelled()) -> _ => return Err(Error::Cancelled),
-                default(HANDSHAKE_TIMEOUT) => return Err(Error::Silent),
-            };
-            if proved {
-                role.confirm();
-                return Ok(());
-            }
-        }
-        let record = select! {
-            recv(self.arrived) -> record => record.map_err(|_| Error::Lost)??,
+        let too_late = if role.is_confirmed() { never() } else { after(HANDSHAKE_TIMEOUT) };
+        let arrived = select! {
+            recv(self.arrived) -> arrived => arrived.map_err(|_| Error::Lost)??,
             recv(self.cancel.cancelled()) -> _ => return Err(Error::Cancelled),
+            recv(too_late) -> _ => return Err(Error::Silent),
         };
-        self.hear(role, record);
+        self.hear(role, arrived);
         Ok(())
     }
 
@@ -211,8 +200,8 @@ impl Link<'_> {
                 }
                 Err(_) => return Err(self.lost(role)),
             },
-            recv(arrived) -> record => match record {
-                Ok(record) => self.hear(role, record?),
+            recv(arrived) -> arrived => match arrived {
+                Ok(arrived) => self.hear(role, arrived?),
                 Err(_) => return Err(self.lost(role)),
             },
             recv(self.cancel.cancelled()) -> _ => return Err(Error::Cancelled),
@@ -236,7 +225,7 @@ impl Link<'_> {
                 return reason;
             }
             match self.arrived.recv_deadline(deadline) {
-                Ok(Ok(record)) => self.hear(role, record),
+                Ok(Ok(arrived)) => self.hear(role, arrived),
                 Ok(Err(error)) => return error,
                 Err(_) => return self.failed.try_recv().unwrap_or(Error::Lost),
             }

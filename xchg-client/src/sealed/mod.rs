@@ -10,7 +10,6 @@ mod hostile;
 mod link;
 pub(crate) mod offers;
 mod stream;
-mod tell;
 #[cfg(test)]
 #[cfg(unix)]
 mod testing;

@@ -31,7 +31,7 @@ pub(crate) fn upload(
         observer.collected(supply.prepare()?.manifest());
         let throttle = Throttle::new(pace, rate_limit, Instant::now());
         let (side, wait) = (Side::Upload, deadline.left());
-        let attempt = Attempt::new(server, side, (&key, &secret), wait, cancel);
+        let mut attempt = Attempt::new(server, side, (&key, &secret), wait, cancel);
         let sent = attempt.run(throttle, observer, |stream, observer, token| {
             let mut outgoing = supply.take()?;
             let sent = super::upload(stream, &mut outgoing, observer, token);
@@ -70,7 +70,7 @@ pub(crate) fn download(
     loop {
         let throttle = Throttle::new(Duration::ZERO, rate_limit, Instant::now());
         let (side, wait) = (Side::Download, deadline.left());
-        let attempt = Attempt::new(server, side, (&key, &secret), wait, cancel);
+        let mut attempt = Attempt::new(server, side, (&key, &secret), wait, cancel);
         let received = attempt.run(throttle, observer, |stream, observer, token| {
             super::download(stream, destination.again(), place, observer, token)
         });

@@ -80,11 +80,6 @@ impl<R: Read, W: Write> SealedStream<R, W> {
     pub fn side(&self) -> Side {
         self.side
     }
-
-    /// Becomes true when the other peer has proved that it knows the secret.
-    pub(crate) fn is_confirmed(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.is_confirmed)
-    }
 }
 
 /// Reads one part of the stream in place; blocks as long as the reader does.

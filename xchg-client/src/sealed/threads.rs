@@ -10,29 +10,37 @@ use super::stream;
 use crate::Side;
 use crate::session::{Confirmation, Error, Opener, Record, Schedule, Sealer, sign_of_life};
 
-/// What the threads need to prove the secret, and to judge the other peer's proof.
+/// What a peer proves the secret with, and what comes of the other peer's proof.
 #[derive(Clone, Copy)]
-pub(super) struct Door<'a> {
+pub(super) struct Proof<'a> {
     pub(super) side: Side,
     pub(super) schedule: &'a Schedule,
     pub(super) is_confirmed: &'a AtomicBool,
+}
+
+/// What has come from the other peer.
+pub(super) enum Arrived {
+    /// The proof that it knows the secret: first of all.
+    Confirmation,
+    /// A record, opened.
+    Record(Record),
 }
 
 /// Reads and judges the other peer's confirmation; then reads and opens records until the last, an
 /// error, or the role's end.
 pub(super) fn inbox<R: Read>(
     mut reader: R,
-    door: &Door<'_>,
-    confirmed: Sender<()>,
+    proof: Proof<'_>,
     free: &Receiver<Record>,
-    arrived: &Sender<Result<Record, Error>>,
+    arrived: &Sender<Result<Arrived, Error>>,
 ) {
-    if let Err(error) = door.hear(&mut reader) {
-        let is_wrong = matches!(error, Error::WrongSecret);
-        // There is room for it. If the role has ended already, nobody wants to know.
-        drop(arrived.try_send(Err(error)));
-        drop(confirmed);
-        if is_wrong && door.side == Side::Download {
+    let confirmed = proof.receive(&mut reader);
+    let is_wrong = matches!(confirmed, Err(Error::WrongSecret));
+    let is_confirmed = confirmed.is_ok();
+    // There is room for it. If the role has ended already, nobody wants to know.
+    drop(arrived.try_send(confirmed.map(|()| Arrived::Confirmation)));
+    if !is_confirmed {
+        if is_wrong && proof.side == Side::Download {
             // The uploader has made its offer already. If the stream were closed with that unread,
             // a reset could overtake our confirmation, and only one of both persons would be told
             // that the secrets differ.
@@ -40,14 +48,11 @@ pub(super) fn inbox<R: Read>(
         }
         return;
     }
-    door.is_confirmed.store(true, Ordering::Release);
-    // The role may have ended.
-    confirmed.try_send(()).ok();
-    let mut opener = Opener::new(door.schedule.traffic(!door.side));
+    let mut opener = Opener::new(proof.schedule.traffic(!proof.side));
     for mut record in free {
         let opened = stream::receive(&mut reader, &mut opener, &mut record);
         let goes_on = opened.is_ok() && !record.is_last();
-        let sent = arrived.send(opened.map(|()| record));
+        let sent = arrived.send(opened.map(|()| Arrived::Record(record)));
         if !goes_on {
             return;
         }
@@ -63,17 +68,19 @@ pub(super) fn inbox<R: Read>(
 
 const COMPARING: &str = "comparing the secrets";
 
-impl Door<'_> {
-    /// Reads the other peer's proof that it knows the secret.
-    fn hear(&self, reader: &mut impl Read) -> Result<(), Error> {
+impl Proof<'_> {
+    /// Reads and judges the other peer's.
+    fn receive(&self, reader: &mut impl Read) -> Result<(), Error> {
         let mut theirs = Confirmation::default();
         stream::read(reader, &mut theirs, COMPARING)?;
-        theirs.judge(self.schedule, !self.side)
+        theirs.judge(self.schedule, !self.side)?;
+        self.is_confirmed.store(true, Ordering::Release);
+        Ok(())
     }
 
-    /// Sends our proof. It does not wait for the other peer's, so that both learn of a wrong
+    /// Sends ours. It does not wait for the other peer's, so that both learn of a wrong
     /// secret; from the first byte on, the other peer may hold a guess against it.
-    fn knock(&self, writer: &mut impl Write) -> Result<(), Error> {
+    fn send(&self, writer: &mut impl Write) -> Result<(), Error> {
         stream::write(writer, &self.schedule.confirmation(self.side), COMPARING)
     }
 }
@@ -82,17 +89,17 @@ impl Door<'_> {
 /// end.
 pub(super) fn outbox<W: Write>(
     mut writer: W,
-    door: &Door<'_>,
+    proof: Proof<'_>,
     full: Receiver<(Record, bool)>,
     empty: Sender<Record>,
     failed: &Sender<Error>,
     alive_interval: Duration,
 ) {
-    if let Err(error) = door.knock(&mut writer) {
+    if let Err(error) = proof.send(&mut writer) {
         drop(failed.try_send(error));
         return;
     }
-    let mut sealer = Sealer::new(door.schedule.traffic(door.side));
+    let mut sealer = Sealer::new(proof.schedule.traffic(proof.side));
     loop {
         let sent = match full.recv_timeout(alive_interval) {
             Ok((mut record, last)) => {
@@ -140,8 +147,8 @@ mod tests {
             let interval = Duration::from_millis(1);
             scope.spawn(move || {
                 let SealedStream { side, schedule, is_confirmed, writer, .. } = ours;
-                let door = Door { side, schedule: &schedule, is_confirmed: &is_confirmed };
-                outbox(writer, &door, to_send, empty, &failed, interval);
+                let proof = Proof { side, schedule: &schedule, is_confirmed: &is_confirmed };
+                outbox(writer, proof, to_send, empty, &failed, interval);
             });
             let mut puppet = Puppet::on(theirs);
             for _ in 0..3 {

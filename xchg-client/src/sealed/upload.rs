@@ -8,9 +8,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::link::{self, Link, Waited};
 use super::stream::SealedStream;
-use super::tell::tell;
-use crate::files::{self, Outgoing, Prefix, Source, Stream, hash_prefix};
-use crate::session::upload::{Effect, Upload};
+use crate::files::{self, Manifest, Outgoing, Source, Stream, hash_prefix};
+use crate::session::upload::{Effect, Event, Upload};
 use crate::session::{ContentHash, Error, Point};
 use crate::{Cancel, Observer, Uploaded};
 
@@ -155,17 +154,30 @@ impl Driver<'_> {
             Source::Stream(_) => return Err(Error::Protocol("it has what is no file")),
         };
         match hashed.map_err(|source| self.outgoing.failed(entry, source))? {
-            Prefix::Hashed(hasher) => {
+            Some(hash) => {
                 if let Some(file) = file {
                     self.outgoing.check_unchanged(entry, &file)?;
                 }
-                Ok(hasher.into())
+                Ok(hash)
             }
-            Prefix::Short => {
+            None if stop() => Err(Error::Cancelled),
+            None => {
                 Err(files::Error::Changed { path: self.outgoing.manifest().path(entry) }.into())
             }
-            Prefix::Stopped => Err(Error::Cancelled),
         }
+    }
+}
+
+/// Tells `observer` of what happens to the entries of `manifest`.
+fn tell(observer: &mut dyn Observer, manifest: &Manifest, event: Event) {
+    match event {
+        Event::Offered => observer.manifest(manifest),
+        Event::Accepted(bytes) => observer.accepted(bytes),
+        Event::Begun { entry, offset } => observer.begin(entry, &manifest.entries()[entry], offset),
+        Event::Moved(bytes) => observer.moved(bytes),
+        Event::Confirmed(bytes) => observer.confirmed(bytes),
+        Event::Ended(entry) => observer.entry_done(entry, &manifest.entries()[entry]),
+        Event::Finishing => observer.finishing(),
     }
 }
 

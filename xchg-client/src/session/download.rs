@@ -4,14 +4,15 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::content::{ContentHash, Point, Start};
 use super::message::{self, Message};
 use super::prove::Wanted;
 use super::record::Record;
-use super::talk::{Event, Heard, Next, Role, Talk};
+use super::talk::{Heard, Next, Role, Talk};
 use super::{Error, wire_index};
 use crate::Side;
-use crate::files::{self, MAX_ENCODED_BYTES, MAX_ENTRIES, Manifest, names};
+use crate::files::{
+    self, ContentHash, MAX_ENCODED_BYTES, MAX_ENTRIES, Manifest, Point, Start, names,
+};
 
 /// The least time between two words about how much is here: often enough for a person to watch it.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -31,7 +32,10 @@ pub enum Effect {
     Differs(usize),
     /// What will be gone on from is known; get ready for content. Answer: [`Download::prepared`]
     /// or [`Download::refuse`].
-    Prepare,
+    Prepare {
+        /// So many bytes of all content need not come.
+        here: u64,
+    },
     /// Get ready to write the content of an entry from this point on. Answer: [`Download::begun`].
     Begin {
         /// What is here already.
@@ -51,8 +55,6 @@ pub enum Effect {
     },
     /// All content is there: bring it to where it shall be. Answer: [`Download::finished`].
     Finish,
-    /// Tell whoever watches.
-    Tell(Event),
 }
 
 /// Takes an offer and, if it is accepted, its content.
@@ -174,7 +176,6 @@ impl Download {
         self.is_accepted = true;
         self.talk.say(&Message::Accept);
         self.talk.flush();
-        self.talk.tell(Event::Accepted(self.wanted.bytes()));
         self.go_on_at(0);
     }
 
@@ -278,7 +279,6 @@ impl Download {
             return;
         }
         self.state = State::Finish;
-        self.talk.tell(Event::Finishing);
         // Whoever placed it may need no copy then.
         self.manifest = Arc::default();
     }
@@ -296,7 +296,6 @@ impl Download {
         }
         self.resumes = resumes;
         self.count = offset;
-        self.talk.tell(Event::Begun { entry: due, offset });
         self.state = State::Start(due);
         Ok(None)
     }
@@ -314,7 +313,6 @@ impl Download {
                 }
                 self.hash.update(bytes);
                 self.moved += moved;
-                self.talk.tell(Event::Moved(moved));
                 Ok(Some(Next::Do(Effect::Write { entry })))
             }
             Heard::Message(Message::End { size: said, hash }) => {
@@ -327,7 +325,6 @@ impl Download {
                 }
                 self.bytes += self.count;
                 self.count = 0;
-                self.talk.tell(Event::Ended(entry));
                 self.go_on_at(entry + 1);
                 Ok(Some(Next::Do(Effect::End { entry })))
             }
@@ -342,10 +339,6 @@ impl Role for Download {
 
     fn talk(&mut self) -> &mut Talk {
         &mut self.talk
-    }
-
-    fn tell(event: Event) -> Effect {
-        Effect::Tell(event)
     }
 
     fn step(&mut self) -> Result<Option<Next<Effect>>, Error> {
@@ -371,7 +364,7 @@ impl Role for Download {
                 self.state = next.map_or(State::Prepare, State::Resume);
                 return Ok(None);
             }
-            State::Prepare => Effect::Prepare,
+            State::Prepare => Effect::Prepare { here: self.wanted.bytes() },
             State::Begin(entry) => return self.take_begin(entry),
             State::Start(entry) => {
                 let point = Point { entry, bytes: self.count };

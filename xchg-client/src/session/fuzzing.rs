@@ -14,7 +14,7 @@ use super::upload::{self, Upload};
 use super::{ContentHash, Error, Intake, Next, Point, Role, Secret, Session, Start};
 use crate::Side;
 use crate::files::names::{Rules, check, link_stays_inside};
-use crate::files::{Entry, Kind, Manifest, Modified};
+use crate::files::{Entry, Kind, Manifest};
 
 /// Takes `data` for a record's plaintext: what can be read is written the same, and what is made
 /// safe is safe.
@@ -197,7 +197,7 @@ fn act_download(
             role.accept(Arc::new(offer), points);
         }
         download::Effect::Hash(_) => role.hashed(Some(blake3::hash(HERE).into())),
-        download::Effect::Prepare => role.prepared(),
+        download::Effect::Prepare { .. } => role.prepared(),
         download::Effect::Begin { point: Point { entry, .. }, resumes } => {
             let mut hash = ContentHash::new();
             contents[entry].clear();
@@ -209,8 +209,7 @@ fn act_download(
         }
         download::Effect::Write { entry } => contents[entry].extend_from_slice(role.data()),
         download::Effect::Finish => role.finished(),
-        download::Effect::Differs(_) | download::Effect::End { .. } | download::Effect::Tell(_) => {
-        }
+        download::Effect::Differs(_) | download::Effect::End { .. } => {}
     }
     Ok(())
 }
@@ -220,13 +219,7 @@ fn act_upload(role: &mut Upload, effect: upload::Effect) -> Result<(), Error> {
         upload::Effect::Collect => {
             let mut manifest = Manifest::new();
             for name in ["a", "b"] {
-                manifest.push(Entry {
-                    kind: Kind::File { size: THERE.len() as u64 },
-                    depth: 0,
-                    name: name.into(),
-                    mode: 0o644,
-                    modified: Modified { seconds: 0, nanos: 0 },
-                })?;
+                manifest.push(Entry::new(Kind::File { size: THERE.len() as u64 }, 0, name))?;
             }
             role.offer(Arc::new(manifest));
         }

@@ -23,7 +23,6 @@ use crate::Side;
 /// [`sealed::upload`](crate::sealed::upload) and [`sealed::download`](crate::sealed::download) have
 /// a thread for each, and the same roles between them.
 pub struct Session<R> {
-    side: Side,
     has_secret: bool,
     role: R,
     receiving: Receiving,
@@ -73,7 +72,6 @@ impl<R: Role> Session<R> {
     pub fn new(role: R, key: &[u8], secret: &Secret, now: Duration) -> Self {
         let handshake = Handshake::start(R::SIDE, key, secret);
         Self {
-            side: R::SIDE,
             has_secret: !secret.is_none(),
             role,
             transmit: handshake.hello().into(),
@@ -217,7 +215,7 @@ impl<R: Role> Session<R> {
                 self.send(&mut record, true);
             }
             match error {
-                Error::WrongSecret if self.side == Side::Download => {
+                Error::WrongSecret if R::SIDE == Side::Download => {
                     self.receiving = Receiving::Rest;
                 }
                 Error::WrongSecret
@@ -247,8 +245,8 @@ impl<R: Role> Session<R> {
                     return Ok(false);
                 }
                 let schedule = handshake.finish()?;
-                self.transmit.extend_from_slice(&schedule.confirmation(self.side));
-                self.sealer = Some(Sealer::new(schedule.traffic(self.side)));
+                self.transmit.extend_from_slice(&schedule.confirmation(R::SIDE));
+                self.sealer = Some(Sealer::new(schedule.traffic(R::SIDE)));
                 self.said_at = self.now;
                 self.receiving =
                     Receiving::Confirmation(Box::new(schedule), Confirmation::default());
@@ -258,9 +256,9 @@ impl<R: Role> Session<R> {
                     self.receiving = Receiving::Confirmation(schedule, confirmation);
                     return Ok(false);
                 }
-                confirmation.judge(&schedule, !self.side)?;
+                confirmation.judge(&schedule, !R::SIDE)?;
                 self.role.confirm();
-                let opener = Box::new(Opener::new(schedule.traffic(!self.side)));
+                let opener = Box::new(Opener::new(schedule.traffic(!R::SIDE)));
                 self.receiving = Receiving::Records(opener, Record::new());
             }
             Receiving::Records(opener, record) => {

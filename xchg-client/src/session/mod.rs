@@ -17,7 +17,7 @@
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
-//! use xchg_client::files::{Entry, Kind, Manifest, Modified};
+//! use xchg_client::files::{Entry, Kind, Manifest};
 //! use xchg_client::session::download::{Download, Effect as Down};
 //! use xchg_client::session::upload::{Effect as Up, Upload};
 //! use xchg_client::session::{ContentHash, Secret, Session, Start, Step};
@@ -25,13 +25,7 @@
 //! # fn main() -> Result<(), xchg_client::session::Error> {
 //! let content = b"three buoys";
 //! let mut manifest = Manifest::new();
-//! manifest.push(Entry {
-//!     kind: Kind::File { size: content.len() as u64 },
-//!     depth: 0,
-//!     name: "log.txt".into(),
-//!     mode: 0o644,
-//!     modified: Modified { seconds: 1_750_000_000, nanos: 0 },
-//! })?;
+//! manifest.push(Entry::new(Kind::File { size: content.len() as u64 }, 0, "log.txt"))?;
 //! let manifest = Arc::new(manifest);
 //!
 //! let (secret, now) = (Secret::new("swordfish"), Duration::ZERO);
@@ -59,12 +53,12 @@
 //!             let offer = Arc::new(there.role().take_offer());
 //!             there.role().accept(offer, Vec::new());
 //!         }
-//!         Step::Do(Down::Prepare) => there.role().prepared(),
+//!         Step::Do(Down::Prepare { .. }) => there.role().prepared(),
 //!         Step::Do(Down::Begin { .. }) => there.role().begun(Start::At(ContentHash::new())),
 //!         Step::Do(Down::Write { .. }) => arrived.extend_from_slice(there.role().data()),
 //!         Step::Do(Down::Finish) => there.role().finished(),
 //!         Step::Do(Down::Hash(_) | Down::Differs(_)) => unreachable!("nothing is here yet"),
-//!         Step::Do(Down::End { .. } | Down::Tell(_)) | Step::Wait => {}
+//!         Step::Do(Down::End { .. }) | Step::Wait => {}
 //!         Step::Done => break,
 //!     }
 //! }
@@ -73,7 +67,6 @@
 //! # }
 //! ```
 
-mod content;
 pub mod download;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -93,11 +86,10 @@ mod vectors;
 
 use std::time::Duration;
 
-pub use content::{ContentHash, Point, Start};
+pub use crate::files::content::{ContentHash, Point, Start};
 pub use error::Error;
 pub use machine::{Session, Step};
 pub use secret::Secret;
-pub use talk::Event;
 
 pub(crate) use handshake::{Confirmation, Handshake};
 pub(crate) use intake::Intake;

@@ -15,11 +15,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::content::{ContentHash, Point};
 use super::message::{self, Message, POINT_BYTES, PROOF_BYTES};
 use super::talk::{Heard, Talk};
 use super::{Error, wire_index};
-use crate::files::{Kind, Manifest};
+use crate::files::{ContentHash, Kind, Manifest, Point};
 
 /// Bytes of a list that one message holds at most.
 const PIECE_BYTES: usize = 32 * 1024;

@@ -1,6 +1,5 @@
 //! What both roles do alike: they take records in and say messages, one step after another.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,31 +10,6 @@ use crate::Side;
 
 /// Data is begun in a new record, rather than in less room than this, unless all of it fits.
 const LEAST_DATA: usize = 16 * 1024;
-
-/// Something that whoever watches a transfer may be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// The offer stands: the other peer has proved that it knows the secret.
-    Offered,
-    /// The downloader accepted, and says that it has so many bytes of the content already.
-    Accepted(u64),
-    /// The content of an entry begins to move.
-    Begun {
-        /// The number of the entry.
-        entry: usize,
-        /// So many bytes of it need not move.
-        offset: u64,
-    },
-    /// So many bytes of content more were said, or arrived.
-    Moved(u64),
-    /// The downloader has so many bytes of all content by now; its word.
-    Confirmed(u64),
-    /// All content of the entry with this number has moved, and is what was sent.
-    Ended(usize),
-    /// All content has moved.
-    Finishing,
-}
 
 /// What a role needs, to go on.
 pub enum Next<E> {
@@ -69,7 +43,10 @@ pub trait Role {
     /// Goes one step on. None if that is to be looked at: something was said, or has happened.
     fn step(&mut self) -> Result<Option<Next<Self::Effect>>, Error>;
 
-    fn tell(event: Event) -> Self::Effect;
+    /// What has happened that somebody may want to know.
+    fn news(&mut self) -> Option<Self::Effect> {
+        None
+    }
 
     /// The last record that this peer sends if `error` ends the transfer here; none, if nobody
     /// could take it, or it has sent its last.
@@ -89,20 +66,14 @@ pub trait Role {
     /// What ends the transfer: the other peer said so, or broke the rules.
     fn poll(&mut self) -> Result<Next<Self::Effect>, Error> {
         loop {
-            match self.talk().events.pop_front() {
-                // An uploader has nothing to confirm, whatever it says.
-                Some(Event::Confirmed(_)) if Self::SIDE == Side::Download => continue,
-                Some(event) => return Ok(Next::Do(Self::tell(event))),
-                None => {}
+            if let Some(news) = self.news() {
+                return Ok(Next::Do(news));
             }
             if let Some(next) = self.talk().pump() {
                 return Ok(next);
             }
-            match self.step()? {
-                // What it heard is told before it waits for more.
-                Some(Next::Wait | Next::Room) if !self.talk().events.is_empty() => {}
-                Some(next) => return Ok(next),
-                None => {}
+            if let Some(next) = self.step()? {
+                return Ok(next);
             }
         }
     }
@@ -127,7 +98,7 @@ pub trait Role {
         let is_listening = self.is_listening();
         let talk = self.talk();
         let is_read = |record: &Record| talk.at == record.body().len() && !record.is_last();
-        is_listening && talk.is_confirmed && talk.incoming.as_ref().is_none_or(is_read)
+        is_listening && talk.incoming.as_ref().is_none_or(is_read)
     }
 
     /// Takes the other peer's next record; gives the one before back.
@@ -184,11 +155,13 @@ pub struct Talk {
     flush: Flush,
     /// Whether the last record was sent.
     has_ended: bool,
-    events: VecDeque<Event>,
+    /// How many bytes the downloader says that it has by now, if that is news.
+    pub(super) progress: Option<u64>,
 }
 
 impl Talk {
-    /// The next message that is for the role. Signs of life are passed over.
+    /// The next message that is for the role. Signs of life are passed over, and words about
+    /// [progress](Self::progress) only noted.
     ///
     /// # Errors
     /// What the other peer says if it gives up; [`Error::Protocol`] if it makes no sense.
@@ -204,7 +177,7 @@ impl Talk {
             self.at += length;
             match message {
                 Message::Alive => {}
-                Message::Progress { bytes } => self.events.push_back(Event::Confirmed(bytes)),
+                Message::Progress { bytes } => self.progress = Some(bytes),
                 Message::Error { cancelled: true, .. } => return Err(Error::PeerCancelled),
                 Message::Error { text, .. } => return Err(Error::Peer { text: text.into() }),
                 message => return Ok(Heard::Message(message)),
@@ -230,10 +203,6 @@ impl Talk {
     /// What was said so far is all.
     pub(super) fn finish(&mut self) {
         self.flush = Flush::Last;
-    }
-
-    pub(super) fn tell(&mut self, event: Event) {
-        self.events.push_back(event);
     }
 
     /// Puts what was said into the record. What that takes, if not all of it is done.

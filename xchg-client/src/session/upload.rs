@@ -1,14 +1,14 @@
 //! The uploader's part of a transfer (PROTOCOL.md section S7).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::content::{ContentHash, Point};
 use super::message::{self, Message};
 use super::prove::{Known, Prefix};
-use super::talk::{Event, Heard, Next, Role, Talk, refusal};
+use super::talk::{Heard, Next, Role, Talk, refusal};
 use super::{Error, wire_index};
 use crate::Side;
-use crate::files::{self, Kind, Manifest};
+use crate::files::{self, ContentHash, Kind, Manifest, Point};
 
 /// Bytes of entries that one message holds, about.
 const PIECE_BYTES: usize = 32 * 1024;
@@ -49,6 +49,31 @@ pub enum Effect {
     Tell(Event),
 }
 
+/// Something that whoever watches an upload may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The offer stands: the other peer has proved that it knows the secret.
+    Offered,
+    /// The downloader accepted, and says that it has so many bytes of the content already.
+    Accepted(u64),
+    /// The content of an entry begins to move.
+    Begun {
+        /// The number of the entry.
+        entry: usize,
+        /// So many bytes of it need not move.
+        offset: u64,
+    },
+    /// So many bytes of content more were said.
+    Moved(u64),
+    /// The downloader has so many bytes of all content by now; its word.
+    Confirmed(u64),
+    /// All content of the entry with this number was said.
+    Ended(usize),
+    /// All content was said.
+    Finishing,
+}
+
 /// Offers a manifest, and sends its content if the downloader accepts.
 ///
 /// A short offer is made at once, and so is little content: it costs nobody more than to be thrown
@@ -65,6 +90,7 @@ pub struct Upload {
     room: usize,
     bytes: u64,
     moved: u64,
+    events: VecDeque<Event>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,6 +126,7 @@ impl Default for Upload {
             room: 0,
             bytes: 0,
             moved: 0,
+            events: VecDeque::new(),
         }
     }
 }
@@ -207,7 +234,7 @@ impl Upload {
     /// Tells of what is accepted; what goes with the offer may be thrown away.
     fn tell(&mut self, event: Event) {
         if self.is_accepted {
-            self.talk.tell(event);
+            self.events.push_back(event);
         }
     }
 
@@ -281,24 +308,25 @@ impl Upload {
 
     fn finish(&mut self) -> State {
         self.talk.finish();
-        self.talk.tell(Event::Finishing);
+        self.tell(Event::Finishing);
         State::Receipt
     }
 
     fn accept(&mut self) -> State {
         self.is_accepted = true;
-        self.talk.tell(Event::Accepted(self.known.bytes()));
+        self.tell(Event::Accepted(self.known.bytes()));
         if !self.is_early() || self.known.is_asked_for {
             (self.bytes, self.moved) = (0, 0);
             return State::Contents(0);
         }
         // It went with the offer.
-        let contents = self.manifest.entries().iter().enumerate();
-        for (entry, kind) in contents.map(|(entry, at)| (entry, &at.kind)) {
-            if kind.has_content() {
-                self.talk.tell(Event::Begun { entry, offset: 0 });
-                self.talk.tell(Event::Moved(kind.size().unwrap_or_default()));
-                self.talk.tell(Event::Ended(entry));
+        for (entry, offered) in self.manifest.entries().iter().enumerate() {
+            if offered.kind.has_content() {
+                self.events.extend([
+                    Event::Begun { entry, offset: 0 },
+                    Event::Moved(offered.kind.size().unwrap_or_default()),
+                    Event::Ended(entry),
+                ]);
             }
         }
         self.finish()
@@ -308,21 +336,13 @@ impl Upload {
     /// said something.
     fn listen(&mut self) -> Result<bool, Error> {
         let message = match self.talk.next()? {
-            Heard::Nothing => return Ok(false),
-            Heard::End => {
-                return match self.state {
-                    State::Answer | State::Prove(_) => {
-                        Err(Error::Protocol("no answer to the offer"))
-                    }
-                    State::Receipt => Err(Error::Protocol("no receipt")),
-                    State::End => {
-                        self.state = State::Done;
-                        Ok(true)
-                    }
-                    State::Done => Ok(false),
-                    _ => Err(Error::Protocol("an end out of turn")),
-                };
+            Heard::Nothing => return Ok(self.talk.progress.is_some()),
+            Heard::End if self.state == State::Done => return Ok(false),
+            Heard::End if self.state == State::End => {
+                self.state = State::Done;
+                return Ok(true);
             }
+            Heard::End => return Err(self.undue()),
             Heard::Message(message) => message,
         };
         if let Some(no) = refusal(&message).filter(|_| !self.is_accepted) {
@@ -348,18 +368,25 @@ impl Upload {
             {
                 self.accept()
             }
-            (State::Answer, _) => return Err(Error::Protocol("no answer to the offer")),
             (State::Receipt, Message::Receipt { entries, bytes }) => {
                 if (entries as usize, bytes) != (self.manifest.entries().len(), self.bytes) {
                     return Err(Error::Protocol("its receipt is for something else"));
                 }
                 State::End
             }
-            (State::Receipt, _) => return Err(Error::Protocol("no receipt")),
-            (State::End, _) => return Err(Error::Protocol("something after the receipt")),
-            _ => return Err(Error::Protocol("a message out of turn")),
+            _ => return Err(self.undue()),
         };
         Ok(true)
+    }
+
+    /// What is wrong with whatever is heard instead of what is due.
+    fn undue(&self) -> Error {
+        Error::Protocol(match self.state {
+            State::Answer | State::Prove(_) => "no answer to the offer",
+            State::Receipt => "no receipt",
+            State::End => "something after the receipt",
+            _ => "a message out of turn",
+        })
     }
 
     /// Asks for more of the content of `entry`, unless all is read.
@@ -387,14 +414,16 @@ impl Role for Upload {
         &mut self.talk
     }
 
-    fn tell(event: Event) -> Effect {
-        Effect::Tell(event)
+    fn news(&mut self) -> Option<Effect> {
+        self.events.extend(self.talk.progress.take().map(Event::Confirmed));
+        self.events.pop_front().map(Effect::Tell)
     }
 
     fn step(&mut self) -> Result<Option<Next<Effect>>, Error> {
         if self.state == State::Confirm && self.talk.is_confirmed {
-            self.talk.tell(Event::Offered);
+            self.events.push_back(Event::Offered);
             self.state = State::Answer;
+            return Ok(None);
         }
         if self.listen()? {
             return Ok(None);

@@ -98,13 +98,9 @@ fn records() {
 
 #[test]
 fn entries() {
-    let entry = |kind, depth, name: &str, mode| Entry {
-        kind,
-        depth,
-        name: name.into(),
-        mode,
-        modified: Modified { seconds: 1_750_000_000, nanos: 500_000_000 },
-    };
+    let modified = Modified { seconds: 1_750_000_000, nanos: 500_000_000 };
+    let entry =
+        |kind, depth, name: &str, mode| Entry { mode, modified, ..Entry::new(kind, depth, name) };
     let target = "../a.txt".into();
     let old = Modified { seconds: -1, nanos: 0 };
     let cases = [
@@ -231,7 +227,8 @@ fn replay<R: Role>(mut role: R, act: impl Fn(&mut R, R::Effect)) {
         Side::Download => ("download", "upload"),
     };
     let [schedule, _] = trace_schedules();
-    let (mut sealer, mut opener) = (Sealer::new(schedule.traffic(R::SIDE)), Opener::new(schedule.traffic(!R::SIDE)));
+    let (mut sealer, mut opener) =
+        (Sealer::new(schedule.traffic(R::SIDE)), Opener::new(schedule.traffic(!R::SIDE)));
     let (mut sent, mut heard) = (0, 0);
     loop {
         match role.poll().unwrap() {
@@ -267,11 +264,8 @@ const CONTENT: &[u8] = b"hello\n";
 fn an_upload() {
     let mut manifest = Manifest::new();
     let entry = Entry {
-        kind: Kind::File { size: CONTENT.len() as u64 },
-        depth: 0,
-        name: "hello.txt".into(),
-        mode: 0o644,
         modified: Modified { seconds: 1_750_000_000, nanos: 0 },
+        ..Entry::new(Kind::File { size: CONTENT.len() as u64 }, 0, "hello.txt")
     };
     manifest.push(entry).unwrap();
     let manifest = Arc::new(manifest);
@@ -296,10 +290,10 @@ fn a_download() {
             assert_eq!(offer.entries()[0].name.as_bytes(), b"hello.txt");
             role.accept(Arc::new(offer), Vec::new());
         }
-        download::Effect::Prepare => role.prepared(),
+        download::Effect::Prepare { .. } => role.prepared(),
         download::Effect::Begin { .. } => role.begun(Start::At(ContentHash::new())),
         download::Effect::Write { .. } => assert_eq!(role.data(), CONTENT),
-        download::Effect::End { .. } | download::Effect::Tell(_) => {}
+        download::Effect::End { .. } => {}
         download::Effect::Finish => role.finished(),
         download::Effect::Hash(_) | download::Effect::Differs(_) => panic!("nothing is here"),
     });

@@ -137,16 +137,12 @@ fn and_more(examples: &[String], count: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use xchg_client::files::Modified;
-
     use super::*;
 
     fn manifest(kinds: &[(Kind, usize)]) -> Manifest {
         let mut manifest = Manifest::new();
         for (index, (kind, depth)) in kinds.iter().enumerate() {
-            let modified = Modified { seconds: 0, nanos: 0 };
-            let (kind, name) = (kind.clone(), index.to_string().into());
-            manifest.push(Entry { kind, depth: *depth, name, mode: 0o644, modified }).unwrap();
+            manifest.push(Entry::new(kind.clone(), *depth, index.to_string())).unwrap();
         }
         manifest
     }

@@ -21,6 +21,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::content::{ContentHash, Start};
 use super::destination::folder_of;
 use super::dir::Dir;
 use super::finish::{Finisher, Job, Note, numbered};
@@ -54,21 +55,6 @@ pub struct Kept {
     pub partial: Option<String>,
 }
 
-/// Where the content of an entry begins.
-pub(crate) enum Start {
-    /// It is written from the place up to which it is hashed.
-    At(Box<blake3::Hasher>),
-    /// It is all there, and has this hash; nothing will be written.
-    Whole(blake3::Hash),
-}
-
-/// Bytes of an entry that are there already.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ResumePoint {
-    pub(crate) entry: usize,
-    pub(crate) offset: u64,
-}
-
 /// The placing of one manifest's entries in a directory.
 pub(crate) struct Placement {
     manifest: Arc<Manifest>,
@@ -99,9 +85,9 @@ enum Earlier {
     /// A partial has this many bytes that can be of use.
     Partial(u64),
     /// The file that has the name, hashed.
-    Whole(blake3::Hash),
+    Whole([u8; 32]),
     /// The partial, hashed so far.
-    Opened(Partial, Box<blake3::Hasher>),
+    Opened(Partial, ContentHash),
 }
 
 struct Current {
@@ -146,21 +132,21 @@ impl Placement {
     /// nothing.
     pub(crate) fn begin(&mut self, index: usize, resume: bool) -> Result<Start, Error> {
         self.notes.extend(self.finisher.reports()?);
-        let (mut partial, hasher) = match (self.earlier.remove(&index), resume) {
+        let (mut partial, hash) = match (self.earlier.remove(&index), resume) {
             (Some(Earlier::Whole(hash)), true) => return Ok(Start::Whole(hash)),
-            (Some(Earlier::Opened(partial, hasher)), true) => (partial, hasher),
-            (Some(Earlier::Opened(partial, _)), false) => (partial, Box::default()),
+            (Some(Earlier::Opened(partial, hash)), true) => (partial, hash),
+            (Some(Earlier::Opened(partial, _)), false) => (partial, ContentHash::new()),
             // It has the right size, but is another file after all.
             (Some(Earlier::Whole(_)), false) if self.options.existing == Existing::Refuse => {
                 return Err(self.exists(index));
             }
-            _ => (self.open_partial(index)?, Box::default()),
+            _ => (self.open_partial(index)?, ContentHash::new()),
         };
-        partial.start_at(hasher.count()).map_err(|source| self.failed("opening", index, source))?;
+        partial.start_at(hash.bytes()).map_err(|source| self.failed("opening", index, source))?;
         let dir = self.around(index)?;
         let mode = self.mode(index, &dir)?;
         self.current = Some(Current { index, dir, partial, mode });
-        Ok(Start::At(hasher))
+        Ok(Start::At(hash))
     }
 
     /// Appends to the content of the current entry.

@@ -6,11 +6,12 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Earlier, Existing, MARKER, PlaceOptions, Placement, ResumePoint};
+use super::{Earlier, Existing, MARKER, PlaceOptions, Placement};
+use crate::files::content::Point;
 use crate::files::dir::{Dir, Found};
 use crate::files::finish::{Finisher, Note, place_named};
 use crate::files::manifest::{Kind, Manifest};
-use crate::files::partial::{OpenError, Partial, Prefix, hash_prefix, partial_name};
+use crate::files::partial::{OpenError, Partial, hash_prefix, partial_name};
 use crate::files::survey::Survey;
 use crate::files::tree::Tree;
 use crate::files::{Error, Name};
@@ -97,15 +98,15 @@ impl Placement {
 
     /// What is there already of the entries and may be of use, in their order: a file of the same
     /// name and size, or as much of a partial as can be.
-    pub(crate) fn candidates(&self) -> Vec<ResumePoint> {
+    pub(crate) fn candidates(&self) -> Vec<Point> {
         let mut points: Vec<_> = self
             .earlier
             .iter()
             .filter_map(|(&entry, earlier)| match earlier {
                 Earlier::Candidate => {
-                    Some((ResumePoint { entry, offset: self.entry(entry).kind.size()? }, false))
+                    Some((Point { entry, bytes: self.entry(entry).kind.size()? }, false))
                 }
-                Earlier::Partial(bytes) => Some((ResumePoint { entry, offset: *bytes }, true)),
+                &Earlier::Partial(bytes) => Some((Point { entry, bytes }, true)),
                 Earlier::Whole(_) | Earlier::Opened(..) => None,
             })
             .collect();
@@ -125,13 +126,12 @@ impl Placement {
     /// [`Error::Stopped`] if `stop` said so, or if it cannot be read.
     pub(crate) fn hash(
         &mut self,
-        point: &ResumePoint,
+        Point { entry, bytes }: Point,
         stop: &dyn Fn() -> bool,
-    ) -> Result<Option<blake3::Hash>, Error> {
-        let &ResumePoint { entry, offset } = point;
+    ) -> Result<Option<[u8; 32]>, Error> {
         let hash = match self.earlier.remove(&entry) {
-            Some(Earlier::Candidate) => self.hash_whole(entry, offset, stop),
-            Some(Earlier::Partial(_)) => self.hash_partial(entry, offset, stop),
+            Some(Earlier::Candidate) => self.hash_whole(entry, bytes, stop),
+            Some(Earlier::Partial(_)) => self.hash_partial(entry, bytes, stop),
             _ => Ok(None),
         };
         let hash = hash.map_err(|source| self.failed("reading", entry, source))?;
@@ -328,13 +328,13 @@ impl Placement {
         entry: usize,
         size: u64,
         stop: &dyn Fn() -> bool,
-    ) -> io::Result<Option<blake3::Hash>> {
+    ) -> io::Result<Option<[u8; 32]>> {
         let dir = self.tree.around(&self.manifest, entry)?;
         let mut file = dir.read(&self.entry(entry).name)?;
-        let Prefix::Hashed(hasher) = hash_prefix(&mut file, size, stop)? else {
+        let Some(hash) = hash_prefix(&mut file, size, stop)? else {
             return Ok(None);
         };
-        let hash = hasher.finalize();
+        let hash = hash.hash();
         self.earlier.insert(entry, Earlier::Whole(hash));
         Ok(Some(hash))
     }
@@ -343,9 +343,9 @@ impl Placement {
     fn hash_partial(
         &mut self,
         entry: usize,
-        offset: u64,
+        bytes: u64,
         stop: &dyn Fn() -> bool,
-    ) -> io::Result<Option<blake3::Hash>> {
+    ) -> io::Result<Option<[u8; 32]>> {
         let dir = self.tree.around(&self.manifest, entry)?;
         let mut partial = match Partial::open(&dir, &self.entry(entry).name) {
             Ok(partial) => partial,
@@ -353,11 +353,11 @@ impl Placement {
             Err(OpenError::Busy) => return Ok(None),
             Err(OpenError::Io(error)) => return Err(error),
         };
-        let Prefix::Hashed(hasher) = partial.hash(offset, stop)? else {
+        let Some(begun) = partial.hash(bytes, stop)? else {
             return Ok(None);
         };
-        let hash = hasher.finalize();
-        self.earlier.insert(entry, Earlier::Opened(partial, hasher));
+        let hash = begun.hash();
+        self.earlier.insert(entry, Earlier::Opened(partial, begun));
         Ok(Some(hash))
     }
 }

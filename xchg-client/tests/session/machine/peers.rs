@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use xchg_client::files::{Entry, Kind, Manifest, Modified};
+use xchg_client::files::{Entry, Kind, Manifest};
 use xchg_client::session::download::{self, Download, Refusal};
 use xchg_client::session::upload::{self, Upload};
 use xchg_client::session::{ContentHash, Error, Point, Secret, Session, Start, Step};
@@ -72,7 +72,7 @@ impl Source {
     fn manifest(&self) -> Manifest {
         let mut manifest = Manifest::new();
         for (number, (kind, _)) in self.contents.iter().enumerate() {
-            manifest.push(entry(kind.clone(), &format!("file {number}"))).unwrap();
+            manifest.push(Entry::new(kind.clone(), 0, format!("file {number}"))).unwrap();
         }
         manifest
     }
@@ -132,7 +132,7 @@ impl Disk {
             download::Effect::Hash(Point { entry, bytes }) => {
                 role.hashed(Some(hash(&self.contents[entry][..to_usize(bytes)]).hash()));
             }
-            download::Effect::Prepare => role.prepared(),
+            download::Effect::Prepare { .. } => role.prepared(),
             download::Effect::Begin { point: Point { entry, bytes }, resumes } => {
                 let content = &mut self.contents[entry];
                 content.truncate(if resumes { to_usize(bytes) } else { 0 });
@@ -145,9 +145,7 @@ impl Disk {
                 self.is_placed = true;
                 role.finished();
             }
-            download::Effect::Differs(_)
-            | download::Effect::End { .. }
-            | download::Effect::Tell(_) => {}
+            download::Effect::Differs(_) | download::Effect::End { .. } => {}
         }
         Ok(true)
     }
@@ -161,11 +159,6 @@ fn hash(content: &[u8]) -> ContentHash {
     let mut hash = ContentHash::new();
     hash.update(content);
     hash
-}
-
-fn entry(kind: Kind, name: &str) -> Entry {
-    let modified = Modified { seconds: 0, nanos: 0 };
-    Entry { kind, depth: 0, name: name.into(), mode: 0o644, modified }
 }
 
 /// The same for both, but for what they are asked to do.

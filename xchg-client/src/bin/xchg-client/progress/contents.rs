@@ -53,7 +53,7 @@ impl Contents {
 
 #[cfg(test)]
 mod tests {
-    use xchg_client::files::{Entry, Modified};
+    use xchg_client::files::Entry;
 
     use super::*;
 
@@ -66,9 +66,8 @@ mod tests {
             ("empty", Kind::File { size: 0 }),
             ("b", Kind::File { size: 2 }),
         ] {
-            let modified = Modified { seconds: 0, nanos: 0 };
             let depth = usize::from(name != "d");
-            manifest.push(Entry { kind, depth, name: name.into(), mode: 0o644, modified }).unwrap();
+            manifest.push(Entry::new(kind, depth, name)).unwrap();
         }
         let contents = Contents::of(&manifest);
         for (position, expected) in

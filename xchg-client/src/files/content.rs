@@ -1,4 +1,4 @@
-//! Content, as far as both roles speak of it.
+//! Content, as those speak of it who move it.
 
 use std::fmt;
 
@@ -47,12 +47,6 @@ impl ContentHash {
     /// The hash of them.
     pub fn hash(&self) -> [u8; 32] {
         self.0.finalize().into()
-    }
-}
-
-impl From<Box<Hasher>> for ContentHash {
-    fn from(hasher: Box<Hasher>) -> Self {
-        Self(hasher)
     }
 }
 
