@@ -6,14 +6,24 @@ use std::thread;
 use tempfile::tempdir;
 
 use super::super::testing::{Puppet, play, streams};
-use super::{Script, have, is_protocol};
+use super::{have, is_protocol, say_all};
 use crate::Cancel;
 use crate::files::{Outgoing, WalkOptions};
 use crate::session::Error;
 use crate::session::message::{Message, encode_proof};
 
-/// Runs an honest uploader of a directory with a file of five bytes against what `script` says.
-fn upload_to(script: &Script) -> Error {
+/// When a downloader begins to lie.
+#[derive(Clone, Copy)]
+enum After {
+    Offer,
+    /// The proof for the whole file, which it asked for.
+    Proof,
+    /// It has accepted, and has got all content.
+    Content,
+}
+
+/// Runs an honest uploader of a directory with a file of five bytes against what is said.
+fn upload_to(after: After, said: &[Message<'_>]) -> Error {
     let from = tempdir().unwrap();
     fs::create_dir(from.path().join("d")).unwrap();
     fs::write(from.path().join("d/a"), "hello").unwrap();
@@ -25,7 +35,16 @@ fn upload_to(script: &Script) -> Error {
             play(download, |link| {
                 assert!(matches!(link.next()?, Some(Message::Offer { .. })));
                 assert!(matches!(link.next()?, Some(Message::Entries(_))));
-                script(link)
+                match after {
+                    After::Offer => {}
+                    After::Proof => get_proof(link)?,
+                    After::Content => {
+                        link.put(&Message::Accept)?;
+                        link.flush()?;
+                        while link.next()?.is_some() {}
+                    }
+                }
+                say_all(link, said)
             });
         });
         super::super::upload(upload, &mut outgoing, &mut (), &cancel)
@@ -33,14 +52,10 @@ fn upload_to(script: &Script) -> Error {
     })
 }
 
-fn ask(link: &mut Puppet, points: &[(u32, u64)]) -> Result<(), Error> {
-    link.put(&Message::Have(&have(points)))?;
-    link.put(&Message::Prove)
-}
-
 /// Asks for the proof of the whole file, and passes over what went with the offer until it comes.
 fn get_proof(link: &mut Puppet) -> Result<(), Error> {
-    ask(link, &[(1, 5)])?;
+    link.put(&Message::Have(&have(&[(1, 5)])))?;
+    link.put(&Message::Prove)?;
     link.flush()?;
     loop {
         match link.next()? {
@@ -58,93 +73,32 @@ fn get_proof(link: &mut Puppet) -> Result<(), Error> {
 
 #[test]
 fn answers_that_lie_are_refused() {
+    use Message::{Accept, Data, Have, Prove, Resume};
     let receipt = |entries, bytes| Message::Receipt { entries, bytes };
-    let after_content: fn(&mut Puppet) -> Result<(), Error> = |link| {
-        link.put(&Message::Accept)?;
-        link.flush()?;
-        while link.next()?.is_some() {}
-        Ok(())
-    };
-    let cases: Vec<(&str, Box<Script>)> = vec![
-        ("having a directory", Box::new(|link| ask(link, &[(0, 0)]))),
-        ("having nothing", Box::new(|link| ask(link, &[(2, 0)]))),
-        ("beyond the size", Box::new(|link| ask(link, &[(1, 6)]))),
-        ("twice", Box::new(|link| ask(link, &[(1, 1), (1, 2)]))),
-        ("half a point", Box::new(|link| link.put(&Message::Have(b"half")))),
-        ("asking for no proof", Box::new(|link| link.put(&Message::Prove))),
-        (
-            "accepting before the proof",
-            Box::new(|link| {
-                link.put(&Message::Have(&have(&[(1, 5)])))?;
-                link.put(&Message::Accept)
-            }),
-        ),
-        ("resuming unasked", Box::new(|link| link.put(&Message::Resume(&[0, 0, 0, 1])))),
-        (
-            "resuming something else",
-            Box::new(|link| {
-                get_proof(link)?;
-                link.put(&Message::Resume(&[0, 0, 0, 0]))
-            }),
-        ),
-        (
-            "resuming twice",
-            Box::new(|link| {
-                get_proof(link)?;
-                link.put(&Message::Resume(&[0, 0, 0, 1, 0, 0, 0, 1]))
-            }),
-        ),
-        (
-            "asking again",
-            Box::new(|link| {
-                get_proof(link)?;
-                ask(link, &[(1, 5)])
-            }),
-        ),
-        ("a receipt for the offer", Box::new(move |link| link.put(&receipt(2, 5)))),
-        ("no answer", Box::new(|link| link.finish())),
-        (
-            "no receipt",
-            Box::new(move |link| {
-                after_content(link)?;
-                link.finish()
-            }),
-        ),
-        (
-            "a receipt for fewer",
-            Box::new(move |link| {
-                after_content(link)?;
-                link.put(&receipt(1, 5))?;
-                link.finish()
-            }),
-        ),
-        (
-            "a receipt for less",
-            Box::new(move |link| {
-                after_content(link)?;
-                link.put(&receipt(2, 4))?;
-                link.finish()
-            }),
-        ),
-        (
-            "two receipts",
-            Box::new(move |link| {
-                after_content(link)?;
-                link.put(&receipt(2, 5))?;
-                link.put(&receipt(2, 5))?;
-                link.finish()
-            }),
-        ),
-        (
-            "data",
-            Box::new(move |link| {
-                link.put(&Message::Accept)?;
-                link.put(&Message::Data(b"back at you"))
-            }),
-        ),
+    let (directory, nothing, beyond) = (have(&[(0, 0)]), have(&[(2, 0)]), have(&[(1, 6)]));
+    let (whole, twice) = (have(&[(1, 5)]), have(&[(1, 1), (1, 2)]));
+    let cases: [(&str, After, &[Message<'_>]); 18] = [
+        ("having a directory", After::Offer, &[Have(&directory), Prove]),
+        ("having nothing", After::Offer, &[Have(&nothing), Prove]),
+        ("beyond the size", After::Offer, &[Have(&beyond), Prove]),
+        ("twice", After::Offer, &[Have(&twice), Prove]),
+        ("half a point", After::Offer, &[Have(b"half")]),
+        ("asking for no proof", After::Offer, &[Prove]),
+        ("accepting before the proof", After::Offer, &[Have(&whole), Accept]),
+        ("resuming unasked", After::Offer, &[Resume(&[0, 0, 0, 1])]),
+        ("resuming something else", After::Proof, &[Resume(&[0, 0, 0, 0])]),
+        ("resuming twice", After::Proof, &[Resume(&[0, 0, 0, 1, 0, 0, 0, 1])]),
+        ("asking again", After::Proof, &[Have(&whole), Prove]),
+        ("a receipt for the offer", After::Offer, &[receipt(2, 5)]),
+        ("no answer", After::Offer, &[]),
+        ("no receipt", After::Content, &[]),
+        ("a receipt for fewer", After::Content, &[receipt(1, 5)]),
+        ("a receipt for less", After::Content, &[receipt(2, 4)]),
+        ("two receipts", After::Content, &[receipt(2, 5), receipt(2, 5)]),
+        ("data", After::Offer, &[Accept, Data(b"back at you")]),
     ];
-    for (case, script) in cases {
-        let error = upload_to(&*script);
+    for (case, after, said) in cases {
+        let error = upload_to(after, said);
         assert!(is_protocol(&error), "{case}: {error}");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::tempdir;
 
 use super::super::testing::{Puppet, play, streams};
-use super::{Script, entry, expect, file, have, is_protocol, link_to};
+use super::{have, is_protocol, say_all};
 use crate::files::{self, Destination, Entry, Kind, Manifest, PlaceOptions, Survey};
 use crate::session::Error;
 use crate::session::message::{Message, encode_entry, encode_proof};
@@ -36,19 +36,11 @@ fn offer_as(link: &mut Puppet, entries: &[Entry], count: usize, bytes: u64) -> R
 }
 
 /// Runs an honest downloader against what `script` says. Returns why it ended.
-fn download_from(
-    script: &(impl Fn(&mut Puppet) -> Result<(), Error> + Sync + ?Sized),
-    resume: bool,
-    into: &Path,
-) -> Error {
+fn download_from(script: &Script<'_>, resume: bool, into: &Path) -> Error {
     receive_from(script, resume, into).expect_err("what a liar sends is not received")
 }
 
-fn receive_from(
-    script: &(impl Fn(&mut Puppet) -> Result<(), Error> + Sync + ?Sized),
-    resume: bool,
-    into: &Path,
-) -> Result<Downloaded, Error> {
+fn receive_from(script: &Script<'_>, resume: bool, into: &Path) -> Result<Downloaded, Error> {
     let (upload, download) = streams();
     let cancel = Cancel::new().unwrap();
     thread::scope(|scope| {
@@ -59,12 +51,26 @@ fn receive_from(
     })
 }
 
-fn begin(link: &mut Puppet, entry: u32, offset: u64) -> Result<(), Error> {
-    link.put(&Message::Begin { entry, offset })
+fn expect(link: &mut Puppet, expected: Message<'_>) -> Result<(), Error> {
+    assert_eq!(link.next()?, Some(expected));
+    Ok(())
 }
 
-fn end(link: &mut Puppet, content: &[u8]) -> Result<(), Error> {
-    link.put(&Message::End { size: content.len() as u64, hash: blake3::hash(content).into() })
+fn file(size: u64, name: &str) -> Entry {
+    Entry::new(Kind::File { size }, 0, name)
+}
+
+fn link_to(target: &str) -> [Entry; 2] {
+    let target = target.into();
+    [Entry::new(Kind::Directory, 0, "d"), Entry::new(Kind::Symlink { target }, 1, "l")]
+}
+
+fn begin(entry: u32, offset: u64) -> Message<'static> {
+    Message::Begin { entry, offset }
+}
+
+fn end(content: &[u8]) -> Message<'static> {
+    Message::End { size: content.len() as u64, hash: blake3::hash(content).into() }
 }
 
 fn is_manifest(error: &Error) -> bool {
@@ -75,21 +81,24 @@ fn is_name(error: &Error) -> bool {
     matches!(error, Error::Files(files::Error::Name { .. }))
 }
 
+type Script<'a> = dyn Fn(&mut Puppet) -> Result<(), Error> + Sync + 'a;
+
 type Expected = fn(&Error) -> bool;
 
 #[test]
 fn offers_that_lie_are_refused() {
-    let bounds = |entries, bytes, encoded_bytes| -> Box<Script> {
+    let bounds = |entries, bytes, encoded_bytes| -> Box<Script<'_>> {
         Box::new(move |link| link.put(&Message::Offer { entries, bytes, encoded_bytes }))
     };
-    let says = |entries: Vec<Entry>| -> Box<Script> { Box::new(move |link| offer(link, &entries)) };
+    let says =
+        |entries: Vec<Entry>| -> Box<Script<'_>> { Box::new(move |link| offer(link, &entries)) };
     let two = || vec![file(1, "a"), file(2, "b")];
     let long = "n".repeat(255);
     let deep = |levels| -> Vec<Entry> {
-        let directories = (0..levels).map(|depth| entry(Kind::Directory, depth, &long));
+        let directories = (0..levels).map(|depth| Entry::new(Kind::Directory, depth, &*long));
         directories.collect()
     };
-    let cases: Vec<(&str, Box<Script>, Expected)> = vec![
+    let cases: Vec<(&str, Box<Script<'_>>, Expected)> = vec![
         ("no entries", bounds(0, 0, 0), is_manifest),
         ("too many", bounds(1_000_001, 0, 100), is_manifest),
         ("too long", bounds(1, 0, (64 << 20) + 1), is_manifest),
@@ -106,34 +115,37 @@ fn offers_that_lie_are_refused() {
         ("more than said", Box::new(move |link| offer_as(link, &two(), 1, 3)), is_protocol),
         ("another sum", Box::new(move |link| offer_as(link, &two(), 2, 4)), is_protocol),
         ("a sum that overflows", says(vec![file(u64::MAX, "a")]), is_manifest),
-        ("in no directory", says(vec![entry(Kind::Directory, 1, "a")]), is_manifest),
-        ("in a file", says(vec![file(0, "a"), entry(Kind::Directory, 1, "b")]), is_manifest),
+        ("in no directory", says(vec![Entry::new(Kind::Directory, 1, "a")]), is_manifest),
+        ("in a file", says(vec![file(0, "a"), Entry::new(Kind::Directory, 1, "b")]), is_manifest),
         ("too long a path", says(deep(17)), is_manifest),
         ("an empty name", says(vec![file(0, "")]), is_manifest),
         (
             "a text with company",
-            says(vec![entry(Kind::Text { size: 1 }, 0, "t"), file(0, "a")]),
+            says(vec![Entry::new(Kind::Text { size: 1 }, 0, "t"), file(0, "a")]),
             is_manifest,
         ),
         (
             "a text that is too long",
-            says(vec![entry(Kind::Text { size: 1 << 21 }, 0, "t")]),
+            says(vec![Entry::new(Kind::Text { size: 1 << 21 }, 0, "t")]),
             is_manifest,
         ),
         (
             "a link at the top",
-            says(vec![entry(Kind::Symlink { target: "x".into() }, 0, "l")]),
+            says(vec![Entry::new(Kind::Symlink { target: "x".into() }, 0, "l")]),
             is_manifest,
         ),
         ("a mode out of range", says(vec![Entry { mode: 0o10000, ..file(0, "a") }]), is_manifest),
         ("up", says(vec![file(0, "..")]), is_name),
-        ("itself", says(vec![entry(Kind::Directory, 0, ".")]), is_name),
+        ("itself", says(vec![Entry::new(Kind::Directory, 0, ".")]), is_name),
         ("absolute", says(vec![file(0, "/etc/passwd")]), is_name),
         ("up and down", says(vec![file(0, "../x")]), is_name),
         ("a partial file's", says(vec![file(0, ".a.xchg-part")]), is_name),
         (
             "a mark's",
-            says(vec![entry(Kind::Directory, 0, "d"), entry(Kind::Stream, 1, ".xchg-part")]),
+            says(vec![
+                Entry::new(Kind::Directory, 0, "d"),
+                Entry::new(Kind::Stream, 1, ".xchg-part"),
+            ]),
             is_name,
         ),
         ("NUL", says(vec![file(0, "a\0b")]), is_name),
@@ -158,71 +170,26 @@ fn offers_that_lie_are_refused() {
 #[test]
 fn contents_that_lie_are_refused() {
     let wrong: Expected = |error| matches!(error, Error::Files(files::Error::WrongHash { .. }));
-    let cases: Vec<(&str, Box<Script>, Expected)> = vec![
-        ("data before its begin", Box::new(|link| link.put(&Message::Data(b"x"))), is_protocol),
-        ("another entry", Box::new(|link| begin(link, 1, 0)), is_protocol),
-        ("no such entry", Box::new(|link| begin(link, u32::MAX, 0)), is_protocol),
-        ("an offset unasked", Box::new(|link| begin(link, 0, 3)), is_protocol),
-        (
-            "more than offered",
-            Box::new(|link| {
-                begin(link, 0, 0)?;
-                link.put(&Message::Data(b"hello!"))
-            }),
-            is_protocol,
-        ),
-        (
-            "less than offered",
-            Box::new(|link| {
-                begin(link, 0, 0)?;
-                link.put(&Message::Data(b"hell"))?;
-                end(link, b"hell")
-            }),
-            is_protocol,
-        ),
-        (
-            "another size in the end",
-            Box::new(|link| {
-                begin(link, 0, 0)?;
-                link.put(&Message::Data(b"hello"))?;
-                end(link, b"hello!")
-            }),
-            is_protocol,
-        ),
-        (
-            "another hash",
-            Box::new(|link| {
-                begin(link, 0, 0)?;
-                link.put(&Message::Data(b"hello"))?;
-                end(link, b"jello")
-            }),
-            wrong,
-        ),
-        (
-            "the end within a file",
-            Box::new(|link| {
-                begin(link, 0, 0)?;
-                link.put(&Message::Data(b"hel"))?;
-                link.finish()
-            }),
-            is_protocol,
-        ),
-        (
-            "a file again",
-            Box::new(|link| {
-                begin(link, 0, 0)?;
-                begin(link, 0, 0)
-            }),
-            is_protocol,
-        ),
-        ("the end before any file", Box::new(|link| link.finish()), is_protocol),
+    use Message::Data;
+    let cases: [(&str, &[Message<'_>], Expected); 11] = [
+        ("data before its begin", &[Data(b"x")], is_protocol),
+        ("another entry", &[begin(1, 0)], is_protocol),
+        ("no such entry", &[begin(u32::MAX, 0)], is_protocol),
+        ("an offset unasked", &[begin(0, 3)], is_protocol),
+        ("more than offered", &[begin(0, 0), Data(b"hello!")], is_protocol),
+        ("less than offered", &[begin(0, 0), Data(b"hell"), end(b"hell")], is_protocol),
+        ("another size in the end", &[begin(0, 0), Data(b"hello"), end(b"hello!")], is_protocol),
+        ("another hash", &[begin(0, 0), Data(b"hello"), end(b"jello")], wrong),
+        ("the end within a file", &[begin(0, 0), Data(b"hel")], is_protocol),
+        ("a file again", &[begin(0, 0), begin(0, 0)], is_protocol),
+        ("the end before any file", &[], is_protocol),
     ];
-    for (case, script, expected) in cases {
+    for (case, said, expected) in cases {
         let into = tempdir().unwrap();
         let whole = |link: &mut Puppet| {
             offer(link, &[file(5, "a"), file(5, "b")])?;
             expect(link, Message::Accept)?;
-            script(link)
+            say_all(link, said)
         };
         let error = download_from(&whole, false, into.path());
         assert!(expected(&error), "{case}: {error}");
@@ -235,20 +202,14 @@ fn contents_that_lie_are_refused() {
 #[test]
 fn what_is_said_after_all_that_was_offered_is_of_no_interest() {
     let into = tempdir().unwrap();
-    let more: [&Script; 3] =
-        [&|link| link.put(&Message::Data(b"and more")), &|link| begin(link, 1, 0), &|link| {
-            link.put(&Message::Error { cancelled: false, text: "no" })
-        }];
+    let error = Message::Error { cancelled: false, text: "no" };
+    let more = [Message::Data(b"and more"), begin(1, 0), error];
     for (number, more) in more.into_iter().enumerate() {
         let name = number.to_string();
         let script = |link: &mut Puppet| {
             offer(link, &[file(5, &name)])?;
             expect(link, Message::Accept)?;
-            begin(link, 0, 0)?;
-            link.put(&Message::Data(b"hello"))?;
-            end(link, b"hello")?;
-            more(link)?;
-            link.finish()
+            say_all(link, &[begin(0, 0), Message::Data(b"hello"), end(b"hello"), more])
         };
         let received = receive_from(&script, false, into.path());
         assert_eq!(received.unwrap().bytes, 5);
@@ -271,11 +232,9 @@ fn an_uploader_that_says_how_far_it_is_is_not_believed() {
         scope.spawn(|| {
             play(upload, |link| {
                 offer(link, &[file(5, "a")])?;
+                let content = [begin(0, 0), Message::Data(b"hello"), end(b"hello")];
                 link.put(&Message::Progress { bytes: 7 })?;
-                begin(link, 0, 0)?;
-                link.put(&Message::Data(b"hello"))?;
-                end(link, b"hello")?;
-                link.finish()
+                say_all(link, &content)
             });
         });
         let into = Destination::Directory(into.path().into());
@@ -284,10 +243,10 @@ fn an_uploader_that_says_how_far_it_is_is_not_believed() {
     });
 }
 
-fn prove(link: &mut Puppet, entry: u32, content: &[u8]) -> Result<(), Error> {
+fn proof(entry: u32, content: &[u8]) -> Vec<u8> {
     let mut encoded = Vec::new();
     encode_proof(entry, &blake3::hash(content), &mut encoded);
-    link.put(&Message::Proof(&encoded))
+    encoded
 }
 
 /// Offers a file of five bytes where one lies, and says what it is asked to prove.
@@ -304,7 +263,7 @@ fn a_stranger_learns_of_a_file_that_is_there_only_whether_its_guess_is_right() {
     // All that the downloader says must be the same, whatever is in the file.
     let script = |link: &mut Puppet| {
         offer_what_is_there(link)?;
-        prove(link, 0, b"jello")?;
+        link.put(&Message::Proof(&proof(0, b"jello")))?;
         link.flush()?;
         assert!(matches!(link.next()?, Some(Message::Unable(_))));
         Ok(())
@@ -316,22 +275,20 @@ fn a_stranger_learns_of_a_file_that_is_there_only_whether_its_guess_is_right() {
 
 #[test]
 fn proofs_that_make_no_sense_are_refused() {
-    let cases: Vec<(&str, Box<Script>)> = vec![
-        ("of another entry", Box::new(|link| prove(link, 1, b"hello"))),
-        ("half of one", Box::new(|link| link.put(&Message::Proof(b"half")))),
-        ("none", Box::new(|link| link.finish())),
-        ("an answer that is none", Box::new(|link| link.put(&Message::Accept))),
-        (
-            "without an end to what went with the offer",
-            Box::new(|link| (0..600).try_for_each(|_| link.put(&Message::Data(&[7; 1000])))),
-        ),
+    let other = proof(1, b"hello");
+    let cases: [(&str, &[Message<'_>]); 5] = [
+        ("of another entry", &[Message::Proof(&other)]),
+        ("half of one", &[Message::Proof(b"half")]),
+        ("none", &[]),
+        ("an answer that is none", &[Message::Accept]),
+        ("without an end to what went with the offer", &[Message::Data(&[7; 1000]); 600]),
     ];
-    for (case, script) in cases {
+    for (case, said) in cases {
         let into = tempdir().unwrap();
         fs::write(into.path().join("a"), "hello").unwrap();
         let whole = |link: &mut Puppet| {
             offer_what_is_there(link)?;
-            script(link)
+            say_all(link, said)
         };
         let error = download_from(&whole, true, into.path());
         assert!(is_protocol(&error), "{case}: {error}");
@@ -343,23 +300,20 @@ fn proofs_that_make_no_sense_are_refused() {
 fn a_file_that_is_there_is_not_changed_by_who_has_proved_to_have_the_same() {
     let into = tempdir().unwrap();
     fs::write(into.path().join("a"), "hello").unwrap();
-    let claims = |more: &'static [u8], content: &'static [u8]| -> Box<Script> {
-        Box::new(move |link| {
+    let claim = |said: &[Message<'_>]| {
+        let script = |link: &mut Puppet| {
             offer_what_is_there(link)?;
-            prove(link, 0, b"hello")?;
+            link.put(&Message::Proof(&proof(0, b"hello")))?;
             link.flush()?;
             expect(link, Message::Resume(&[0, 0, 0, 0]))?;
             expect(link, Message::Accept)?;
-            begin(link, 0, 5)?;
-            if !more.is_empty() {
-                link.put(&Message::Data(more))?;
-            }
-            end(link, content)
-        })
+            say_all(link, said)
+        };
+        download_from(&script, true, into.path())
     };
-    let error = download_from(&*claims(b"!", b"hello!"), true, into.path());
+    let error = claim(&[begin(0, 5), Message::Data(b"!"), end(b"hello!")]);
     assert!(is_protocol(&error), "{error}");
-    let error = download_from(&*claims(b"", b"jello"), true, into.path());
+    let error = claim(&[begin(0, 5), end(b"jello")]);
     assert!(matches!(error, Error::Files(files::Error::WrongHash { .. })), "{error}");
     assert_eq!(fs::read(into.path().join("a")).unwrap(), b"hello");
 }
