@@ -23,7 +23,7 @@
 //! browser or a classic client.
 //!
 //! [`session`] also compiles for `wasm32-unknown-unknown`, where a page brings the stream and the
-//! files; all that reaches the network is not there then.
+//! files; all that reaches the network and blocks is not there then.
 //!
 //! Calls block. An [`Observer`] hears what goes on meanwhile, and a [`Cancel`] token ends it from
 //! another thread. Nothing is printed, no signal is handled, and no error speaks of options of a
@@ -35,53 +35,26 @@
 )]
 
 #[cfg(not(target_family = "wasm"))]
-mod client;
+mod blocking;
 pub mod code;
-mod error;
 #[cfg_attr(target_family = "wasm", path = "files/without_disk.rs")]
 pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod key;
-mod link;
-mod net;
-#[cfg(not(target_family = "wasm"))]
-mod observer;
-#[cfg(not(target_family = "wasm"))]
-mod options;
-#[cfg(not(target_family = "wasm"))]
-mod outcome;
-#[cfg(not(target_family = "wasm"))]
-mod plain;
-#[cfg(not(target_family = "wasm"))]
-mod retry;
-#[cfg(not(target_family = "wasm"))]
-pub mod sealed;
 pub mod session;
-#[cfg(not(target_family = "wasm"))]
-mod supply;
 #[cfg(not(target_family = "wasm"))]
 mod sys;
 pub mod terminal;
 
 #[cfg(not(target_family = "wasm"))]
-pub use client::Client;
+pub use blocking::{
+    Address, Cancel, Client, Content, Decision, Distrust, DownloadOptions, Downloaded, Error,
+    Fingerprint, InvalidAddress, Link, Observer, Retry, Security, TlsProblem, Trust, UploadOptions,
+    Uploaded, duration_in_words, sealed,
+};
 pub use code::{Code, InvalidCode};
-pub use error::{Error, duration_in_words};
 pub use key::{file_name, normalised};
-pub use link::Link;
-pub use net::address::{Address, InvalidAddress};
-#[cfg(not(target_family = "wasm"))]
-pub use net::cancel::Cancel;
-pub use net::tls::{Distrust, Fingerprint, TlsProblem, Trust};
-#[cfg(not(target_family = "wasm"))]
-pub use observer::{Decision, Observer};
-#[cfg(not(target_family = "wasm"))]
-pub use options::{Content, DownloadOptions, Security, UploadOptions};
-#[cfg(not(target_family = "wasm"))]
-pub use outcome::{Downloaded, Uploaded};
-#[cfg(not(target_family = "wasm"))]
-pub use retry::Retry;
 pub use session::Secret;
 pub use xchg_core::wire::{
     CounterpartDialect, Matched, RefusalCode, StatusReport, Token, Wait, Waiting,

@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::time::Instant;
 
 use crate::Cancel;
-use crate::net::Connection;
-use crate::net::Throttle;
+use crate::blocking::net::Connection;
+use crate::blocking::net::Throttle;
 use crate::session::SILENCE_TIMEOUT;
 
 /// One handle on the connection.

@@ -8,11 +8,11 @@ use xchg_core::Side;
 use super::attempt::Attempt;
 use crate::files::Destination;
 use crate::key::normalised;
-use crate::net::{Server, Throttle};
-use crate::options::{DownloadOptions, Security, UploadOptions};
-use crate::retry::{Deadline, RetryPolicy};
+use crate::blocking::net::{Server, Throttle};
+use crate::blocking::options::{DownloadOptions, Security, UploadOptions};
+use crate::blocking::retry::{Deadline, RetryPolicy};
 use crate::session::Secret;
-use crate::supply::Supply;
+use crate::blocking::supply::Supply;
 use crate::{Cancel, Downloaded, Error, Observer, Uploaded};
 
 /// Waits for a downloader who knows the secret, and sends it the content.

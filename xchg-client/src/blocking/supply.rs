@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::files::{self, Outgoing};
-use crate::options::Content;
+use crate::blocking::options::Content;
 
 /// The content, collected before each offer: what cannot be sent is said before anybody comes.
 pub(crate) struct Supply {

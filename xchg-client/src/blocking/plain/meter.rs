@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::net::Throttle;
+use crate::blocking::net::Throttle;
 use crate::{Cancel, Error, Observer};
 
 /// How many bytes are copied at once, unless the caller says otherwise: enough to make the cost of

@@ -17,7 +17,7 @@ use xchg_core::{Key, Realm, Side};
 
 use super::SealedStream;
 use super::half::Half;
-use crate::net::{Connection, Server, Throttle};
+use crate::blocking::net::{Connection, Server, Throttle};
 use crate::session::{self, Secret};
 use crate::{Cancel, Error, Observer};
 

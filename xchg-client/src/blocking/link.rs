@@ -2,7 +2,7 @@
 
 use xchg_core::Key;
 
-use crate::net::address::{Address, InvalidAddress};
+use crate::blocking::net::address::{Address, InvalidAddress};
 
 /// The address and key that a link holds: `http://HOST:PORT/KEY`, or `http://HOST:PORT/#KEY`, which
 /// the server's page gives out. The transfer is a plain one.

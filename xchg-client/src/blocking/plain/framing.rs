@@ -7,7 +7,7 @@ use xchg_core::Side;
 use xchg_core::wire::CounterpartDialect;
 
 use crate::Error;
-use crate::error::in_plain_words;
+use crate::blocking::error::in_plain_words;
 
 /// How the payload is told from the rest of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

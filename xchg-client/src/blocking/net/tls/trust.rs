@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-#[cfg(not(target_family = "wasm"))]
 use ring::digest::{SHA256, digest};
 
 /// Whom a [`Client`](crate::Client) takes for a server with TLS.
@@ -21,7 +20,6 @@ pub enum Trust {
 }
 
 /// How a client and its server show each other who they are, where TLS is spoken.
-#[cfg(not(target_family = "wasm"))]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Credentials {
     pub(crate) trust: Trust,
@@ -34,7 +32,6 @@ pub(crate) struct Credentials {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
-#[cfg(not(target_family = "wasm"))]
 impl Fingerprint {
     pub(super) fn of(certificate: &[u8]) -> Fingerprint {
         let hash = digest(&SHA256, certificate);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use xchg_core::wire::{Command, StatusReport, Token};
 
-use crate::net::Server;
-use crate::net::tls::{Credentials, Trust};
-use crate::options::{DownloadOptions, Security, UploadOptions};
-use crate::{Address, Cancel, Downloaded, Error, Observer, Uploaded, plain, sealed};
+use crate::blocking::net::Server;
+use crate::blocking::net::tls::{Credentials, Trust};
+use crate::blocking::options::{DownloadOptions, Security, UploadOptions};
+use super::{plain, sealed};
+use crate::{Address, Cancel, Downloaded, Error, Observer, Uploaded};
 
 /// How long connecting and the server's first answer may take, unless
 /// [`Client::connect_timeout`] says otherwise.

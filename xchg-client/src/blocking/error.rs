@@ -8,8 +8,8 @@ use xchg_core::Side;
 use xchg_core::wire::RefusalCode;
 
 use crate::code::InvalidCode;
-use crate::net::address::{Address, InvalidAddress};
-use crate::net::tls::{Distrust, Fingerprint, TlsProblem};
+use crate::blocking::net::address::{Address, InvalidAddress};
+use crate::blocking::net::tls::{Distrust, Fingerprint, TlsProblem};
 use crate::terminal::escape;
 use crate::{Key, files, session};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use xchg_core::wire::{Answer, Decoded, Greeting};
 
 use super::{Connection, tls};
-use crate::error::in_plain_words;
+use crate::blocking::error::in_plain_words;
 use crate::{Address, Error};
 
 /// How long the server may be silent before it counts as lost. A heartbeat comes every 25 s: two

@@ -15,10 +15,10 @@ use xchg_core::{Realm, Side};
 
 use crate::files::{self, Destination, Entry, Kind, Manifest, Modified};
 use crate::key::{file_name, normalised};
-use crate::net::{Server, Throttle};
-use crate::options::{Content, DownloadOptions, UploadOptions};
-use crate::retry::{Deadline, RetryPolicy};
-use crate::supply::Supply;
+use crate::blocking::net::{Server, Throttle};
+use crate::blocking::options::{Content, DownloadOptions, UploadOptions};
+use crate::blocking::retry::{Deadline, RetryPolicy};
+use crate::blocking::supply::Supply;
 use crate::{Cancel, Downloaded, Error, Key, Observer, Uploaded};
 use download::Place;
 use framing::Framing;

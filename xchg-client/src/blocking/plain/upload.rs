@@ -9,9 +9,9 @@ use xchg_core::Side;
 use super::framing::{END_MARK, Framing, HEAD_LEN, Receipt, chunk_head, read_some};
 use super::meter::Meter;
 use crate::Error;
-use crate::error::in_plain_words;
+use crate::blocking::error::in_plain_words;
 use crate::files::{self, Outgoing, Source, Stream};
-use crate::net::Connection;
+use crate::blocking::net::Connection;
 
 /// How long a failed write waits for the receipt that may explain it.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -373,7 +373,7 @@ mod tests {
         let content = Content::File { file, by_kernel: true };
         let outgoing = &mut payload.outgoing;
         let mut whole = Whole { outgoing, content, length: 10, sent: 4 };
-        let mut closed = crate::net::connection::tests::closed();
+        let mut closed = crate::blocking::net::connection::tests::closed();
         assert!(matches!(whole.send_by_kernel(&mut closed, 6), Ok(None)));
         let mut buffer = [0; 3];
         assert_eq!(whole.read(&mut buffer).unwrap(), 3);
