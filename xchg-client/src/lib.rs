@@ -37,7 +37,6 @@
 #[cfg(not(target_family = "wasm"))]
 mod blocking;
 pub mod code;
-#[cfg_attr(target_family = "wasm", path = "files/without_disk.rs")]
 pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

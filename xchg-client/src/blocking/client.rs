@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use xchg_core::wire::{Command, StatusReport, Token};
 
+use super::{plain, sealed};
 use crate::blocking::net::Server;
 use crate::blocking::net::tls::{Credentials, Trust};
 use crate::blocking::options::{DownloadOptions, Security, UploadOptions};
-use super::{plain, sealed};
 use crate::{Address, Cancel, Downloaded, Error, Observer, Uploaded};
 
 /// How long connecting and the server's first answer may take, unless

@@ -7,9 +7,9 @@ use std::time::Duration;
 use xchg_core::Side;
 use xchg_core::wire::RefusalCode;
 
-use crate::code::InvalidCode;
 use crate::blocking::net::address::{Address, InvalidAddress};
 use crate::blocking::net::tls::{Distrust, Fingerprint, TlsProblem};
+use crate::code::InvalidCode;
 use crate::terminal::escape;
 use crate::{Key, files, session};
 

@@ -1,8 +1,8 @@
 //! The content of an upload, from one offer to the next.
 
 use crate::Error;
-use crate::files::{self, Outgoing};
 use crate::blocking::options::Content;
+use crate::files::{self, Outgoing};
 
 /// The content, collected before each offer: what cannot be sent is said before anybody comes.
 pub(crate) struct Supply {

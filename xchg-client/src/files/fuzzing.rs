@@ -1,8 +1,8 @@
 //! Any bytes as the name of a file.
 
-use super::Name;
-use super::names::{Rules, fold};
-use super::partial::partial_name;
+use super::names::Rules;
+use super::names::fold::fold;
+use super::{Name, partial_name};
 use crate::terminal::{escape, is_deceptive};
 
 /// Takes `data` for a name: what is found fit for a system, or made so, means one file in its

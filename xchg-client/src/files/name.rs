@@ -1,12 +1,7 @@
 //! Names as the systems that they come from have them.
 
 use std::borrow::Cow;
-#[cfg(not(target_family = "wasm"))]
-use std::ffi::OsStr;
 use std::fmt;
-
-#[cfg(not(target_family = "wasm"))]
-use crate::sys;
 
 /// The name of a file, or several that are joined by `/` to the target of a link: bytes, which
 /// nearly always are UTF-8.
@@ -17,13 +12,6 @@ use crate::sys;
 pub struct Name(Box<[u8]>);
 
 impl Name {
-    /// The name of a file of this system, if it can be sent: on Windows, names that are not Unicode
-    /// cannot.
-    #[cfg(not(target_family = "wasm"))]
-    pub(crate) fn of_os(name: &OsStr) -> Option<Self> {
-        sys::name_bytes(name).map(Self::from)
-    }
-
     /// All of it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -69,14 +57,6 @@ impl From<&str> for Name {
 impl From<String> for Name {
     fn from(text: String) -> Self {
         text.into_bytes().into()
-    }
-}
-
-#[cfg(not(target_family = "wasm"))]
-impl AsRef<OsStr> for Name {
-    /// What this system calls it.
-    fn as_ref(&self) -> &OsStr {
-        sys::os_name(&self.0)
     }
 }
 

@@ -4,8 +4,8 @@ use std::io::{self, BufReader};
 
 use super::framing::Payload;
 use crate::Error;
-use crate::files::Sink;
 use crate::blocking::net::Connection;
+use crate::files::Sink;
 use crate::sys::Pipe;
 
 /// Moves a payload into a file. Reading and writing it instead takes 1.3 times the processor time

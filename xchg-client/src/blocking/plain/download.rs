@@ -6,8 +6,8 @@ use super::bypass::Bypass;
 use super::framing::{Framing, Payload, Receipt};
 use super::meter::Meter;
 use crate::Error;
-use crate::files::{Destination, Existing, Manifest, Note, PlaceOptions, Sink};
 use crate::blocking::net::Connection;
+use crate::files::{Destination, Existing, Manifest, Note, PlaceOptions, Sink};
 
 /// Room for the heads of small chunks to be read with what follows them; greater reads go past it.
 const READ_AHEAD_BYTES: usize = 32 << 10;

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 use xchg_core::wire::{CounterpartDialect, Offer};
 use xchg_core::{Realm, Side};
 
-use crate::files::{self, Destination, Entry, Kind, Manifest, Modified};
-use crate::key::{file_name, normalised};
 use crate::blocking::net::{Server, Throttle};
 use crate::blocking::options::{Content, DownloadOptions, UploadOptions};
 use crate::blocking::retry::{Deadline, RetryPolicy};
 use crate::blocking::supply::Supply;
+use crate::files::{self, Destination, Entry, Kind, Manifest, Modified};
+use crate::key::{file_name, normalised};
 use crate::{Cancel, Downloaded, Error, Key, Observer, Uploaded};
 use download::Place;
 use framing::Framing;

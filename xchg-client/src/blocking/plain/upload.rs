@@ -10,8 +10,8 @@ use super::framing::{END_MARK, Framing, HEAD_LEN, Receipt, chunk_head, read_some
 use super::meter::Meter;
 use crate::Error;
 use crate::blocking::error::in_plain_words;
-use crate::files::{self, Outgoing, Source, Stream};
 use crate::blocking::net::Connection;
+use crate::files::{self, Outgoing, Source, Stream};
 
 /// How long a failed write waits for the receipt that may explain it.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(1);

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use xchg_core::Side;
 
 use super::attempt::Attempt;
-use crate::files::Destination;
-use crate::key::normalised;
 use crate::blocking::net::{Server, Throttle};
 use crate::blocking::options::{DownloadOptions, Security, UploadOptions};
 use crate::blocking::retry::{Deadline, RetryPolicy};
-use crate::session::Secret;
 use crate::blocking::supply::Supply;
+use crate::files::Destination;
+use crate::key::normalised;
+use crate::session::Secret;
 use crate::{Cancel, Downloaded, Error, Observer, Uploaded};
 
 /// Waits for a downloader who knows the secret, and sends it the content.

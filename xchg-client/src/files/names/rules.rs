@@ -174,7 +174,7 @@ fn is_partial(name: &Name) -> bool {
 
 /// Whether Windows takes the name for a device, with any extension
 /// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
-pub(super) fn is_device(name: &str) -> bool {
+pub(in crate::files) fn is_device(name: &str) -> bool {
     // Windows drops spaces behind the stem; who can say of each version what it takes for one?
     let stem = name.split('.').next().unwrap_or(name).trim_end();
     let stem = stem.to_uppercase();

@@ -97,7 +97,7 @@ fn said(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 /// Why TLS fails where the server's certificate is not at fault, if `error` is about that.
-pub(in crate::net) fn problem(error: &io::Error) -> Option<(TlsProblem, String)> {
+pub(in crate::blocking::net) fn problem(error: &io::Error) -> Option<(TlsProblem, String)> {
     let said = said(error)?;
     let problem = match said {
         rustls::Error::InvalidMessage(_) => TlsProblem::NotSpoken,

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::manifest::{Entry, Kind, MAX_TEXT_BYTES, Manifest, Modified};
 use super::walk::Collected;
-use super::{Error, Note, Stream, WalkOptions, walk};
+use super::{Note, Stream, WalkOptions, walk};
+use crate::files::Error;
+use crate::files::manifest::{Entry, Kind, MAX_TEXT_BYTES, Manifest, Modified};
 use crate::sys;
 
 /// The mode of what has none of its own: readable to all, as a shell's `>` makes it.

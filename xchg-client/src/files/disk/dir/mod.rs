@@ -108,6 +108,6 @@ mod tests {
         };
     }
 
-    behaves!(unix, crate::files::dir::unix::Dir);
-    behaves!(portable, crate::files::dir::portable::Dir);
+    behaves!(unix, crate::files::disk::dir::unix::Dir);
+    behaves!(portable, crate::files::disk::dir::portable::Dir);
 }

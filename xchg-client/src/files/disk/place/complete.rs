@@ -4,10 +4,10 @@ use std::io::{self, ErrorKind};
 use std::mem;
 
 use super::{Existing, MARKER, Placement};
-use crate::files::dir::Dir;
-use crate::files::finish::{Note, place_named};
+use crate::files::disk::dir::Dir;
+use crate::files::disk::finish::{Note, place_named};
+use crate::files::disk::partial::partial_name;
 use crate::files::manifest::Kind;
-use crate::files::partial::partial_name;
 use crate::files::{Error, Name};
 
 impl Placement {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::Error;
 use super::dir::Dir;
+use crate::files::Error;
 
 /// Where what arrives shall go.
 #[expect(clippy::exhaustive_enums, reason = "a caller offers all to its person")]

@@ -6,7 +6,7 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::Error;
+use crate::files::Error;
 use crate::sys;
 
 /// The longest that a file may say it is, and still be made up: those in Linux's `/sys` mostly say

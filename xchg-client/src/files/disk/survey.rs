@@ -1,6 +1,6 @@
 //! What a person should see of an offer before accepting it.
 
-use super::manifest::{Kind, Manifest};
+use crate::files::manifest::{Kind, Manifest};
 use crate::terminal::is_deceptive;
 
 /// What a person who is asked about an offer should see first: which of its entries are hidden,

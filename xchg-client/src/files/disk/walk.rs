@@ -6,10 +6,10 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::manifest::{Entry, Kind, Manifest, Modified};
-use super::names::link_stays_inside;
 use super::peculiar::{HardLinks, MadeUp};
-use super::{Error, Name};
+use crate::files::manifest::{Entry, Kind, Manifest, Modified};
+use crate::files::names::link_stays_inside;
+use crate::files::{Error, Name};
 use crate::sys;
 
 /// How to treat what is neither file nor directory.

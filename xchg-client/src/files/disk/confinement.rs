@@ -12,12 +12,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-use super::Name;
-use super::Start;
-use super::fuzzing::resolved_by_unix;
-use super::manifest::{Entry, Kind, Manifest, Modified};
-use super::names::{NamePolicy, check, fit};
+use super::fit::fit;
 use super::place::{Existing, PlaceOptions, Placement};
+use crate::files::content::Start;
+use crate::files::fuzzing::resolved_by_unix;
+use crate::files::manifest::{Entry, Kind, Manifest, Modified};
+use crate::files::names::{NamePolicy, check};
+use crate::files::{Error, Name};
 
 const CONTENT: &[u8] = b"arrived";
 
@@ -105,7 +106,7 @@ fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
         return false;
     };
     let manifest = Arc::new(manifest);
-    let go = || -> Result<(), super::Error> {
+    let go = || -> Result<(), Error> {
         let mut placement = Placement::survey(into, Arc::clone(&manifest), options)?;
         placement.settle(options.existing)?;
         let mut same = Vec::new();

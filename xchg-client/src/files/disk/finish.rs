@@ -10,10 +10,10 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::dir::Dir;
-use super::manifest::{MAX_NAME_BYTES, Modified};
 use super::partial::Partial;
 use super::place::Existing;
-use super::{Error, Name};
+use crate::files::manifest::{MAX_NAME_BYTES, Modified};
+use crate::files::{Error, Name};
 
 const THREADS: usize = 4;
 

@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Name;
 use super::dir::Dir;
-use super::manifest::Manifest;
+use crate::files::Name;
+use crate::files::manifest::Manifest;
 
 /// A destination, and the directories between it and the entry that was asked for last.
 ///

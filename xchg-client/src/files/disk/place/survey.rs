@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::{Earlier, Existing, MARKER, PlaceOptions, Placement};
 use crate::files::content::Point;
-use crate::files::dir::{Dir, Found};
-use crate::files::finish::{Finisher, Note, place_named};
+use crate::files::disk::dir::{Dir, Found};
+use crate::files::disk::finish::{Finisher, Note, place_named};
+use crate::files::disk::partial::{OpenError, Partial, hash_prefix, partial_name};
+use crate::files::disk::survey::Survey;
+use crate::files::disk::tree::Tree;
 use crate::files::manifest::{Kind, Manifest};
-use crate::files::partial::{OpenError, Partial, hash_prefix, partial_name};
-use crate::files::survey::Survey;
-use crate::files::tree::Tree;
 use crate::files::{Error, Name};
 
 /// Partials that are resumed at once; each is an open file. An interrupted run leaves one.

@@ -21,16 +21,17 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::content::{ContentHash, Start};
 use super::destination::folder_of;
 use super::dir::Dir;
 use super::finish::{Finisher, Job, Note, numbered};
-use super::manifest::{Entry, Kind, Manifest};
-use super::names::{PARTIAL_SUFFIX, trial_name};
 use super::partial::{OpenError, Partial};
 use super::survey::Survey;
 use super::tree::Tree;
-use super::{Error, Name};
+use super::trial::trial_name;
+use crate::files::content::{ContentHash, Start};
+use crate::files::manifest::{Entry, Kind, Manifest};
+use crate::files::names::PARTIAL_SUFFIX;
+use crate::files::{Error, Name};
 use crate::sys::Pipe;
 
 pub use options::{Existing, PlaceOptions};

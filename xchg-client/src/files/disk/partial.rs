@@ -6,12 +6,12 @@
 use std::fs::TryLockError;
 use std::io::{self, Read, Seek};
 
-use super::Name;
-use super::content::ContentHash;
 use super::dir::{self, Dir};
-use super::manifest::{MAX_NAME_BYTES, Modified};
-use super::names::PARTIAL_SUFFIX;
 use super::sparse::SparseFile;
+use crate::files::Name;
+use crate::files::content::ContentHash;
+use crate::files::manifest::{MAX_NAME_BYTES, Modified};
+use crate::files::names::PARTIAL_SUFFIX;
 use crate::sys::Pipe;
 
 /// Bytes read at once while hashing: enough for BLAKE3 to use the widest instructions, little
@@ -149,7 +149,7 @@ pub(crate) fn hash_prefix(
 
 /// The name of the partial of `target`: `.target.xchg-part`, with a hash in place of the end of a
 /// name that is too long.
-pub(super) fn partial_name(target: &Name) -> Name {
+pub(crate) fn partial_name(target: &Name) -> Name {
     let suffix = PARTIAL_SUFFIX.as_bytes();
     let name = [b".", target.as_bytes(), suffix].concat();
     if name.len() <= MAX_NAME_BYTES {

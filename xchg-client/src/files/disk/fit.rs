@@ -5,13 +5,13 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::fold::{collision, fold, lookalikes};
-use super::rules::{NamePolicy, Rules};
 use super::trial;
-use crate::files::dir::Dir;
-use crate::files::finish::numbered;
+use crate::files::disk::dir::Dir;
+use crate::files::disk::finish::numbered;
+use crate::files::disk::tree::Tree;
 use crate::files::manifest::{Kind, Manifest};
-use crate::files::tree::Tree;
+use crate::files::names::fold::{collision, fold, lookalikes};
+use crate::files::names::{NamePolicy, Rules};
 use crate::files::{Error, Name};
 
 /// `manifest` with names that the directory at `destination` can hold, and tells apart. It has

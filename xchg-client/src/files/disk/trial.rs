@@ -4,10 +4,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 
-use super::rules::{Rules, is_device};
 use crate::files::Name;
-use crate::files::dir::Dir;
+use crate::files::disk::dir::Dir;
 use crate::files::manifest::Manifest;
+use crate::files::names::rules::{Rules, is_device};
 
 /// What some file systems cannot hold, though the system can.
 const SUSPECTS: &str = r#"<>:"\|?*"#;

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::content::{ContentHash, Point, Start};
-use super::names::fit;
+use super::fit::fit;
 use super::place::{Placement, at_exact_path};
-use super::{Destination, Error, Existing, Kept, Kind, Manifest, Note, PlaceOptions, Survey};
+use super::{Destination, Existing, Kept, Note, PlaceOptions, Survey};
+use crate::files::content::{ContentHash, Point, Start};
+use crate::files::{Error, Kind, Manifest};
 use crate::sys::Pipe;
 
 /// Where the content of one offer goes.
