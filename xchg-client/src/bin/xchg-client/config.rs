@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use xchg_client::{Address, Token, Trust, Wait};
 
 use crate::cli::{self, usage_error};
-use crate::say::{Tone, say};
+use crate::say::{Verbosity, say};
 use crate::system::is_open_to_others;
 
 /// What the file says.
@@ -26,7 +26,7 @@ pub(crate) struct Settings {
 
 /// Reads the file, if there is one. Whatever is wrong with it is said at once, and ends the
 /// program.
-pub(crate) fn load(tone: Tone) -> Settings {
+pub(crate) fn load(verbosity: Verbosity) -> Settings {
     let Some(path) = path() else {
         return Settings::default();
     };
@@ -39,7 +39,8 @@ pub(crate) fn load(tone: Tone) -> Settings {
     };
     match parse(&text) {
         Ok(settings) => {
-            if settings.token.is_some() && tone != Tone::Json && is_open_to_others(&path) {
+            if settings.token.is_some() && verbosity != Verbosity::Json && is_open_to_others(&path)
+            {
                 say(&format!(
                     "note: {0} holds a token, and other users can read it; chmod 600 {0}",
                     path.display()

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::is_dash;
 use crate::name::{self, Name, Named};
 use crate::progress::Reporter;
-use crate::say::Tone;
+use crate::say::Verbosity;
 use crate::screen::Screen;
 
 /// What to download, with all that had to be asked for.
@@ -35,7 +35,11 @@ pub(crate) fn prepare(mut download: Download, server: &mut Address) -> Result<Pr
     Ok(Prepared { download, name })
 }
 
-pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<(), Failure> {
+pub(crate) fn run(
+    mut client: Client,
+    prepared: Prepared,
+    verbosity: Verbosity,
+) -> Result<(), Failure> {
     let Prepared { download, name } = prepared;
     let names = if download.fix_names { NamePolicy::Replace } else { NamePolicy::Refuse };
     let place = PlaceOptions::default()
@@ -46,9 +50,9 @@ pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<
     if let Some(bytes) = transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let mut reporter = Reporter::new(tone, Side::Download, &name.shown, transfer.wait())
+    let mut reporter = Reporter::new(verbosity, Side::Download, &name.shown, transfer.wait())
         .every(transfer.progress_interval)
-        .asking(!download.yes && tone != Tone::Json);
+        .asking(!download.yes && verbosity != Verbosity::Json);
     if !transfer.plain {
         reporter = reporter.sealed(!name.secret.is_none()).merging(download.merge);
     }

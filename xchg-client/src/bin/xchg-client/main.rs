@@ -31,43 +31,43 @@ use cli::{Cli, Command, Common, usage_error};
 use config::Settings;
 use exit::ExitCode;
 use failure::Failure;
-use say::Tone;
+use say::Verbosity;
 
 /// The server that is used if nobody names one.
 pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:4980";
 
 fn main() -> process::ExitCode {
     let Cli { common, command } = Cli::try_parse().unwrap_or_else(|error| cli::leave(&error));
-    let tone = match (common.json, common.quiet) {
-        (true, _) => Tone::Json,
-        (_, true) => Tone::Quiet,
-        _ => Tone::Human,
+    let verbosity = match (common.json, common.quiet) {
+        (true, _) => Verbosity::Json,
+        (_, true) => Verbosity::Quiet,
+        _ => Verbosity::Human,
     };
-    let code = match run(common, command, tone) {
+    let code = match run(common, command, verbosity) {
         Ok(()) => ExitCode::Done,
         Err(error) => {
             let code = ExitCode::of(&error);
-            progress::failed(tone, &error, code);
+            progress::failed(verbosity, &error, code);
             code
         }
     };
     code.into()
 }
 
-fn run(common: Common, command: Command, tone: Tone) -> Result<(), Failure> {
+fn run(common: Common, command: Command, verbosity: Verbosity) -> Result<(), Failure> {
     match command {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),
-        command => ask_server(common, command, tone),
+        command => ask_server(common, command, verbosity),
     }
 }
 
 /// Runs a command for which there has to be a server.
-fn ask_server(common: Common, command: Command, tone: Tone) -> Result<(), Failure> {
-    let Settings { server, token, trust, cert, wait, yes } = config::load(tone);
+fn ask_server(common: Common, command: Command, verbosity: Verbosity) -> Result<(), Failure> {
+    let Settings { server, token, trust, cert, wait, yes } = config::load(verbosity);
     let asked = common.trust();
     let mut server = common.server.or(server).unwrap_or_else(default_server);
-    let cancel = cancel(tone)?;
+    let cancel = cancel(verbosity)?;
     let client = |server: &Address| {
         let client = Client::new(server.clone()).connect_timeout(common.connect_timeout);
         if asked.is_some() && !matches!(server, Address::Tls { .. }) {
@@ -83,26 +83,26 @@ fn ask_server(common: Common, command: Command, tone: Tone) -> Result<(), Failur
     match command {
         Command::Upload(mut upload) => {
             upload.transfer.wait = upload.transfer.wait.or(wait);
-            let prepared = uploading::prepare(upload, &mut server, tone)?;
-            uploading::run(client(&server), prepared, tone)
+            let prepared = uploading::prepare(upload, &mut server, verbosity)?;
+            uploading::run(client(&server), prepared, verbosity)
         }
         Command::Download(mut download) => {
             download.transfer.wait = download.transfer.wait.or(wait);
             download.yes |= yes && !download.no_yes;
             let prepared = downloading::prepare(download, &mut server)?;
-            downloading::run(client(&server), prepared, tone)
+            downloading::run(client(&server), prepared, verbosity)
         }
         Command::Status => {
-            let notice = progress::connecting(tone, &server);
+            let notice = progress::connecting(verbosity, &server);
             let status = client(&server).status()?;
             drop(notice);
-            report::status(&status, tone)
+            report::status(&status, verbosity)
         }
         Command::Terminate => {
-            let notice = progress::connecting(tone, &server);
+            let notice = progress::connecting(verbosity, &server);
             let status = client(&server).terminate()?;
             drop(notice);
-            report::terminate(&status, tone)
+            report::terminate(&status, verbosity)
         }
         Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
@@ -113,10 +113,10 @@ fn default_server() -> Address {
 }
 
 /// What signals use to stop the program.
-fn cancel(tone: Tone) -> Result<Cancel, Error> {
+fn cancel(verbosity: Verbosity) -> Result<Cancel, Error> {
     let local = |source| Error::Local { what: "the handling of signals", source };
     let cancel = Cancel::new().map_err(local)?;
-    signals::cancel_on_signals(&cancel, tone).map_err(local)?;
+    signals::cancel_on_signals(&cancel, verbosity).map_err(local)?;
     Ok(cancel)
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use xchg_client::StatusReport;
 
 use crate::failure::Failure;
-use crate::say::Tone;
+use crate::say::Verbosity;
 
 /// `status --json`.
 #[derive(Serialize)]
@@ -29,9 +29,9 @@ struct Terminated {
 }
 
 /// Shows how the server is.
-pub(crate) fn status(report: &StatusReport, tone: Tone) -> Result<(), Failure> {
+pub(crate) fn status(report: &StatusReport, verbosity: Verbosity) -> Result<(), Failure> {
     let &StatusReport { waiting, exchanging, completed, failed, uptime_millis, draining } = report;
-    if tone == Tone::Json {
+    if verbosity == Verbosity::Json {
         let status = Status { waiting, exchanging, completed, failed, uptime_millis, draining };
         return print(json(&status).as_bytes());
     }
@@ -50,12 +50,12 @@ pub(crate) fn status(report: &StatusReport, tone: Tone) -> Result<(), Failure> {
 }
 
 /// Shows what a drain released, and what it still waits for.
-pub(crate) fn terminate(report: &StatusReport, tone: Tone) -> Result<(), Failure> {
+pub(crate) fn terminate(report: &StatusReport, verbosity: Verbosity) -> Result<(), Failure> {
     let &StatusReport { waiting: released, exchanging, .. } = report;
-    match tone {
-        Tone::Json => print(json(&Terminated { released, exchanging }).as_bytes()),
-        Tone::Quiet => Ok(()),
-        Tone::Human => {
+    match verbosity {
+        Verbosity::Json => print(json(&Terminated { released, exchanging }).as_bytes()),
+        Verbosity::Quiet => Ok(()),
+        Verbosity::Human => {
             let text =
                 format!("released waiting peers: {released}\nrunning exchanges: {exchanging}\n");
             print(text.as_bytes())

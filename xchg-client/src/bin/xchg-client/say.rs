@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 /// How much is told, and to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
+pub(crate) enum Verbosity {
     /// Errors only.
     Quiet,
     /// Lines, and a bar on a terminal.

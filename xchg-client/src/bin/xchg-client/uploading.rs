@@ -12,7 +12,7 @@ use crate::cli::{OutsideLinks, SpecialFiles, Upload, usage_error};
 use crate::failure::Failure;
 use crate::name::{self, Name, Named};
 use crate::progress::{self, Reporter};
-use crate::say::Tone;
+use crate::say::Verbosity;
 use crate::{DEFAULT_SERVER, is_dash};
 
 /// What text and streams are called if their key is no file's name.
@@ -28,18 +28,18 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(
     mut upload: Upload,
     server: &mut Address,
-    tone: Tone,
+    verbosity: Verbosity,
 ) -> Result<Prepared, Failure> {
     let takes_one = upload.paths.len() > 1 && upload.paths.iter().any(|path| is_dash(path));
     if takes_one || (upload.transfer.plain && upload.paths.len() != 1) {
         usage_error("name one file; several go together without --plain, and without `-`");
     }
-    if upload.code || upload.qr || makes_code(&upload, tone) {
+    if upload.code || upload.qr || makes_code(&upload, verbosity) {
         let local = |source| Error::Local { what: "a code", source };
         let code = Code::random().map_err(local)?;
-        progress::code(tone, &code.to_string(), &download_command(&code, server));
+        progress::code(verbosity, &code.to_string(), &download_command(&code, server));
         if upload.qr {
-            progress::qr(tone, &code);
+            progress::qr(verbosity, &code);
         }
         return Ok(Prepared { upload, name: Name::of_code(&code) });
     }
@@ -58,17 +58,17 @@ pub(crate) fn prepare(
         *server = address;
     }
     if upload.key.is_none() && name.secret.is_none() {
-        progress::anybody(tone, &name.shown, upload.transfer.plain);
+        progress::anybody(verbosity, &name.shown, upload.transfer.plain);
     }
     Ok(Prepared { upload, name })
 }
 
 /// Whether who names no key gets a code: a person who sees it, and who has not chosen a secret.
-fn makes_code(upload: &Upload, tone: Tone) -> bool {
+fn makes_code(upload: &Upload, verbosity: Verbosity) -> bool {
     upload.key.is_none()
         && !upload.transfer.plain
         && !name::has_secret(&upload.transfer)
-        && tone != Tone::Json
+        && verbosity != Verbosity::Json
         && io::stderr().is_terminal()
 }
 
@@ -82,13 +82,17 @@ fn download_command(code: &Code, server: &Address) -> String {
     format!("xchg-client download {code}{option}")
 }
 
-pub(crate) fn run(mut client: Client, prepared: Prepared, tone: Tone) -> Result<(), Failure> {
+pub(crate) fn run(
+    mut client: Client,
+    prepared: Prepared,
+    verbosity: Verbosity,
+) -> Result<(), Failure> {
     let Prepared { upload, name } = prepared;
     let transfer = upload.transfer;
     if let Some(bytes) = transfer.buffer_size {
         client = client.buffer_bytes(bytes);
     }
-    let mut reporter = Reporter::new(tone, Side::Upload, &name.shown, transfer.wait())
+    let mut reporter = Reporter::new(verbosity, Side::Upload, &name.shown, transfer.wait())
         .every(transfer.progress_interval);
     if !transfer.plain {
         reporter = reporter.sealed(!name.secret.is_none());

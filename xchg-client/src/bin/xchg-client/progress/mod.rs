@@ -25,7 +25,7 @@ use crate::cause;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::qr::{self, QrStyle};
-use crate::say::{Tone, say};
+use crate::say::{Verbosity, say};
 use event::{Event, emit};
 use screen::Screen;
 
@@ -38,7 +38,7 @@ const NEARLY: Duration = Duration::from_secs(1);
 
 /// Reports one transfer.
 pub(crate) struct Reporter {
-    tone: Tone,
+    verbosity: Verbosity,
     side: Side,
     wait: Wait,
     /// Whether the person is asked about what arrives.
@@ -69,9 +69,9 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     /// `key` is what the person calls the exchange.
-    pub(crate) fn new(tone: Tone, side: Side, key: &str, wait: Wait) -> Reporter {
+    pub(crate) fn new(verbosity: Verbosity, side: Side, key: &str, wait: Wait) -> Reporter {
         Reporter {
-            tone,
+            verbosity,
             side,
             wait,
             asks: false,
@@ -148,16 +148,16 @@ impl Reporter {
     ) {
         self.screen.clear();
         let elapsed = self.began.elapsed();
-        match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => {
+        match self.verbosity {
+            Verbosity::Quiet => {}
+            Verbosity::Human => {
                 let kept = match bytes - moved.min(bytes) {
                     0 => String::new(),
                     kept => format!(", {} were there already", HumanBytes(kept)),
                 };
                 say(&format!("done: {}{kept}{place}", figures(moved, elapsed)));
             }
-            Tone::Json => {
+            Verbosity::Json => {
                 let seconds = elapsed.as_secs_f64();
                 emit(&Event::Done { bytes, moved, seconds, receipt, path });
             }
@@ -165,7 +165,7 @@ impl Reporter {
     }
 
     fn tell_notes(&self, notes: &[Note]) {
-        if self.tone == Tone::Human {
+        if self.verbosity == Verbosity::Human {
             notes.iter().for_each(|note| say(&describe(note)));
         }
     }
@@ -173,7 +173,7 @@ impl Reporter {
     /// Tells programs how many bytes there are, and how many of them the downloader has as far as
     /// it says so, not too often.
     fn tell_progress(&mut self, bytes: u64, confirmed: Option<u64>) {
-        if self.tone == Tone::Json && self.last_event.elapsed() >= self.interval {
+        if self.verbosity == Verbosity::Json && self.last_event.elapsed() >= self.interval {
             self.last_event = Instant::now();
             emit(&Event::Progress { bytes, length: self.length, confirmed });
         }
@@ -203,15 +203,15 @@ impl Reporter {
 
 /// Reports a failure, of a transfer or of any other command, unless it is one that nobody is left
 /// to hear of.
-pub(crate) fn failed(tone: Tone, error: &Failure, code: ExitCode) {
+pub(crate) fn failed(verbosity: Verbosity, error: &Failure, code: ExitCode) {
     let text = chain(error);
-    match tone {
-        Tone::Json => {
+    match verbosity {
+        Verbosity::Json => {
             let cause = cause::word(error);
             emit(&Event::Failed { exit_code: code as u8, cause, error: &text });
         }
-        Tone::Quiet | Tone::Human if error.is_broken_pipe() => {}
-        Tone::Quiet | Tone::Human => {
+        Verbosity::Quiet | Verbosity::Human if error.is_broken_pipe() => {}
+        Verbosity::Quiet | Verbosity::Human => {
             say(&format!("xchg-client: {}", escape(&text)));
             if code == ExitCode::CutShort {
                 say(
@@ -223,8 +223,8 @@ pub(crate) fn failed(tone: Tone, error: &Failure, code: ExitCode) {
 }
 
 /// Says where to, should connecting take long.
-pub(crate) fn connecting(tone: Tone, address: &Address) -> Option<Notice> {
-    (tone == Tone::Human)
+pub(crate) fn connecting(verbosity: Verbosity, address: &Address) -> Option<Notice> {
+    (verbosity == Verbosity::Human)
         .then(|| Notice::after(CONNECTING_NOTICE, format!("connecting to {address}")))
         .flatten()
 }
@@ -248,8 +248,8 @@ impl Notice {
 }
 
 /// Says who can take what is offered under the name of a file, which is no secret.
-pub(crate) fn anybody(tone: Tone, key: &str, is_plain: bool) {
-    if tone == Tone::Human {
+pub(crate) fn anybody(verbosity: Verbosity, key: &str, is_plain: bool) {
+    if verbosity == Verbosity::Human {
         let key = escape(key);
         let advice = if is_plain {
             "--key names another"
@@ -261,18 +261,20 @@ pub(crate) fn anybody(tone: Tone, key: &str, is_plain: bool) {
 }
 
 /// Tells the code that was made up, even to those who want to hear of nothing else.
-pub(crate) fn code(tone: Tone, code: &str, command: &str) {
-    match tone {
-        Tone::Quiet => say(code),
-        Tone::Human => say(&format!("the code is {code}; on the other machine:\n    {command}")),
-        Tone::Json => emit(&Event::Code { code, command }),
+pub(crate) fn code(verbosity: Verbosity, code: &str, command: &str) {
+    match verbosity {
+        Verbosity::Quiet => say(code),
+        Verbosity::Human => {
+            say(&format!("the code is {code}; on the other machine:\n    {command}"))
+        }
+        Verbosity::Json => emit(&Event::Code { code, command }),
     }
 }
 
 /// Draws the code for the camera of a phone. Programs draw for themselves.
-pub(crate) fn qr(tone: Tone, code: &Code) {
+pub(crate) fn qr(verbosity: Verbosity, code: &Code) {
     let style = if io::stderr().is_terminal() { QrStyle::Terminal } else { QrStyle::Text };
-    if tone != Tone::Json {
+    if verbosity != Verbosity::Json {
         say(qr::draw(code, style).trim_end_matches('\n'));
     }
 }
@@ -359,7 +361,7 @@ mod tests {
     fn a_wait_that_ends_as_asked_for_is_no_refusal_though_the_clocks_differ() {
         for (waited_millis, is_as_asked) in [(60_000, true), (59_990, true), (5_000, false)] {
             let wait = Wait::AtMost(Duration::from_secs(60));
-            let mut reporter = Reporter::new(Tone::Quiet, Side::Download, "k", wait);
+            let mut reporter = Reporter::new(Verbosity::Quiet, Side::Download, "k", wait);
             reporter.asked = Instant::now().checked_sub(Duration::from_millis(waited_millis));
             let error = Error::Refused { code: RefusalCode::TimedOut, text: "too long".into() };
             let failure = reporter.explain(error);

@@ -12,7 +12,7 @@ use super::contents::Contents;
 use super::event::{Event, emit};
 use super::screen::Screen;
 use super::{CONNECTING_NOTICE, Notice, Reporter, chain, connecting, dialect, with_article};
-use crate::say::{Tone, say};
+use crate::say::{Verbosity, say};
 use crate::{cause, offer, questions};
 
 /// The most names in an event.
@@ -20,19 +20,19 @@ const EVENT_NAMES: usize = 100;
 
 impl Observer for Reporter {
     fn collected(&mut self, manifest: &Manifest) {
-        if self.tone == Tone::Human && self.retrying.is_none() {
+        if self.verbosity == Verbosity::Human && self.retrying.is_none() {
             say(&format!("offering {}", offer::headline(manifest)));
         }
     }
 
     fn connecting(&mut self, address: &Address) {
         self.told = None;
-        if self.tone == Tone::Json {
+        if self.verbosity == Verbosity::Json {
             emit(&Event::Connecting { server: address.to_string() });
         }
         // Where something is tried again, the line that says so stays.
         if self.retrying.is_none() {
-            self.connecting = connecting(self.tone, address);
+            self.connecting = connecting(self.verbosity, address);
         }
         self.asked.get_or_insert_with(Instant::now);
     }
@@ -44,9 +44,9 @@ impl Observer for Reporter {
             return;
         }
         let elsewhere = waiting.elsewhere.map(|realm| realm.as_str());
-        match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => {
+        match self.verbosity {
+            Verbosity::Quiet => {}
+            Verbosity::Human => {
                 let (key, counterpart) = (escape(&self.key), with_article(!self.side));
                 let secret = match &self.sealed {
                     Some(report) if report.has_secret => " with the same secret",
@@ -63,7 +63,7 @@ impl Observer for Reporter {
                     say(&self.mismatch());
                 }
             }
-            Tone::Json => {
+            Verbosity::Json => {
                 emit(&Event::Waiting { side: self.side.as_str(), key: &self.key, elsewhere })
             }
         }
@@ -76,9 +76,9 @@ impl Observer for Reporter {
         } else {
             format!("trying again in {}", duration_in_words(delay))
         };
-        match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => {
+        match self.verbosity {
+            Verbosity::Quiet => {}
+            Verbosity::Human => {
                 let what = escape(&cause::in_short(error));
                 // One line, however often: it changes where somebody looks, and comes once where
                 // nobody does.
@@ -89,7 +89,7 @@ impl Observer for Reporter {
                 }
                 self.retrying = Some(what);
             }
-            Tone::Json => emit(&Event::Retrying {
+            Verbosity::Json => emit(&Event::Retrying {
                 cause: cause::word_of_error(error),
                 error: &chain(error),
                 seconds: delay.as_secs_f64(),
@@ -102,9 +102,9 @@ impl Observer for Reporter {
         self.length = matched.length;
         self.began = Instant::now();
         let counterpart = dialect(matched.dialect);
-        match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => {
+        match self.verbosity {
+            Verbosity::Quiet => {}
+            Verbosity::Human => {
                 if self.retrying.take().is_none() {
                     say(&format!("matched with {} ({counterpart})", with_article(!self.side)));
                 }
@@ -114,7 +114,7 @@ impl Observer for Reporter {
                     self.screen.bar(self.length);
                 }
             }
-            Tone::Json => emit(&Event::Matched { counterpart, length: self.length }),
+            Verbosity::Json => emit(&Event::Matched { counterpart, length: self.length }),
         }
     }
 
@@ -131,16 +131,16 @@ impl Observer for Reporter {
         report.confirmed = None;
         report.contents = Contents::of(manifest);
         self.length = (!manifest.has_stream()).then(|| manifest.bytes());
-        match self.tone {
-            Tone::Human if self.side == Side::Upload => {
+        match self.verbosity {
+            Verbosity::Human if self.side == Side::Upload => {
                 let line = "waiting for the other side to accept";
                 self.screen.status(line.into());
                 let is_said = !Screen::is_there();
                 self.report().waiting =
                     is_said.then(|| Notice::after(CONNECTING_NOTICE, line.into())).flatten();
             }
-            Tone::Quiet | Tone::Human => {}
-            Tone::Json => {
+            Verbosity::Quiet | Verbosity::Human => {}
+            Verbosity::Json => {
                 let kind = offer::kind(manifest);
                 let entries = manifest.entries();
                 let files = entries.iter().filter(|entry| entry.kind.has_content()).count();
@@ -200,12 +200,12 @@ impl Observer for Reporter {
     fn accepted(&mut self, bytes: u64) {
         self.report().kept = None;
         self.report().waiting = None;
-        if self.tone == Tone::Json {
+        if self.verbosity == Verbosity::Json {
             emit(&Event::Decision { accepted: true, resumed: bytes });
         }
         // Nobody wants to know how long the person thought about it.
         self.began = Instant::now();
-        if self.tone == Tone::Human {
+        if self.verbosity == Verbosity::Human {
             self.screen.bar(self.length);
             let known = bytes.min(self.report().contents.bytes);
             self.screen.begin_at(known);
@@ -242,7 +242,7 @@ impl Observer for Reporter {
     }
 
     fn entry_done(&mut self, index: usize, _: &Entry) {
-        if self.tone == Tone::Json
+        if self.verbosity == Verbosity::Json
             && let Some(manifest) = &self.report().manifest
         {
             emit(&Event::EntryDone { index, path: &manifest.path(index) });

@@ -12,7 +12,7 @@ use super::contents::Contents;
 use super::event::{Event, emit};
 use super::{Notice, Reporter};
 use crate::failure::Failure;
-use crate::say::{Tone, say};
+use crate::say::{Verbosity, say};
 use crate::{offer, questions};
 
 /// How long to wait for the first word of how much a downloader has: it says so about four times a
@@ -82,9 +82,9 @@ impl Reporter {
     pub(super) fn tell_kept(&mut self, kept: &Kept) {
         self.screen.clear();
         let Kept { files, bytes, partial, .. } = kept;
-        match self.tone {
-            Tone::Quiet => {}
-            Tone::Human => {
+        match self.verbosity {
+            Verbosity::Quiet => {}
+            Verbosity::Human => {
                 let unfinished =
                     partial.as_ref().map(|path| format!(", the last in {}", escape(path)));
                 say(&format!(
@@ -93,7 +93,7 @@ impl Reporter {
                     unfinished.unwrap_or_default(),
                 ));
             }
-            Tone::Json => {
+            Verbosity::Json => {
                 emit(&Event::Kept { files: *files, bytes: *bytes, partial: partial.as_deref() });
             }
         }
@@ -150,11 +150,12 @@ impl Reporter {
         self.sealed.as_mut().expect("only sealed transfers tell this")
     }
 
-    /// Shows what is offered, once, to the person who may decline it, or as far as the `tone` lets
+    /// Shows what is offered, once, to the person who may decline it, or as far as the `verbosity` lets
     /// it.
     pub(super) fn show_offer(&mut self, manifest: &Manifest, survey: &Survey, asks: bool) {
         // Who wants to hear of nothing else must still know what the question is about.
-        let is_shown = self.tone == Tone::Human || (self.tone == Tone::Quiet && asks);
+        let is_shown =
+            self.verbosity == Verbosity::Human || (self.verbosity == Verbosity::Quiet && asks);
         if !is_shown || self.report().is_shown {
             return;
         }
