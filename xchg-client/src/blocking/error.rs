@@ -44,7 +44,7 @@ pub enum Error {
     Certificate {
         /// Where.
         address: Address,
-        /// What is wrong with it.
+        /// What is wrong with the certificate.
         why: Distrust,
         /// Which one it is.
         fingerprint: Fingerprint,
@@ -56,7 +56,7 @@ pub enum Error {
         address: Address,
         /// What kind of failure it is.
         problem: TlsProblem,
-        /// What it is, in words.
+        /// What the failure is, in words.
         why: String,
     },
     /// The server accepted the connection, and did not answer in time.
@@ -122,13 +122,13 @@ pub enum Error {
     /// The downloader says in its receipt that it has not got the payload.
     #[error("the downloader gave up after {bytes} bytes")]
     NotReceived {
-        /// What it had got by then.
+        /// The bytes that the downloader had got by then.
         bytes: u64,
     },
     /// A plain transfer is of one file, and this is a folder.
     #[error("`{}` is a folder", path.display())]
     Folder {
-        /// Its name.
+        /// The folder.
         path: PathBuf,
     },
     /// The text is no code.
@@ -156,9 +156,9 @@ pub enum Error {
     /// This process ran out of something.
     #[error("cannot set up {what}")]
     Local {
-        /// What it is.
+        /// What cannot be set up.
         what: &'static str,
-        /// How it failed.
+        /// What the system says.
         source: io::Error,
     },
 }

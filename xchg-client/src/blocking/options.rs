@@ -41,7 +41,7 @@ impl From<Secret> for Security {
 pub enum Content {
     /// Files, and folders with everything in them.
     Paths {
-        /// Their names here. The last components are their names there.
+        /// The paths here. Their last components are the names there.
         paths: Vec<PathBuf>,
         /// What to do with links and special files.
         walk: WalkOptions,

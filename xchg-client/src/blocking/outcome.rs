@@ -28,7 +28,7 @@ pub struct Uploaded {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Downloaded {
-    /// What it was, with names made safe. Of a plain transfer, one stream.
+    /// What has arrived, with names made safe. Of a plain transfer, one stream.
     pub manifest: Manifest,
     /// Bytes of all content.
     pub bytes: u64,
@@ -38,7 +38,7 @@ pub struct Downloaded {
     pub is_confirmed: bool,
     /// From the match to the end.
     pub elapsed: Duration,
-    /// Where it is: the one file or folder, or the folder that several went to. `None` if that was
+    /// Where that is: the one file or folder, or the folder that several went to. `None` if that was
     /// a writer, or if it is a text that is returned.
     pub path: Option<PathBuf>,
     /// The text, if it was one and the destination was a directory.

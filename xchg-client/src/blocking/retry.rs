@@ -152,7 +152,7 @@ impl RetryPolicy {
     }
 }
 
-/// Whether it is the server that has gone, or goes.
+/// Whether `error` says that the server has gone, or goes.
 fn is_away(error: &Error) -> bool {
     let goes = matches!(
         error,

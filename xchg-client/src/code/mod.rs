@@ -77,7 +77,7 @@ pub struct Code {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidCode {
-    /// It has not the parts of a code.
+    /// The text has not the parts of a code.
     #[error("a code is a number and three words, such as {EXAMPLE}")]
     Shape,
     /// The number is none that a code can have.

@@ -57,7 +57,7 @@ pub enum Error {
     LinkLeaves {
         /// As the caller named it, or below.
         path: PathBuf,
-        /// Where it leads, as it says itself.
+        /// Where the link leads, as it says itself.
         target: PathBuf,
     },
     /// Following links leads round in a circle.
@@ -88,7 +88,7 @@ pub enum Error {
     Name {
         /// As it was offered, within the manifest.
         path: String,
-        /// What is wrong with it.
+        /// What is wrong with the name.
         problem: NameProblem,
     },
     /// Two entries of one directory have the same name, or names that the destination's file system
@@ -97,7 +97,7 @@ pub enum Error {
     Collision {
         /// The path within the manifest of the one that came first.
         first: String,
-        /// That of the other.
+        /// The path within the manifest of the other.
         second: String,
     },
     /// What is offered is not one file, text or stream, which is all that the destination, or a
@@ -141,7 +141,7 @@ pub enum Error {
     DiskFull {
         /// Within the destination.
         path: String,
-        /// How it was found out.
+        /// The error of the write that did not fit.
         source: io::Error,
     },
     /// Another transfer is writing the same file.
@@ -169,7 +169,7 @@ pub enum Error {
         doing: &'static str,
         /// Within the manifest or destination.
         path: String,
-        /// How it failed.
+        /// What the system says.
         source: io::Error,
     },
 }

@@ -56,7 +56,7 @@ pub(super) fn resolved_by_windows(name: &str) -> Option<String> {
     (!leaves).then(|| only.to_owned())
 }
 
-/// The same for Unix.
+/// Where Unix takes the path that one gets by appending `name` to a directory.
 pub(super) fn resolved_by_unix(name: &Name) -> Option<Name> {
     match name.as_bytes() {
         b"" | b"." | b".." => None,

@@ -61,7 +61,7 @@ struct OpenDirectory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "callers build it")]
 pub struct Entry {
-    /// What it is.
+    /// Whether the entry is a file, a directory or something else.
     pub kind: Kind,
     /// How many directories of the manifest are around it.
     pub depth: usize,
@@ -148,7 +148,7 @@ impl Modified {
         Self { seconds: seconds.unwrap_or(MAX_SECONDS).clamp(-MAX_SECONDS, MAX_SECONDS), nanos }
     }
 
-    /// The same time for the standard library.
+    /// This time, for the standard library.
     pub(crate) fn to_system(self) -> SystemTime {
         let seconds = Duration::from_secs(self.seconds.unsigned_abs());
         let second = if self.seconds < 0 {
@@ -233,7 +233,7 @@ impl Manifest {
         self.bytes
     }
 
-    /// Whether it has content that cannot be gone on with after a break.
+    /// Whether an entry has content that cannot be gone on with after a break.
     pub fn has_stream(&self) -> bool {
         self.entries.iter().any(|entry| entry.kind == Kind::Stream)
     }

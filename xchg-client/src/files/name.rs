@@ -12,22 +12,22 @@ use std::fmt;
 pub struct Name(Box<[u8]>);
 
 impl Name {
-    /// All of it.
+    /// The name's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// It as a text, if it is UTF-8.
+    /// The name as a text, if it is UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         str::from_utf8(&self.0).ok()
     }
 
-    /// It as a text, with � for what is not UTF-8.
+    /// The name as a text, with � for what is not UTF-8.
     pub fn to_string_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
 
-    /// Its first bytes, at most `most`; no letter is cut in two.
+    /// The name's first bytes, at most `most`; no letter is cut in two.
     pub(super) fn shortened(&self, most: usize) -> &[u8] {
         let is_inside = |&end: &usize| self.0.get(end).is_some_and(|byte| byte & 0xc0 == 0x80);
         let most = most.min(self.0.len());

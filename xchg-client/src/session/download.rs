@@ -74,7 +74,7 @@ pub struct Download {
     /// Of the content that arrives: whether it goes on from what was there.
     resumes: bool,
     hash: ContentHash,
-    /// Its hash, if all of it was there.
+    /// The hash of the content, if all of it was there.
     whole: Option<[u8; 32]>,
     /// Bytes of it that are there.
     count: u64,
@@ -114,9 +114,9 @@ enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "the protocol has these two")]
 pub enum Refusal {
-    /// Nobody here wants it.
+    /// Nobody here wants what is offered.
     Decline(String),
-    /// It cannot be taken as things are here, which may be mended: the uploader keeps its offer.
+    /// The offer cannot be taken as things are here, which may be mended: the uploader keeps its offer.
     Unable(String),
 }
 
@@ -160,7 +160,7 @@ impl Download {
         self.refusal = Some(refusal);
     }
 
-    /// This is the hash of what was to be hashed; none if that cannot be done now.
+    /// Answers [`Effect::Hash`]: with none if that cannot be done now.
     pub fn hashed(&mut self, hash: Option<[u8; 32]>) {
         if let State::Hash(number) = self.state {
             self.ours = hash;

@@ -21,7 +21,7 @@ pub enum Error {
         "the other side was lost at the moment the secrets were compared, which counts as a guess at yours"
     )]
     Unconfirmed {
-        /// How it ended.
+        /// How the session ended.
         source: Box<Error>,
     },
     /// The other peer's first message has a version that this build does not speak.
@@ -50,14 +50,14 @@ pub enum Error {
     Stream {
         /// What was being done, in words.
         doing: &'static str,
-        /// How it failed.
+        /// What the stream says.
         source: io::Error,
     },
     /// What was being sent is a stream, or went to one, when the session broke off: nothing of it
     /// can be gone on with.
     #[error("{source}; a stream cannot be resumed, start both sides anew")]
     CutStream {
-        /// How it broke off.
+        /// How the session broke off.
         source: Box<Error>,
     },
     /// The downloader does not want what was offered.

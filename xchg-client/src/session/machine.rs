@@ -57,7 +57,7 @@ enum Receiving {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "there is nothing else to come")]
 pub enum Step<E> {
-    /// This.
+    /// Do this.
     Do(E),
     /// Nothing, until something has arrived, what there is to transmit was sent, or time has
     /// passed.

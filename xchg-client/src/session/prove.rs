@@ -85,7 +85,7 @@ impl Known {
         Ok(())
     }
 
-    /// Whether it has said so of anything.
+    /// Whether the downloader has anything.
     pub(super) fn has_points(&self) -> bool {
         !self.points.is_empty()
     }

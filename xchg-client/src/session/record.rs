@@ -55,7 +55,7 @@ impl Record {
         }
     }
 
-    /// One that was received.
+    /// A record as if it was received.
     #[cfg(any(test, fuzzing))]
     pub(super) fn of(body: &[u8], last: bool) -> Self {
         let mut record = Self::with_capacity(body.len());
@@ -92,7 +92,7 @@ impl Record {
         self.advance(bytes.len());
     }
 
-    /// Whether it is the last of its direction.
+    /// Whether the record is the last of its direction.
     pub(crate) fn is_last(&self) -> bool {
         self.last
     }

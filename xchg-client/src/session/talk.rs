@@ -32,7 +32,7 @@ pub enum Next<E> {
 /// The uploader's or the downloader's part of a transfer. It reads and writes nothing, and knows no
 /// time: [`poll`](Self::poll) says what is next, until it is done.
 pub trait Role {
-    /// What it has its driver do.
+    /// What the role has its driver do.
     type Effect;
 
     /// Whose part it is.
@@ -83,7 +83,7 @@ pub trait Role {
         self.talk().is_confirmed = true;
     }
 
-    /// Whether it was told so.
+    /// Whether the role was told that the other peer has proved to know the secret.
     fn is_confirmed(&mut self) -> bool {
         self.talk().is_confirmed
     }

@@ -137,13 +137,13 @@ impl Upload {
         Self::default()
     }
 
-    /// This is offered; it has an entry at least.
+    /// Answers [`Effect::Collect`]: with what is offered, an entry at least.
     pub fn offer(&mut self, manifest: Arc<Manifest>) {
         self.manifest = manifest;
         self.state = State::Greet;
     }
 
-    /// This is the hash of what was to be hashed.
+    /// Answers [`Effect::Hash`].
     ///
     /// # Errors
     /// [`Error::Protocol`] if the downloader has parts of too many files.

@@ -12,10 +12,10 @@ use socket2::{SockAddr, Socket};
 
 use super::Interest;
 
-/// Nothing here ends a wait.
+/// The side of a token that a wait looks at. On such systems, nothing ends a wait.
 pub(crate) struct Wakeup;
 
-/// What it would be ended by.
+/// The side of a token that would end a wait.
 pub(crate) struct Waker;
 
 pub(crate) fn wakeup() -> io::Result<(Wakeup, Waker)> {

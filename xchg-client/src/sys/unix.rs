@@ -123,7 +123,7 @@ pub(crate) fn stdout() -> io::Result<File> {
     Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
 }
 
-/// Whether it is read and written as it comes: a named pipe or a device.
+/// Whether a file is read and written as it comes: a named pipe or a device.
 pub(crate) fn is_stream(metadata: &Metadata) -> bool {
     metadata.file_type().is_char_device() || metadata.file_type().is_fifo()
 }

@@ -16,7 +16,7 @@ pub(crate) fn word(failure: &Failure) -> &'static str {
     }
 }
 
-/// The same of an error of the library.
+/// The word for an error of the library.
 pub(crate) fn word_of_error(error: &Error) -> &'static str {
     match error {
         Error::Address(_) | Error::Code(_) => "usage",

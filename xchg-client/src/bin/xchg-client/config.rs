@@ -55,7 +55,7 @@ pub(crate) fn load(verbosity: Verbosity) -> Settings {
     }
 }
 
-/// Where it is (<https://specifications.freedesktop.org/basedir-spec/latest/>).
+/// Where the configuration file is (<https://specifications.freedesktop.org/basedir-spec/latest/>).
 fn path() -> Option<PathBuf> {
     let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;

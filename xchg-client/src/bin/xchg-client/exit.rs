@@ -12,7 +12,7 @@ use crate::failure::Failure;
 pub(crate) enum ExitCode {
     /// The whole payload has been received, or the command carried out.
     Done = 0,
-    /// It has not, for a reason that trying again will hardly remove.
+    /// The payload has not been received, for a reason that trying again will hardly remove.
     Failed = 1,
     /// The command line cannot be understood; clap exits with this too.
     Usage = 2,

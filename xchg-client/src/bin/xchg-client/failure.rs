@@ -41,16 +41,16 @@ pub(crate) enum Failure {
     },
     /// What is to be uploaded cannot be read.
     Read {
-        /// Its name.
+        /// The path that was given.
         path: PathBuf,
-        /// How it failed.
+        /// What the system says.
         source: io::Error,
     },
     /// Something cannot be written.
     Write {
         /// The file; `None` for the standard output.
         path: Option<PathBuf>,
-        /// How it failed.
+        /// What the system says.
         source: io::Error,
     },
 }

@@ -23,7 +23,7 @@ pub(crate) struct Name {
     pub(crate) secret: Secret,
     /// What people call it: the key, or the number of a code.
     pub(crate) shown: String,
-    /// Whether it is a code.
+    /// Whether a code was named.
     pub(crate) is_code: bool,
 }
 
@@ -42,7 +42,7 @@ impl Named {
     /// refused, never taken for a key.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// What is wrong with `text`, in words.
     pub(crate) fn parse(text: &OsStr, is_plain: bool) -> Result<Named, String> {
         let bytes = text.as_encoded_bytes();
         if let Some(text) = text.to_str() {

@@ -107,7 +107,7 @@ pub(crate) fn listing(manifest: &Manifest, survey: &Survey) -> Vec<String> {
     (0..manifest.entries().len()).map(line).collect()
 }
 
-/// Whether it is a few words rather than files.
+/// Whether what is offered is a few words rather than files.
 pub(crate) fn is_text(manifest: &Manifest) -> bool {
     matches!(manifest.entries(), [Entry { kind: Kind::Text { .. }, .. }])
 }

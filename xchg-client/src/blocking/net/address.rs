@@ -18,7 +18,7 @@ pub enum Address {
         /// Never 0.
         port: u16,
     },
-    /// The same, where the server is spoken to in TLS.
+    /// A host and a port, where the server is spoken to in TLS.
     Tls {
         /// A name, or an IP address without brackets: what the server's certificate is for.
         host: String,

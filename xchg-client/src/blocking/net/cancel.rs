@@ -73,7 +73,7 @@ impl Cancel {
         self.0.alarm.lock().take();
     }
 
-    /// Whether it was cancelled.
+    /// Whether [`cancel`](Self::cancel) was called, on any clone.
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::Acquire)
     }

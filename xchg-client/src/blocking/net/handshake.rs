@@ -21,7 +21,7 @@ const ANSWER_HEAD_LEN: usize = 3;
 pub(crate) struct Handshake<'a> {
     address: &'a Address,
     connection: Connection,
-    /// Whether it has answered something.
+    /// Whether the server has answered something.
     is_answered: bool,
     /// How long connecting and the first answer might take.
     timeout: Duration,

@@ -53,7 +53,7 @@ pub(crate) struct Receipt {
 }
 
 impl Receipt {
-    /// Its length on the wire.
+    /// A receipt's length on the wire.
     pub(crate) const LEN: usize = 9;
 
     pub(crate) fn encode(self) -> [u8; Receipt::LEN] {

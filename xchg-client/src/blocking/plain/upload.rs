@@ -43,12 +43,12 @@ impl Payload {
         Ok(Self { outgoing, held })
     }
 
-    /// Its length in bytes, where that is known.
+    /// The payload's length in bytes, where that is known.
     pub(super) fn length(&self) -> Option<u64> {
         self.outgoing.manifest().entries().first()?.kind.size()
     }
 
-    /// Whether it is as long as it was when it was held.
+    /// Whether the payload is as long as it was when it was held.
     pub(super) fn stands(&self) -> bool {
         !self.outgoing.has_other_size(0)
     }

@@ -54,7 +54,7 @@ impl Destination<'_> {
         folder.check_writable().map_err(unusable)
     }
 
-    /// The same once more.
+    /// The same destination once more, for another attempt.
     pub(crate) fn again(&mut self) -> Destination<'_> {
         match self {
             Self::Directory(path) => Destination::Directory(path.clone()),

@@ -29,12 +29,12 @@ pub(super) struct Job {
     pub(super) partial: Partial,
     /// The name that it shall have.
     pub(super) name: Name,
-    /// Its path at the destination, to speak of it.
+    /// The file's path at the destination, to speak of it.
     pub(super) path: String,
     pub(super) existing: Existing,
     pub(super) mode: u16,
     pub(super) modified: Modified,
-    /// Whether it is of use to a later run should it not get its name.
+    /// Whether the partial is of use to a later run should it not get its name.
     pub(super) can_be_resumed: bool,
 }
 
@@ -42,14 +42,14 @@ pub(super) struct Job {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Note {
-    /// It got another name, because the one it was offered under was taken.
+    /// What arrived got another name, because the one it was offered under was taken.
     Renamed {
         /// Within the destination, as it was offered.
         path: String,
         /// The last component that it has instead.
         name: String,
     },
-    /// It had become longer by the time that it was sent: what is there now ends where the offered
+    /// A file had become longer by the time that it was sent: what is there now ends where the offered
     /// file ended.
     Grew {
         /// Within the manifest.
@@ -61,7 +61,7 @@ pub enum Note {
         /// The names beside the first of each file.
         count: usize,
     },
-    /// Its mode or time could not be restored; its content is right.
+    /// A mode or time could not be restored; the content is right.
     Metadata {
         /// Within the destination.
         path: String,

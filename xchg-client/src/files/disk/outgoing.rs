@@ -106,7 +106,7 @@ impl Outgoing {
 
     /// Bytes whose number is not known, such as those of standard input.
     ///
-    /// They are read on a thread of their own, which is left behind in its read if the transfer
+    /// The bytes are read on a thread of their own, which is left behind in its read if the transfer
     /// ends early.
     ///
     /// # Errors
@@ -115,17 +115,17 @@ impl Outgoing {
         Self::single(name, Kind::Stream, Content::Stream(stream))
     }
 
-    /// What it consists of.
+    /// What is sent, without its content.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The same, to be kept.
+    /// The manifest, to be kept.
     pub(crate) fn shared_manifest(&self) -> Arc<Manifest> {
         Arc::clone(&self.manifest)
     }
 
-    /// Whether it is a stream of which nothing has been read.
+    /// Whether this is a stream of which nothing has been read.
     pub(crate) fn is_unread_stream(&self) -> bool {
         matches!(self.content, Content::Stream(_))
     }

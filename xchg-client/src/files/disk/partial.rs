@@ -30,7 +30,7 @@ pub(super) struct Partial {
 pub(super) enum OpenError {
     /// Another transfer holds it.
     Busy,
-    /// It cannot be opened, or is not ours.
+    /// The file cannot be opened, or is not ours.
     Io(io::Error),
 }
 
@@ -100,7 +100,7 @@ impl Partial {
         self.file.as_file().sync_all()
     }
 
-    /// Its name, to rename it.
+    /// The partial's own name, to rename it.
     pub(super) fn name(&self) -> &Name {
         &self.name
     }

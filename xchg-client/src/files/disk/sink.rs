@@ -81,7 +81,7 @@ impl<'a> Sink<'a> {
         &self.manifest
     }
 
-    /// The same, to be kept.
+    /// The manifest, to be kept.
     pub(crate) fn shared_manifest(&self) -> Arc<Manifest> {
         Arc::clone(&self.manifest)
     }

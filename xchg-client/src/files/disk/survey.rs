@@ -11,13 +11,13 @@ use crate::terminal::is_deceptive;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Survey {
-    /// A component of their path begins with a dot: most programs do not show them.
+    /// Entries of whose path a component begins with a dot: most programs do not show them.
     pub hidden: Vec<usize>,
-    /// Their names hold characters that show as something else than themselves, such as control
-    /// characters, or are not Unicode: they arrive as they are, and are
+    /// Entries whose names hold characters that show as something else than themselves, such as
+    /// control characters, or are not Unicode: they arrive as they are, and are
     /// [escaped](crate::terminal::escape) only where they are shown.
     pub deceptive: Vec<usize>,
-    /// They are symbolic links.
+    /// Symbolic links.
     pub links: Vec<usize>,
     /// Directories that are there already, and that what is offered would be added to.
     pub merged: Vec<usize>,

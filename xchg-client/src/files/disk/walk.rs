@@ -199,7 +199,7 @@ impl Walk {
         self.add(path, name, &metadata, depth)
     }
 
-    /// The same target without detours, if it is relative and leads into the entry at depth
+    /// A link's target without detours, if it is relative and leads into the entry at depth
     /// `floor`: such as `sub/../file`.
     fn target_inside(&self, target: &Path, floor: usize) -> Option<Name> {
         let here = self.around.last().filter(|_| target.is_relative())?;

@@ -6,28 +6,28 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameProblem {
-    /// It is empty.
+    /// The name is empty.
     Empty,
-    /// It is `.` or `..`.
+    /// The name is `.` or `..`.
     Dots,
-    /// It has a `/`.
+    /// The name has a `/`.
     Separator,
-    /// It has a NUL character.
+    /// The name has a NUL character.
     Nul,
-    /// It is longer than 255 bytes.
+    /// The name is longer than 255 bytes.
     TooLong,
-    /// It is a link whose target is absolute, leaves the directory that was sent, or steps back
+    /// The entry is a link whose target is absolute, leaves the directory that was sent, or steps back
     /// after going down.
     LinkLeaves,
-    /// It looks like a partial file of ours.
+    /// The name looks like a partial file of ours.
     Partial,
-    /// It has a character that the destination cannot hold.
+    /// The name has a character that the destination cannot hold.
     Letter(char),
-    /// It ends in a dot or a space, which the destination drops.
+    /// The name ends in a dot or a space, which the destination drops.
     End,
-    /// It names a device there, such as `CON` or `nul.txt` on Windows.
+    /// The name is that of a device there, such as `CON` or `nul.txt` on Windows.
     Device,
-    /// It is not Unicode, and the destination holds nothing else.
+    /// The name is not Unicode, and the destination holds nothing else.
     NotUnicode,
 }
 

@@ -28,7 +28,7 @@ pub enum NamePolicy {
 /// What cannot be held in a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// These characters.
+    /// Characters that cannot be held anywhere in a name.
     pub(crate) letters: BTreeSet<char>,
     /// A dot or a space at its end.
     pub(crate) ends: bool,
@@ -63,7 +63,7 @@ impl Rules {
     /// A name that is fit to create: `name`, with `_` for what is wrong with it.
     ///
     /// # Errors
-    /// What is wrong with it, if it is nothing that can be replaced.
+    /// What is wrong with `name`, if it is nothing that can be replaced.
     pub(crate) fn replaced(&self, name: &Name) -> Result<Name, NameProblem> {
         if let Some(problem) = attack(name) {
             return Err(problem);

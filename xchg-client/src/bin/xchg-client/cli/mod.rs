@@ -241,14 +241,14 @@ impl Common {
 }
 
 impl Upload {
-    /// Whether it asks for what only a sealed transfer has.
+    /// Whether the options ask for what only a sealed transfer has.
     pub(crate) fn is_sealed(&self) -> bool {
         self.transfer.ask_secret || self.text.is_some() || self.transfer.guesses.get() > 1
     }
 }
 
 impl Download {
-    /// Whether it asks for what only a sealed transfer has.
+    /// Whether the options ask for what only a sealed transfer has.
     pub(crate) fn is_sealed(&self) -> bool {
         let Download { merge, no_resume, fix_names, transfer, .. } = self;
         *merge || *no_resume || *fix_names || transfer.ask_secret

@@ -32,7 +32,7 @@ pub(super) struct SealedReport {
     pub(super) existing: Option<Existing>,
     /// Whether what nobody is asked about may add to folders that exist.
     pub(super) merges: bool,
-    /// Why it was declined, if more can be said about it.
+    /// Why the offer was declined, if more can be said about it.
     pub(super) refusal: Option<Failure>,
     /// What the last attempt left.
     pub(super) kept: Option<Kept>,

@@ -61,7 +61,7 @@ impl Records {
     /// Shakes hands with the server at the other end of `network`, which blocks.
     ///
     /// # Errors
-    /// Those of `network`, and what the library says, as the error within.
+    /// Errors of `network`, and what the library says, as the error within.
     pub(crate) fn shake_hands(&self, mut network: impl Read + Write) -> io::Result<()> {
         let mut library = self.library.lock();
         while library.is_handshaking() {

@@ -77,18 +77,18 @@ impl fmt::Debug for Fingerprint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Distrust {
-    /// It has expired.
+    /// The certificate has expired.
     Expired,
-    /// It is not valid yet, or the clock here is wrong.
+    /// The certificate is not valid yet, or the clock here is wrong.
     NotValidYet,
-    /// It is for other names than the one that was asked for.
+    /// The certificate is for other names than the one that was asked for.
     OtherName {
-        /// Those that it is for, as far as the library tells.
+        /// The names that the certificate is for, as far as the library tells.
         names: Vec<String>,
     },
-    /// Nobody who is trusted has signed it. So it is with those that servers make themselves.
+    /// Nobody who is trusted has signed the certificate, as with one that a server made itself.
     UnknownIssuer,
-    /// It is not the one that [`Trust::Pin`] names.
+    /// The certificate is not the one that [`Trust::Pin`] names.
     NotPinned,
     /// Something else, in the words of the library.
     Other(String),
@@ -114,11 +114,11 @@ impl fmt::Display for Distrust {
 pub enum TlsProblem {
     /// What answers there speaks something else.
     NotSpoken,
-    /// It closed the connection, or did not answer.
+    /// The server closed the connection, or did not answer.
     NoAnswer,
-    /// It wants to see a certificate of the client's.
+    /// The server wants to see a certificate of the client's.
     WantsCertificate,
-    /// It has no version or cipher of TLS in common with the client.
+    /// The server has no version or cipher of TLS in common with the client.
     NothingInCommon,
     /// The client's own files, or those of its system, are wrong.
     Local,

@@ -18,7 +18,7 @@ enum After {
     Offer,
     /// The proof for the whole file, which it asked for.
     Proof,
-    /// It has accepted, and has got all content.
+    /// The downloader has accepted, and has got all content.
     Content,
 }
 

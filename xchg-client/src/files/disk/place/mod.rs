@@ -68,7 +68,7 @@ pub(crate) struct Placement {
     /// The directories that this transfer made, in this run or in an earlier one that was
     /// interrupted. Only these get modes and times.
     ours: HashSet<usize>,
-    /// Those of them that hold a [`MARKER`]: the outermost.
+    /// Directories of [`ours`](Self::ours) that hold a [`MARKER`]: the outermost.
     marked: HashSet<usize>,
     /// The permission bits that what is made may have, once they are known.
     allowed: Option<u16>,
