@@ -25,19 +25,19 @@ pub enum Error {
         source: io::Error,
     },
     /// A name to send is not Unicode, on a system whose names are something else then than bytes.
-    #[error("{} has a name that is not Unicode", path.display())]
+    #[error("`{}` has a name that is not Unicode", path.display())]
     NotUnicode {
         /// As the caller named it, or below.
         path: PathBuf,
     },
     /// A path to send has no name of its own, like `/`.
-    #[error("{} has no name", path.display())]
+    #[error("`{}` has no name", path.display())]
     NoName {
         /// As the caller named it.
         path: PathBuf,
     },
     /// Two paths to send have the same last component.
-    #[error("{} and {} would both arrive as `{}`", first.display(), second.display(), escape(name))]
+    #[error("`{}` and `{}` would both arrive as `{}`", first.display(), second.display(), escape(name))]
     Duplicate {
         /// The name that both have.
         name: String,
@@ -47,13 +47,13 @@ pub enum Error {
         second: PathBuf,
     },
     /// A device, socket or pipe is among what is to be sent.
-    #[error("{} is no file, directory or link", path.display())]
+    #[error("`{}` is no file, directory or link", path.display())]
     Special {
         /// As the caller named it, or below.
         path: PathBuf,
     },
     /// A link leads out of the directory that is to be sent, and links are not to be followed.
-    #[error("{} is a link to {}, which leads out of what is sent", path.display(), target.display())]
+    #[error("`{}` is a link to `{}`, which leads out of what is sent", path.display(), target.display())]
     LinkLeaves {
         /// As the caller named it, or below.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum Error {
         target: PathBuf,
     },
     /// Following links leads round in a circle.
-    #[error("{} is a link to a directory that it is in", path.display())]
+    #[error("`{}` is a link to a directory that it is in", path.display())]
     LinkLoop {
         /// As the caller named it, or below.
         path: PathBuf,
@@ -73,7 +73,7 @@ pub enum Error {
         path: String,
     },
     /// Something in a directory cannot be part of an offer.
-    #[error("{} cannot be sent: {why}", path.display())]
+    #[error("`{}` cannot be sent: {why}", path.display())]
     NotOffered {
         /// As the caller named it, or below.
         path: PathBuf,

@@ -154,7 +154,7 @@ fn a_server_lost_while_waiting_is_an_error() {
     });
     let args = ["download", "--plain", "k", "-o", "-", "--server", &server.address];
     let part = format!(
-        "lost {} before a counterpart came; try again: the connection was closed",
+        "lost {} before a counterpart came: the connection was closed; try again",
         server.address
     );
     Client::start(Path::new("."), &args).finish().expect(3, &part);
@@ -164,8 +164,8 @@ fn a_server_lost_while_waiting_is_an_error() {
 #[test]
 fn something_else_than_an_xchg_server_is_recognised() {
     for (greeting, part) in [
-        (&b"HTTP/1.1 400 Bad Request\r\n"[..], "is not an xchg server; check the address"),
-        (b"SSH-2.0-OpenSSH\r\n", "is not an xchg server; check the address"),
+        (&b"HTTP/1.1 400 Bad Request\r\n"[..], "; check the address and port"),
+        (b"SSH-2.0-OpenSSH\r\n", "; check the address and port"),
         (&[3, 0, 0], "Matched lacks the counterpart's dialect"),
         (&[5, 0, 1, 0], "a Status body has 41 bytes"),
         (b"", "check that it is an xchg server"),

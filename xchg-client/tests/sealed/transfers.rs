@@ -127,7 +127,7 @@ fn a_link_that_leads_out_is_refused_or_followed() {
     symlink("../outside", here.path().join("top/link")).unwrap();
     let server = Rendezvous::start();
     let refused = server.run(here.path(), &["upload", "top"]).finish();
-    refused.expect(1, "top/link is a link to ../outside, which leads out of what is sent");
+    refused.expect(1, "top/link` is a link to `../outside`, which leads out of what is sent");
     let upload = ["top", "--outside-links", "follow"];
     let (sent, received) = exchange(&server, here.path(), &upload, there.path(), &["top"]);
     sent.expect(0, "");

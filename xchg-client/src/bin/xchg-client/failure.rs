@@ -1,5 +1,6 @@
 //! Why the program ends without having done what it should, and what the person can do about it.
 
+use std::borrow::Cow;
 use std::error;
 use std::fmt;
 use std::io;
@@ -13,7 +14,8 @@ use xchg_client::{
 
 /// Why the program ends without having done what it should.
 ///
-/// `Display` says what happened and what to do about it, in one line; `source` has the rest.
+/// `Display` says what happened, [`advice`](Failure::advice) what to do about it; `source` has the
+/// rest.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// A call of the library failed.
@@ -64,6 +66,43 @@ impl Failure {
             _ => false,
         }
     }
+
+    /// What happened, why, and what to do about it, in one line.
+    pub(crate) fn in_full(&self) -> String {
+        match &*self.advice() {
+            "" => chain(self),
+            advice => format!("{}; {advice}", chain(self)),
+        }
+    }
+
+    /// What to do about it; nothing, if `Display` says so, or the other side knows better.
+    fn advice(&self) -> Cow<'static, str> {
+        match self {
+            Self::Client(Error::Certificate { why, fingerprint, .. }) => {
+                return advice_on_trust(why, fingerprint).into();
+            }
+            Self::Client(error) => advice(error),
+            Self::NobodyCame { wait: Duration::ZERO, .. } => "start it first, or use --wait",
+            Self::NobodyCame { .. } => "start both, or --wait longer",
+            Self::WouldMerge { .. } => "use --merge, or another folder with -o",
+            Self::NoTerminal { otherwise } => otherwise,
+            Self::Read { .. } => CHECK_PATH,
+            Self::Write { .. } => "",
+        }
+        .into()
+    }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 impl From<Error> for Failure {
@@ -81,13 +120,7 @@ impl From<files::Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Client(error @ Error::Certificate { why, fingerprint, .. }) => {
-                write!(f, "{error}; {}", advice_on_trust(why, fingerprint))
-            }
-            Self::Client(error) => match advice(error) {
-                "" => error.fmt(f),
-                advice => write!(f, "{error}; {advice}"),
-            },
+            Self::Client(error) => error.fmt(f),
             Self::NobodyCame { counterpart, key, wait } => {
                 let (role, key) = (role(*counterpart), escape(key));
                 match *wait {
@@ -102,13 +135,9 @@ impl fmt::Display for Failure {
                     1 => "1 new name would be".into(),
                     names => format!("{names} new names would be"),
                 };
-                let folder = escape(folder);
-                let advice = "use --merge, or another folder with -o";
-                write!(f, "`{folder}` exists, and {names} there; {advice}")
+                write!(f, "`{}` exists, and {names} there", escape(folder))
             }
-            Self::NoTerminal { otherwise } => {
-                write!(f, "there is no terminal to ask at; {otherwise}")
-            }
+            Self::NoTerminal { .. } => f.write_str("there is no terminal to ask at"),
             Self::Read { path, .. } => write!(f, "cannot read `{}`", path.display()),
             Self::Write { path, .. } => write!(f, "cannot write {}", in_words(path.as_deref())),
         }
@@ -124,6 +153,9 @@ impl error::Error for Failure {
         }
     }
 }
+
+/// What to do about a path that cannot be read.
+const CHECK_PATH: &str = "check its name, and whether you may read it";
 
 fn role(side: Side) -> &'static str {
     match side {
@@ -207,6 +239,11 @@ fn advice_on_files(error: &files::Error) -> &'static str {
     use files::Error as Files;
     match error {
         Files::Nothing => "name at least one file or folder",
+        Files::Unreadable { .. } => CHECK_PATH,
+        Files::Destination { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            "make its folder first, or choose another place with -o"
+        }
+        Files::Destination { .. } => "choose another place with -o",
         Files::NotUnicode { .. } => "rename it",
         Files::NoName { .. } => "name what is in it",
         Files::Duplicate { .. } => "rename one, or send them one by one",
@@ -236,9 +273,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happened_comes_first_and_then_what_to_do() {
+    fn what_happened_comes_first_then_why_and_then_what_to_do() {
         let missing = files::Error::Exists { path: "a\u{1b}".into(), more: 2 };
+        let source = io::Error::new(io::ErrorKind::NotFound, "no such file");
         for (failure, shown) in [
+            (
+                Failure::Read { path: "stocks.txt".into(), source },
+                "cannot read `stocks.txt`: no such file; check its name, and whether you may read it",
+            ),
             (
                 Failure::from(missing),
                 "`a\\u{1b}` exists already, and 2 more; use --overwrite or --rename, or another place with -o",
@@ -254,10 +296,47 @@ mod tests {
                     key: "k".into(),
                     wait: Duration::from_secs(90),
                 },
-                "no uploader of k came within 1m 30s",
+                "no uploader of k came within 1m 30s; start both, or --wait longer",
             ),
         ] {
-            assert_eq!(failure.to_string(), shown);
+            assert_eq!(failure.in_full(), shown);
+        }
+    }
+
+    #[test]
+    fn what_the_person_can_mend_comes_with_advice() {
+        use files::Error as Files;
+        let (path, within) = (|| PathBuf::from("a"), || String::from("a"));
+        let unusable =
+            |kind: io::ErrorKind| Files::Destination { path: path(), source: kind.into() };
+        let unreadable = io::ErrorKind::PermissionDenied;
+        let address = || "host".parse().expect("it is one");
+        let connect =
+            |kind: io::ErrorKind| Error::Connect { address: address(), source: kind.into() };
+        let cases: [(Failure, &str); 16] = [
+            (Files::Nothing.into(), "name at least one"),
+            (
+                Files::Unreadable { path: path(), source: unreadable.into() }.into(),
+                "check its name",
+            ),
+            (Failure::Read { path: path(), source: unreadable.into() }, "check its name"),
+            (Files::NoName { path: path() }.into(), "name what is in it"),
+            (Files::Special { path: path() }.into(), "--special-files"),
+            (unusable(io::ErrorKind::NotFound).into(), "make its folder first"),
+            (unusable(io::ErrorKind::PermissionDenied).into(), "another place with -o"),
+            (Files::Exists { path: within(), more: 0 }.into(), "--overwrite or --rename"),
+            (Files::NotOneFile.into(), "name a folder"),
+            (Files::NoSpace { needed: 2, available: 1 }.into(), "make room"),
+            (Error::Folder { path: path() }.into(), "tar c FOLDER"),
+            (connect(io::ErrorKind::ConnectionRefused).into(), "is the server running?"),
+            (connect(io::ErrorKind::TimedOut).into(), "--connect-timeout"),
+            (connect(io::ErrorKind::HostUnreachable).into(), "check the address"),
+            (Error::from(session::Error::WrongSecret).into(), "agree on one"),
+            (Error::from(session::Error::Tampered).into(), "start again"),
+        ];
+        for (failure, advice) in cases {
+            let shown = failure.in_full();
+            assert!(shown.contains(advice), "{shown}");
         }
     }
 }

@@ -35,11 +35,15 @@ Events with --json, one object a line on stderr; fields and events may be added:
   {"event":"retrying","cause":CAUSE,"error":TEXT,"seconds":SECONDS}
   {"event":"kept","files":NUMBER,"bytes":BYTES,"partial":PATH|null}   what an unfinished download leaves to go on from
   {"event":"done","bytes":BYTES,"moved":BYTES,"seconds":SECONDS,"receipt":true|false,"path":PATH|null}
-  {"event":"failed","exit_code":NUMBER,"cause":CAUSE,"error":TEXT}
-KIND is "text", "file", "stream", "folder", or "several" of the last two and files. The "key" of a code is its number.
-Confirmed is what the downloader says it has, of sealed uploads. CAUSE is one of usage, no-terminal, unknown-host, unreachable, no-answer,
-not-a-server, server-lost, refused, busy, draining, nobody-came, wrong-secret, declined, would-merge, exists, unsafe-name,
-no-space, unreadable, changed, unwritable, cut-short, other-side, interrupted, internal. There may be more later.
-Names and texts in them are the other person's words: escape them to show them. From manifest to entry-done,
-and retrying, they come without --plain only."#
+  {"event":"failed","exit_code":NUMBER,"cause":CAUSE,"error":TEXT}"#,
+    "\n\
+KIND is \"text\", \"file\", \"stream\", \"folder\", or \"several\" of the last two and files. \
+The \"key\" of a code is its number.
+Confirmed is what the downloader says it has, of sealed uploads.
+CAUSE is one of usage, no-terminal, unknown-host, unreachable, no-answer, not-a-server, \
+server-lost, refused, busy, draining, nobody-came, wrong-secret, declined, would-merge, \
+exists, unsafe-name, no-space, unreadable, changed, unwritable, cut-short, other-side, \
+interrupted, internal. There may be more later.
+Names and texts in them are the other person's words: escape them to show them.
+From manifest to entry-done, and retrying, they come without --plain only."
 );

@@ -204,7 +204,7 @@ impl Reporter {
 /// Reports a failure, of a transfer or of any other command, unless it is one that nobody is left
 /// to hear of.
 pub(crate) fn failed(verbosity: Verbosity, error: &Failure, code: ExitCode) {
-    let text = chain(error);
+    let text = error.in_full();
     match verbosity {
         Verbosity::Json => {
             let cause = cause::word(error);
@@ -279,18 +279,6 @@ pub(crate) fn qr(verbosity: Verbosity, code: &Code) {
     }
 }
 
-/// An error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 /// Bytes, time and rate, for people.
 fn figures(bytes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
@@ -348,14 +336,6 @@ fn describe(note: &Note) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_is_shown_with_its_causes() {
-        let source = io::Error::new(io::ErrorKind::NotFound, "no such file");
-        let error = Failure::Read { path: "stocks.txt".into(), source };
-        assert_eq!(chain(&error), "cannot read `stocks.txt`: no such file");
-        assert_eq!(chain(&Failure::from(Error::Cancelled)), "interrupted");
-    }
 
     #[test]
     fn a_wait_that_ends_as_asked_for_is_no_refusal_though_the_clocks_differ() {

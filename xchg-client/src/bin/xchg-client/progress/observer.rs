@@ -11,7 +11,8 @@ use xchg_client::{
 use super::contents::Contents;
 use super::event::{Event, emit};
 use super::screen::Screen;
-use super::{CONNECTING_NOTICE, Notice, Reporter, chain, connecting, dialect, with_article};
+use super::{CONNECTING_NOTICE, Notice, Reporter, connecting, dialect, with_article};
+use crate::failure::chain;
 use crate::say::{Verbosity, say};
 use crate::{cause, offer, questions};
 

@@ -181,7 +181,7 @@ fn a_refused_link_and_its_target_are_named() {
     {
         symlink(target, top.join("l")).unwrap();
         let refused = collected(&top, WalkOptions::default()).unwrap_err().to_string();
-        let part = format!("top/l is a link to {target}, which leads out of what is sent");
+        let part = format!("top/l` is a link to `{target}`, which leads out of what is sent");
         assert!(refused.contains(&part), "{refused}");
         fs::remove_file(top.join("l")).unwrap();
     }
@@ -195,6 +195,6 @@ fn what_is_too_deep_is_named() {
     fs::write(deepest.join("f"), "").unwrap();
     let refused = collected(&top, WalkOptions::default()).unwrap_err().to_string();
     let expected =
-        format!("{}/f cannot be sent: it is in more than 128 directories", deepest.display());
+        format!("`{}/f` cannot be sent: it is in more than 128 directories", deepest.display());
     assert_eq!(refused, expected);
 }
