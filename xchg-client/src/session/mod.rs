@@ -5,6 +5,12 @@
 //! `wasm32-unknown-unknown`. Two drivers run it: `sealed`, which blocks, with a thread for each
 //! direction of a stream; and, for whoever has an event loop, [`Session`].
 //!
+//! **A session without I/O.** So the tests run two of them against each other byte by byte and lose
+//! the line anywhere, and another driver than ours, such as a page's, writes no protocol. The
+//! blocking driver keeps the shape that makes it fast: records are filled, sealed, opened and
+//! written out in one buffer each, and sealing, reading and hashing, and writing overlap in three
+//! threads.
+//!
 //! ```text
 //!   bytes     Handshake: hello, Confirmation     Opener: opens records    Sealer: seals records
 //!   records   Talk: one message after another out of records, and into records

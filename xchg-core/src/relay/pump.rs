@@ -1,4 +1,13 @@
 //! One flow under an event loop: moved as far as it goes without blocking.
+//!
+//! **Splice only for bulk.** Most small payloads fit one read and one write; a pipe would double
+//! the system calls. The first read that fills 64 KiB shows that a flow is bulk: splicing costs the
+//! server no more than copying from there on, a tenth less with payloads of 128 KiB and a quarter
+//! with 512 KiB. Pipes of 64 KiB and 256 KiB reach 0.7 and 0.95 of what 1 MiB does (`--only bulk`,
+//! `--pipe-size`). Where the kernel refuses to splice, copying goes on: slower and just as right.
+//!
+//! **What is there leaves at once.** A pump sends words, early bytes and all that can be read in
+//! one write, and the last with the FIN (`Sink::write_last`).
 
 use std::io;
 

@@ -1,4 +1,9 @@
 //! Accepting: in batches, with room kept, and surviving a lack of descriptors.
+//!
+//! **A full server still pairs.** Newcomers over `max_connections` are heard, 256 at a time, and
+//! served if their counterpart waits; only who would have to wait is refused. Whoever has been
+//! heard longest without saying anything makes room for the next (`Engine::welcome`), so that
+//! silent connections cannot hold the reserve.
 
 use std::time::Duration;
 

@@ -1,4 +1,13 @@
 //! When to look whether a peer has acknowledged everything, and how long it may take.
+//!
+//! **"Received" means acknowledged.** An exchange is complete once the downloader's system has
+//! acknowledged every byte, and the end behind it if there is one (`Stream::has_acknowledged_all`,
+//! by `SIOCOUTQ`): not once it has closed, for a receiver that has everything and stays connected,
+//! as browsers and proxies do, holds up nobody. An end that is acknowledged makes an event; a
+//! connection that is kept alive has no end, and is looked at in pauses that grow. A receiver that
+//! still takes what lies in buffers is not standing still, though nothing new is sent
+//! (`Looks::patience`). Between native peers the downloader's own receipt says more, and is waited
+//! for.
 
 use std::time::Duration;
 

@@ -3,6 +3,18 @@
 //! Linux copies a listener's `TCP_NODELAY`, keepalive, `TCP_USER_TIMEOUT`, buffer sizes and
 //! congestion control to what it accepts (`tcp(7)`, `socket(7)`), so that setting them once here
 //! saves system calls on every connection.
+//!
+//! **A probe socket before SO_REUSEPORT.** Each worker has a listener of its own, and the kernel
+//! spreads connections. But a second server of the same user would share the port in silence. So a
+//! socket without the option is bound and closed first: it finds the port taken.
+//!
+//! **Short queues between peers on one machine.** There is no distance to bridge, and what waits in
+//! megabytes of socket buffers has left the caches when it is sent on. Receive buffers must be set
+//! before bytes arrive: one that shrinks later drops segments.
+//!
+//! **Two patiences in TCP_USER_TIMEOUT.** Listeners set two minutes, which finds dead peers. But
+//! the kernel counts a closed window too, so that a downloader that merely pauses would look dead.
+//! Once a sink is full, the engine raises its time to the exchange's own.
 
 use std::fs::Permissions;
 use std::io;
