@@ -1,16 +1,12 @@
 //! The tokens of a file, exchanged when it changes.
 
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::tokens::Tokens;
-use crate::Error;
-
-/// The most bytes that a file may have: some 20,000 tokens.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+use crate::{Error, watch};
 
 /// The tokens in use, and the file that the next come from.
 #[derive(Debug)]
@@ -86,27 +82,7 @@ fn wrong(path: &Path, why: &str) -> Error {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let text = || {
-        let file = std::fs::File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        let mut text = String::new();
-        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = text().map_err(|error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "it cannot be read: let the server's user read it (chown, chmod 600)".to_owned()
-        }
-        io::ErrorKind::InvalidData => "it is no text in UTF-8".to_owned(),
-        _ => error.to_string(),
-    })?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("it is longer than {MAX_FILE_BYTES} bytes"));
-    }
-    Ok(text)
+    String::from_utf8(watch::read(path)?).map_err(|_| "it is no text in UTF-8".to_owned())
 }
 
 #[cfg(test)]
@@ -146,6 +122,10 @@ mod tests {
         (0..3).for_each(|_| store.look());
         assert!(knows(&store, "second"));
         std::fs::remove_dir(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        (0..3).for_each(|_| store.look());
+        assert!(knows(&store, "second"));
+        std::fs::remove_file(&path).unwrap();
         // As a link to another file, as secrets are mounted.
         std::fs::write(folder.path().join("new"), "third").unwrap();
         std::os::unix::fs::symlink("new", &path).unwrap();
@@ -175,8 +155,7 @@ mod tests {
         expect(&["line 1: ", "line 2: "]);
         std::fs::write(&path, b"a\xff").unwrap();
         expect(&["UTF-8"]);
-        let size = usize::try_from(MAX_FILE_BYTES).unwrap() + 1;
-        std::fs::write(&path, vec![b'#'; size]).unwrap();
+        std::fs::write(&path, vec![b'#'; (4 << 20) + 1]).unwrap();
         expect(&["longer than"]);
     }
 }

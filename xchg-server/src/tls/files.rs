@@ -1,6 +1,5 @@
 //! What rustls needs, made of PEM files, or what is wrong with these in words.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,11 +11,7 @@ use rustls::{CertificateError, CipherSuite, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
-use crate::{Config, Error, Tls};
-
-/// The most bytes that a file may have. A chain has some kilobytes, a bundle of all authorities
-/// there are 200 KiB.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+use crate::{Config, Error, Tls, watch};
 
 /// The files that a certificate is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,28 +261,10 @@ fn certificates(
     }
 }
 
-/// Reads a file of bounded size. One that is no file, such as a pipe, could not be read again when
-/// it changes.
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, Problem> {
-    let wrong =
-        |why: String| Problem { setting, why: format!("cannot read {}: {why}", path.display()) };
-    let metadata = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
-    if !metadata.is_file() {
-        return Err(wrong(
-            "it is no file; name a PEM file, which is read again when it changes".into(),
-        ));
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| wrong(error.to_string()))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(wrong("it has more than 4 MiB, which no certificates have".into()));
-    }
-    Ok(bytes)
+    watch::read(path).map_err(|why| Problem { setting, why: format!("{}: {why}", path.display()) })
 }
 
-/// SHA-256 of `certificate` as clients take it to know this server.
 /// The usual algorithms, AES with 128 bits first: it is quicker, and goes with SHA-256, for which
 /// processors have instructions, while SHA-384 takes a tenth of a handshake's time. Clients made
 /// with OpenSSL and rustls ask for 256 bits and SHA-384 first, unless somebody sets that.
@@ -302,7 +279,8 @@ fn preferring_aes_128() -> CryptoProvider {
     provider
 }
 
-fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+/// SHA-256 of `certificate` as clients take it to know this server.
+pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let hash = digest(&SHA256, certificate);
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -28,6 +28,7 @@ mod log;
 mod lost;
 mod manual;
 mod many;
+mod mistakes;
 mod mixed;
 mod native;
 mod origins;

@@ -310,6 +310,7 @@ impl Cli {
         }
         config.problems().iter().for_each(|problem| mistakes.add(problem));
         mistakes.none()?;
+        self_signed.iter().for_each(|folder| self_signed::tell(folder));
         Ok(config)
     }
 }

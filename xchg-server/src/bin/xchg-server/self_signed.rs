@@ -54,7 +54,10 @@ pub(crate) fn prepare(
     }
     config.tls_cert = Some(folder.join(CERTIFICATE));
     config.tls_key = Some(folder.join(KEY));
-    // If it cannot be read, that is told with the other mistakes.
+}
+
+/// Tells clients' users by what they know the certificate in `folder`, if it is there.
+pub(crate) fn tell(folder: &Path) {
     if let Ok(fingerprint) = fingerprint(folder) {
         log::say(&format!("xchg-server: clients know this server by: --pin {fingerprint}"));
     }

@@ -36,14 +36,14 @@ fn every_mistake_in_files_is_told_in_words() {
         ..Config::default()
     };
     for (config, parts) in [
-        (with("none.pem", "key.pem", None), &["tls-cert: cannot read none.pem: No such file"][..]),
-        (with("", "key.pem", None), &["tls-cert: ", "it is no file"]),
-        (with("huge.pem", "key.pem", None), &["tls-cert: cannot read huge.pem", "4 MiB"]),
+        (with("none.pem", "key.pem", None), &["tls-cert: none.pem: there is no such file"][..]),
+        (with("", "key.pem", None), &["tls-cert: ", "it is no regular file"]),
+        (with("huge.pem", "key.pem", None), &["tls-cert: huge.pem: it is longer than 4 MiB"]),
         (with("empty.pem", "key.pem", None), &["tls-cert: there is no certificate in empty.pem"]),
         (with("key.pem", "key.pem", None), &["tls-cert: there is no certificate in key.pem"]),
         (with("nonsense.pem", "key.pem", None), &["tls-cert: nonsense.pem cannot be read as PEM"]),
         (with("damaged.pem", "key.pem", None), &["tls-cert: the first certificate in damaged.pem"]),
-        (with("cert.pem", "none.pem", None), &["tls-key: cannot read none.pem: No such file"]),
+        (with("cert.pem", "none.pem", None), &["tls-key: none.pem: there is no such file"]),
         (with("cert.pem", "cert.pem", None), &["tls-key: there is no private key in cert.pem"]),
         (with("cert.pem", "encrypted.pem", None), &["tls-key: ", "encrypted", "openssl pkey"]),
         (with("cert.pem", "strange-key.pem", None), &["tls-key: ", "strange-key.pem", "ECDSA"]),
@@ -51,7 +51,10 @@ fn every_mistake_in_files_is_told_in_words() {
             with("cert.pem", "other-key.pem", None),
             &["tls-key: the key in other-key.pem is not that of the first certificate in cert.pem"],
         ),
-        (with("cert.pem", "key.pem", Some("none.pem")), &["client-ca: cannot read none.pem"]),
+        (
+            with("cert.pem", "key.pem", Some("none.pem")),
+            &["client-ca: none.pem: there is no such file"],
+        ),
         (with("cert.pem", "key.pem", Some("key.pem")), &["client-ca: there is no certificate"]),
         (with("cert.pem", "key.pem", Some("damaged.pem")), &["client-ca: ", "damaged.pem"]),
     ] {
