@@ -155,6 +155,11 @@ impl<S> Counted<S> {
             "Certificates that could not be taken in place of others",
             &stats.tls_reload_failures,
         )?;
+        page.gauge(
+            "xchg_tls_certificate_not_taken",
+            "1 while the files of the certificate hold what cannot be used, and an older one is",
+            &u64::from(stats.tls_is_outdated),
+        )?;
         let expires = stats.tls_expires.unwrap_or(SystemTime::UNIX_EPOCH);
         let expires = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         page.gauge(

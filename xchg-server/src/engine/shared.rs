@@ -245,6 +245,8 @@ pub struct Stats {
     pub tls_reloads: u64,
     /// Certificates that were found then and could not be used: the one before stayed.
     pub tls_reload_failures: u64,
+    /// Whether the last that was found is one of these: an older one is in use.
+    pub tls_is_outdated: bool,
     /// Until when the certificate in use holds, if there is one.
     pub tls_expires: Option<SystemTime>,
 }
@@ -365,6 +367,7 @@ impl<T> Shared<T> {
             tls_handshake_failures: counters.handshake_failures.load(Ordering::Relaxed),
             tls_reloads: self.certificates.as_ref().map_or(0, |store| store.reloads()),
             tls_reload_failures: self.certificates.as_ref().map_or(0, |store| store.failures()),
+            tls_is_outdated: self.certificates.as_ref().is_some_and(|store| store.is_outdated()),
             tls_expires: self.certificates.as_ref().map(|store| store.not_after()),
         }
     }

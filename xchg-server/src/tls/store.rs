@@ -1,7 +1,7 @@
 //! The certificate that newcomers are served with, exchanged when its files change.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -22,6 +22,8 @@ pub(crate) struct Store {
     current: Mutex<Material>,
     reloads: AtomicU64,
     failures: AtomicU64,
+    /// Whether the files hold what cannot be used.
+    is_outdated: AtomicBool,
     watch: Mutex<Watch>,
 }
 
@@ -78,6 +80,7 @@ impl Store {
             current: Mutex::new(material),
             reloads: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            is_outdated: AtomicBool::new(false),
             watch: Mutex::new(Watch { seen, problem: None, warned: None }),
         })
     }
@@ -107,6 +110,11 @@ impl Store {
         self.failures.load(Ordering::Relaxed)
     }
 
+    /// Whether the last one that was found cannot be used, so that an older one is in use.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.is_outdated.load(Ordering::Relaxed)
+    }
+
     /// Takes what the files hold if that has changed and can be used. What cannot is complained of
     /// at the second look only: a renewal changes one file after the other.
     pub(crate) fn look(&self, now: SystemTime) {
@@ -121,6 +129,7 @@ impl Store {
             watch.problem = match contents.and_then(|contents| self.files.parse(&contents)) {
                 Ok(material) => {
                     self.take(material);
+                    self.is_outdated.store(false, Ordering::Relaxed);
                     watch.warned = None;
                     None
                 }
@@ -128,6 +137,7 @@ impl Store {
             };
         } else if let Some((problem, told @ false)) = &mut watch.problem {
             *told = true;
+            self.is_outdated.store(true, Ordering::Relaxed);
             self.failures.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%problem, "the new TLS certificate cannot be used; the old one stays");
         }

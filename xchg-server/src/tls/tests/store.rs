@@ -26,6 +26,7 @@ fn what_changes_is_taken_and_what_is_broken_never() {
     folder.write("cert.pem", &certificate);
     look();
     assert_eq!((store.reloads(), store.failures()), (1, 0));
+    assert!(!store.is_outdated());
     folder.write("key.pem", &key);
     look();
     assert_eq!((store.reloads(), store.failures()), (2, 0));
@@ -37,6 +38,7 @@ fn what_changes_is_taken_and_what_is_broken_never() {
         (0..5).for_each(|_| look());
         assert!(Arc::ptr_eq(&third, &store.config()), "{broken:?}");
         assert_eq!(store.failures(), failures + 1, "each is told once");
+        assert!(store.is_outdated());
     }
     std::fs::remove_file(folder.path("cert.pem")).unwrap();
     (0..5).for_each(|_| look());
@@ -45,6 +47,7 @@ fn what_changes_is_taken_and_what_is_broken_never() {
     folder.renew(params_for("localhost"));
     look();
     assert_eq!((store.reloads(), store.failures()), (3, 4));
+    assert!(!store.is_outdated());
 }
 
 #[test]
