@@ -17,7 +17,7 @@ use crate::engine::allowance::Allowance;
 use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Brought, Connection, Luggage, State, bearer};
 use crate::engine::endpoint::Framing;
-use crate::engine::net::{Id, Net};
+use crate::engine::net::{Id, Net, Transport};
 use crate::engine::shared::Message;
 use crate::engine::timers::{Soon, Tick};
 
@@ -269,7 +269,7 @@ impl<N: Net> Engine<N> {
 
 impl End {
     /// Who it is, for the log.
-    pub(super) fn party<T>(&self, connections: &Slab<Connection<T>>) -> Party {
+    pub(super) fn party<T: Transport>(&self, connections: &Slab<Connection<T>>) -> Party {
         Party::of(&connections[self.slot as usize]).bearing(self.bearer.clone())
     }
 }

@@ -10,7 +10,7 @@ use super::Engine;
 use crate::dialect::Dialect;
 use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Connection, State};
-use crate::engine::net::Net;
+use crate::engine::net::{Net, Transport};
 use crate::engine::throttle::{Kind, WINDOW};
 use crate::origin::Origin;
 
@@ -19,12 +19,15 @@ use crate::origin::Origin;
 pub(super) struct Party {
     origin: Origin,
     dialect: Option<Dialect>,
+    certificate: Option<String>,
     bearer: Bearer,
 }
 
 impl Party {
-    pub(super) fn of<T>(connection: &Connection<T>) -> Party {
-        Party { origin: connection.origin, dialect: connection.dialect, bearer: None }
+    pub(super) fn of<T: Transport>(connection: &Connection<T>) -> Party {
+        let certificate = connection.stream.peer_name();
+        let Connection { origin, dialect, .. } = *connection;
+        Party { origin, dialect, certificate, bearer: None }
     }
 
     /// The same, which has shown that tenant's token.
@@ -36,6 +39,12 @@ impl Party {
     fn tenant(&self) -> Option<&str> {
         self.bearer.as_ref()?.name.as_deref()
     }
+}
+
+/// Names with commas between them, if there are any.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<_> = names.collect();
+    (!names.is_empty()).then(|| names.join(","))
 }
 
 impl<N: Net> Engine<N> {
@@ -61,6 +70,7 @@ impl<N: Net> Engine<N> {
             .or_else(|| waiting.as_ref().map(|(_, key, _)| key));
         tracing::info!(
             peer = %connection.origin,
+            certificate = connection.stream.peer_name(),
             dialect = connection.dialect.map(Dialect::as_str),
             code = code.as_str(),
             key = key.map(|key| self.shared.shown(key)),
@@ -99,7 +109,8 @@ impl<N: Net> Engine<N> {
         // The engine's clock has milliseconds.
         let rate = u128::from(bytes) * 1000 / took.as_millis().max(1);
         let addresses: Vec<_> = downloads.iter().map(|party| party.origin.to_string()).collect();
-        let tenants: Vec<_> = downloads.iter().filter_map(Party::tenant).collect();
+        let tenants = listed(downloads.iter().filter_map(Party::tenant));
+        let certificates = listed(downloads.iter().filter_map(|it| it.certificate.as_deref()));
         let dialect = |party: Option<&Party>| party.and_then(|party| party.dialect);
         tracing::info!(
             exchange = %handle.id(),
@@ -110,10 +121,12 @@ impl<N: Net> Engine<N> {
             seconds,
             rate = u64::try_from(rate).unwrap_or(u64::MAX),
             uploader = upload.as_ref().map(|party| tracing::field::display(party.origin)),
+            upload_certificate = upload.as_ref().and_then(|party| party.certificate.as_deref()),
             upload_tenant = upload.as_ref().and_then(Party::tenant),
             upload_dialect = dialect(upload.as_ref()).map(Dialect::as_str),
             downloader = addresses.join(","),
-            download_tenant = (!tenants.is_empty()).then(|| tenants.join(",")),
+            download_certificate = certificates,
+            download_tenant = tenants,
             download_dialect = dialect(downloads.first()).map(Dialect::as_str),
             "ended"
         );

@@ -93,6 +93,9 @@ pub(crate) trait Layer: Debug + Send + 'static {
     /// Whether its handshake is over: before that the peer can neither be heard nor told anything.
     fn is_settled(&self) -> bool;
 
+    /// Who the peer has proved to be in its handshake, for the log, if it was asked to.
+    fn peer_name(&self) -> Option<String>;
+
     /// Whether something can be read, be it the end or an error.
     fn is_readable(&self) -> bool;
 

@@ -32,7 +32,10 @@ pub(super) struct Receivers {
 }
 
 impl Receivers {
-    pub(super) fn new<T>(ends: Vec<End>, connections: &Slab<Connection<T>>) -> Receivers {
+    pub(super) fn new<T: Transport>(
+        ends: Vec<End>,
+        connections: &Slab<Connection<T>>,
+    ) -> Receivers {
         Receivers {
             group: Group::new(ends.len()),
             parties: ends.iter().map(|end| end.party(connections)).collect(),

@@ -91,6 +91,11 @@ impl<T: Transport> Stream<T> {
         self.layer.is_some()
     }
 
+    /// Who the peer has proved to be, for the log, if its layer knows.
+    pub(crate) fn peer_name(&self) -> Option<String> {
+        self.layer.as_ref().and_then(|layer| layer.peer_name())
+    }
+
     /// Notes what has happened to the socket.
     pub(crate) fn note(&mut self, ready: Readiness) {
         if ready.is_readable || ready.has_read_end {

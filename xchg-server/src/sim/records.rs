@@ -107,6 +107,10 @@ impl Layer for Records {
         self.is_greeted
     }
 
+    fn peer_name(&self) -> Option<String> {
+        None
+    }
+
     fn is_readable(&self) -> bool {
         !self.plain.is_empty() || self.has_ended || self.is_over || self.is_broken
     }

@@ -6,6 +6,7 @@
 //! new ones in their place.
 
 mod files;
+mod name;
 mod session;
 mod store;
 #[cfg(test)]

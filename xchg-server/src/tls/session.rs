@@ -15,6 +15,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus,
 };
 
+use super::name::name;
 use crate::engine::net::Layer;
 
 /// What a record may have at most, with its header (RFC 5246 section 6.2.3).
@@ -208,6 +209,12 @@ impl Layer for Session {
 
     fn is_settled(&self) -> bool {
         !self.tls.is_handshaking()
+    }
+
+    fn peer_name(&self) -> Option<String> {
+        // Before the end of the handshake it has not proved that it has the certificate's key.
+        let certificates = self.tls.peer_certificates().filter(|_| self.is_settled())?;
+        certificates.first().map(name)
     }
 
     fn is_readable(&self) -> bool {
