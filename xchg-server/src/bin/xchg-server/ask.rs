@@ -1,11 +1,19 @@
 //! Asks a running server over HTTP, as the commands do that look at one.
 
+mod tls;
+
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use clap::Args;
+use rustls::ClientConfig;
+
+use tls::Credentials;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +35,8 @@ pub(crate) struct Place {
 enum Door {
     /// A host and a port.
     Tcp(String),
+    /// The same, where TLS is spoken.
+    Tls(String),
     Unix(PathBuf),
 }
 
@@ -46,19 +56,19 @@ impl FromStr for Place {
             Ok(Place { text: text.to_owned(), door, path })
         };
         let mistaken =
-            || format!("`{text}` is no http://HOST[:PORT][/PATH], ADDR:PORT or unix:PATH");
+            || format!("`{text}` is no http(s)://HOST[:PORT][/PATH], ADDR:PORT or unix:PATH");
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
                 "" => Err("a path must follow `unix:`".to_owned()),
                 path => place(Door::Unix(path.into()), ""),
             };
         }
-        if text.starts_with("https://") {
-            return Err("https is not spoken by this command: ask from the server's own machine, by http:// or unix:PATH".to_owned());
-        }
-        let (rest, default_port) = match text.strip_prefix("http://") {
-            Some(rest) => (rest, ":80"),
-            None => (text, ""),
+        let (kind, rest, default_port) = if let Some(rest) = text.strip_prefix("https://") {
+            (Door::Tls as fn(_) -> _, rest, ":443")
+        } else if let Some(rest) = text.strip_prefix("http://") {
+            (Door::Tcp as fn(_) -> _, rest, ":80")
+        } else {
+            (Door::Tcp as fn(_) -> _, text, "")
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let is_clean = |part: &str| part.bytes().all(|byte| byte.is_ascii_graphic());
@@ -73,7 +83,7 @@ impl FromStr for Place {
             _ => return Err(mistaken()),
         };
         match is_clean(&authority) && is_clean(path) && !authority.contains('@') {
-            true => place(Door::Tcp(authority), path),
+            true => place(kind(authority), path),
             false => Err(mistaken()),
         }
     }
@@ -84,47 +94,131 @@ impl Place {
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
+}
 
-    /// Asks for what was named there, or else for `path`.
+/// How a command asks, whatever the place.
+#[derive(Debug, Args)]
+pub(crate) struct How {
+    /// The server's access token, for an admin listener that asks for it
+    #[arg(long, value_name = "TOKEN", env = "XCHG_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+/// What asks at one place.
+pub(crate) struct Asker<'a> {
+    place: &'a Place,
+    token: Option<&'a str>,
+    /// Where TLS is spoken.
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl How {
+    /// What asks so at `place`.
     ///
     /// # Errors
-    /// Why there is no answer, in words.
-    pub(crate) fn ask(&self, path: &str, token: Option<&str>) -> Result<Answer, String> {
-        let path = self.path.as_deref().unwrap_or(path);
-        let failed = |error: io::Error| format!("{} cannot be asked: {error}", self.text);
-        let by = Instant::now() + TIMEOUT;
-        match &self.door {
-            Door::Tcp(authority) => {
-                let stream = connect(authority).map_err(failed)?;
-                let ends = |left| {
-                    stream.set_read_timeout(Some(left))?;
-                    stream.set_write_timeout(Some(left))
-                };
-                exchange(&stream, request(authority, path, token), by, ends)
-            }
-            Door::Unix(path_of_socket) => {
-                let stream = UnixStream::connect(path_of_socket).map_err(failed)?;
-                let ends = |left| {
-                    stream.set_read_timeout(Some(left))?;
-                    stream.set_write_timeout(Some(left))
-                };
-                exchange(&stream, request("localhost", path, token), by, ends)
-            }
-        }
-        .and_then(|bytes| parse(&bytes))
-        .map_err(failed)
+    /// What is wrong with the files that TLS needs, in words.
+    pub(crate) fn at<'a>(&'a self, place: &'a Place) -> Result<Asker<'a>, String> {
+        let tls = match place.door {
+            Door::Tls(_) => Some(self.credentials.config()?),
+            Door::Tcp(_) | Door::Unix(_) => None,
+        };
+        Ok(Asker { place, token: self.token.as_deref(), tls })
     }
 }
 
-fn connect(authority: &str) -> io::Result<TcpStream> {
+impl Asker<'_> {
+    /// Asks for what was named with the place, or else for `path`.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words.
+    pub(crate) fn ask(&self, path: &str) -> Result<Answer, String> {
+        let path = self.place.path.as_deref().unwrap_or(path);
+        self.exchange(path)
+            .and_then(|bytes| parse(&bytes))
+            .map_err(|error| format!("{} cannot be asked: {error}", self.place.text))
+    }
+
+    fn exchange(&self, path: &str) -> io::Result<Vec<u8>> {
+        let by = Instant::now() + TIMEOUT;
+        let request = |host| request(host, path, self.token);
+        match (&self.place.door, &self.tls) {
+            (Door::Tls(authority), Some(config)) => {
+                let (host, _) = authority.rsplit_once(':').unwrap_or((authority, ""));
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                tls::speak(connect(authority, by)?, host, config)
+                    .and_then(|stream| exchange(stream, &request(authority)))
+                    .map_err(|error| tls::explain(error, host))
+            }
+            (Door::Tcp(authority) | Door::Tls(authority), _) => {
+                exchange(connect(authority, by)?, &request(authority))
+            }
+            (Door::Unix(path), _) => {
+                let stream = UnixStream::connect(path)?;
+                let bound = |stream: &UnixStream, left| {
+                    stream.set_read_timeout(Some(left))?;
+                    stream.set_write_timeout(Some(left))
+                };
+                exchange(Bounded { stream, by, bound }, &request("localhost"))
+            }
+        }
+    }
+}
+
+fn connect(authority: &str, by: Instant) -> io::Result<Bounded<TcpStream>> {
+    let bound = |stream: &TcpStream, left| {
+        stream.set_read_timeout(Some(left))?;
+        stream.set_write_timeout(Some(left))
+    };
     let mut failure = io::Error::from(io::ErrorKind::NotFound);
     for address in authority.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, TIMEOUT) {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return Ok(Bounded { stream, by, bound }),
             Err(error) => failure = error,
         }
     }
     Err(failure)
+}
+
+/// A stream all of whose calls end in time.
+struct Bounded<S> {
+    stream: S,
+    by: Instant,
+    /// Has a call take no longer than that.
+    bound: fn(&S, Duration) -> io::Result<()>,
+}
+
+impl<S> Bounded<S> {
+    fn in_time(&mut self, mut call: impl FnMut(&mut S) -> io::Result<usize>) -> io::Result<usize> {
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer in 5 seconds");
+        let left = self.by.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(late());
+        }
+        (self.bound)(&self.stream, left)?;
+        call(&mut self.stream).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => late(),
+            _ => error,
+        })
+    }
+}
+
+impl<S: Read> Read for Bounded<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.in_time(|stream| stream.read(buf))
+    }
+}
+
+impl<S: Write> Write for Bounded<S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.in_time(|stream| stream.write(buf))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 fn request(host: &str, path: &str, token: Option<&str>) -> String {
@@ -132,32 +226,18 @@ fn request(host: &str, path: &str, token: Option<&str>) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{token}\r\n")
 }
 
-/// Sends the request, and reads what comes to its end. `ends` bounds how long each call may take.
-fn exchange<'a, S>(
-    stream: &'a S,
-    request: String,
-    by: Instant,
-    ends: impl Fn(Duration) -> io::Result<()>,
-) -> io::Result<Vec<u8>>
-where
-    &'a S: Read + Write,
-{
-    let mut stream = stream;
-    ends(TIMEOUT)?;
+/// Sends the request, and reads what comes to its end.
+fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Vec<u8>> {
     stream.write_all(request.as_bytes())?;
     let (mut bytes, mut part) = (Vec::new(), [0; 16 << 10]);
     loop {
-        let left = by.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        ends(left)?;
         match stream.read(&mut part) {
             Ok(0) => return Ok(bytes),
             Ok(n) => bytes.extend_from_slice(&part[..n]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in 5 seconds"));
+            // Without TLS's own end: whether all is here is said within, as a rule.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !bytes.is_empty() => {
+                return Ok(bytes);
             }
             Err(error) => return Err(error),
         }
@@ -220,11 +300,14 @@ mod tests {
             ("http://127.0.0.1:4980/healthz", "127.0.0.1:4980", Some("/healthz")),
             ("http://[::1]:4990/readyz?x", "[::1]:4990", Some("/readyz?x")),
             ("http://[::1]", "[::1]:80", None),
+            ("https://example.org", "example.org:443", None),
+            ("https://[::1]:4980/healthz", "[::1]:4980", Some("/healthz")),
             ("127.0.0.1:4990", "127.0.0.1:4990", None),
             ("[::1]:4990", "[::1]:4990", None),
         ] {
             let place = parse(text).unwrap();
-            assert_eq!(place.door, Door::Tcp(door.to_owned()), "{text}");
+            let expected = if text.starts_with("https") { Door::Tls } else { Door::Tcp };
+            assert_eq!(place.door, expected(door.to_owned()), "{text}");
             assert_eq!(place.path.as_deref(), path, "{text}");
             assert_eq!(place.as_str(), text);
         }
@@ -242,7 +325,10 @@ mod tests {
             "http://a b/",
             "http://user@host/",
             "http://host/a\r\nb",
-            "https://localhost",
+            "https://",
+            "https://user@host/",
+            "https://localhost:port",
+            "ftp://localhost:80",
             "[::1]",
         ] {
             assert!(parse(text).is_err(), "{text:?}");

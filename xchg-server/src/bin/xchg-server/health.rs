@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::ask::Place;
+use crate::ask::{How, Place};
 use crate::log;
 
 /// Say whether a server is well: exit status 0 or 1, and a line that says why
@@ -15,19 +15,18 @@ use crate::log;
 /// workers turn.
 #[derive(Debug, Args)]
 pub(crate) struct Health {
-    /// http://HOST[:PORT][/PATH], ADDR:PORT or unix:PATH
+    /// http://HOST[:PORT][/PATH], the same with https://, ADDR:PORT or unix:PATH
     #[arg(value_name = "URL")]
     place: Place,
 
-    /// The server's access token, for an admin listener that asks for it
-    #[arg(long, value_name = "TOKEN", env = "XCHG_TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    #[command(flatten)]
+    how: How,
 }
 
 impl Health {
     /// Asks, and tells.
     pub(crate) fn run(&self) -> ExitCode {
-        let answer = self.place.ask("/healthz", self.token.as_deref());
+        let answer = self.how.at(&self.place).and_then(|asker| asker.ask("/healthz"));
         let (is_well, line) = match answer {
             Ok(answer) => {
                 let (place, status) = (self.place.as_str(), answer.status);

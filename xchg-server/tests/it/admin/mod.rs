@@ -1,6 +1,7 @@
 //! The admin listener.
 
 mod counts;
+mod https;
 mod outside;
 mod packaged;
 mod pages;

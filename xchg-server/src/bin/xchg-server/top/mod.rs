@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::ask::Place;
+use crate::ask::{Asker, How, Place};
 use crate::log;
 use report::Report;
 use terminal::{Key, Terminal};
@@ -23,7 +23,8 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// Where standard output is none, or with --once, it is printed once, with all exchanges.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
-    /// The server's admin listener: ADDR:PORT, http://HOST:PORT or unix:PATH
+    /// The server's admin listener: ADDR:PORT, http://HOST:PORT or unix:PATH; https:// is for one
+    /// with a proxy before it
     #[arg(value_name = "ADMIN")]
     place: Place,
 
@@ -31,19 +32,14 @@ pub(crate) struct Top {
     #[arg(long)]
     once: bool,
 
-    /// The server's access token, where it has one
-    #[arg(long, value_name = "TOKEN", env = "XCHG_TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    #[command(flatten)]
+    how: How,
 }
 
 impl Top {
     /// Shows it. The first question must be answered; later a server may be away for a while.
     pub(crate) fn run(&self) -> ExitCode {
-        let shown = self.look().and_then(|report| match self.once || !io::stdout().is_terminal() {
-            true => print(&report),
-            false => self.follow(report).map_err(|error| format!("the terminal fails: {error}")),
-        });
-        match shown {
+        match self.show() {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
                 log::say(&format!("xchg-server: {why}"));
@@ -52,9 +48,20 @@ impl Top {
         }
     }
 
-    fn look(&self) -> Result<Report, String> {
+    fn show(&self) -> Result<(), String> {
+        let asker = self.how.at(&self.place)?;
+        let report = self.look(&asker)?;
+        match self.once || !io::stdout().is_terminal() {
+            true => print(&report),
+            false => {
+                self.follow(&asker, report).map_err(|error| format!("the terminal fails: {error}"))
+            }
+        }
+    }
+
+    fn look(&self, asker: &Asker<'_>) -> Result<Report, String> {
         let ask = |path: &str| {
-            let answer = self.place.ask(path, self.token.as_deref())?;
+            let answer = asker.ask(path)?;
             match answer.status {
                 200 => Ok(answer.body),
                 status => {
@@ -63,14 +70,14 @@ impl Top {
                 }
             }
         };
-        let health = self.place.ask("/healthz", self.token.as_deref())?;
+        let health = asker.ask("/healthz")?;
         let health = health.body.lines().next().unwrap_or_default().escape_debug().to_string();
         let (metrics, exchanges) = (ask("/metrics")?, ask("/exchanges")?);
         Report::new(&metrics, &exchanges, health)
             .ok_or_else(|| format!("{} is no admin listener of xchg-server", self.place.as_str()))
     }
 
-    fn follow(&self, first: Report) -> io::Result<()> {
+    fn follow(&self, asker: &Asker<'_>, first: Report) -> io::Result<()> {
         let mut terminal = Terminal::take()?;
         let (mut report, mut last, mut trouble) = (first, None, None);
         loop {
@@ -85,7 +92,7 @@ impl Top {
             if terminal.wait(by)? == Some(Key::Quit) {
                 return Ok(());
             }
-            match self.look() {
+            match self.look(asker) {
                 Ok(next) => {
                     last = Some(std::mem::replace(&mut report, next));
                     trouble = None;
