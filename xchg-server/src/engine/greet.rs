@@ -118,8 +118,13 @@ impl<N: Net> Engine<N> {
                 connection.deadline = self.timers.soon(self.timers.now().after(dialect::SILENCE));
             }
             Detected::Proxy => {
-                let text = "what a proxy says first (the PROXY protocol) came to a listener that does not expect it: \
-                            mark that `proxy`, as in --listen ADDR:PORT,proxy";
+                let text = if connection.stream.is_wrapped() {
+                    "what a proxy says first (the PROXY protocol) came within TLS, where it names nobody: have the \
+                     proxy send it before TLS, to a listener that is marked `proxy`"
+                } else {
+                    "what a proxy says first (the PROXY protocol) came to a listener that does not expect it: \
+                     mark that `proxy`, as in --listen ADDR:PORT,proxy"
+                };
                 self.refuse_proxy(slot, text);
             }
             Detected::Unknown => {

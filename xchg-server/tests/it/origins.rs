@@ -1,10 +1,16 @@
 //! Whom a connection counts for that comes through a proxy: whom the proxy names, if it is trusted.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{InProcess, Peer, Process, config, eventually, offer};
+use crate::common::{
+    Authority, InProcess, Peer, Process, TlsStream, classic_greeting, config, eventually, offer,
+    tls,
+};
 use crate::web::{Client, get, put};
+use rustls::ClientConfig;
 use xchg_core::wire::{Answer, Command, Greeting, RefusalCode};
 use xchg_core::{Limits, Side};
 use xchg_server::Config;
@@ -65,7 +71,7 @@ fn a_proxys_header_says_whose_a_connection_is() {
     ] {
         let mut downloader =
             Peer::saying(address, &[&header[..], &native(Side::Download, key)].concat());
-        let upload = crate::common::classic_greeting(b'P', key);
+        let upload = classic_greeting(b'P', key);
         drop(Peer::saying(address, &[&header[..], &upload, b"payload"].concat()).send_all(b""));
         downloader.matched();
         assert_eq!(downloader.rest().unwrap(), b"payload");
@@ -199,6 +205,66 @@ fn a_header_where_none_is_expected_is_refused() {
     let (process, address) = logging("127.0.0.1:0", &[]);
     Peer::saying(address, TEXT).let_go();
     logs(&process, &["WARN", "127.0.0.1", "--listen ADDR:PORT,proxy"]);
+}
+
+/// A peer whose connection a proxy has passed on as it was: TLS follows the proxy's header.
+fn in_tls(address: SocketAddr, client: &Arc<ClientConfig>, header: &[u8]) -> TlsStream {
+    let mut stream = tls(address, client);
+    stream.sock.write_all(header).unwrap();
+    stream
+}
+
+#[test]
+fn tls_may_follow_a_proxys_header() {
+    let authority = Authority::new();
+    let path = |name: &str| authority.path(name).display().to_string();
+    let (certificate, key) = (path("cert.pem"), path("key.pem"));
+    let args = ["--log-keys", "--tls-cert", &certificate, "--tls-key", &key];
+    let (process, address) = logging("127.0.0.1:0,proxy,tls=required", &args);
+    let client = authority.client();
+    for (key, header, shown) in [
+        ("text", TEXT.to_vec(), "192.0.2.7"),
+        ("binary", binary([192, 0, 2, 8]), "192.0.2.8"),
+        ("unknown", UNKNOWN.to_vec(), "127.0.0.1"),
+    ] {
+        let mut downloader = in_tls(address, &client, &header);
+        downloader.write_all(&classic_greeting(b'G', key)).unwrap();
+        let mut uploader = in_tls(address, &client, &header);
+        uploader.write_all(&classic_greeting(b'P', key)).unwrap();
+        uploader.write_all(b"payload").unwrap();
+        uploader.conn.send_close_notify();
+        uploader.flush().unwrap();
+        let mut heard = Vec::new();
+        downloader.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, b"payload");
+        let key = format!("\"key\":\"{key}\"");
+        let (up, down) =
+            (format!("\"uploader\":\"{shown}\""), format!("\"downloader\":\"{shown}\""));
+        logs(&process, &["ended", &key, &up, &down]);
+    }
+}
+
+/// The proxy speaks first and in the clear; what is within TLS is the peer's own.
+#[test]
+fn a_header_within_tls_names_nobody() {
+    let authority = Authority::new();
+    let path = |name: &str| authority.path(name).display().to_string();
+    let (certificate, key) = (path("cert.pem"), path("key.pem"));
+    let args = ["--tls-cert", &certificate, "--tls-key", &key];
+    let client = authority.client();
+    for (listen, outer, shown) in
+        [("127.0.0.1:0,proxy", TEXT, "192.0.2.7"), ("127.0.0.1:0", &[], "127.0.0.1")]
+    {
+        let (process, address) = logging(listen, &args);
+        for header in [line("203.0.113.9"), binary([203, 0, 113, 9]), LOCAL.to_vec()] {
+            let mut peer = in_tls(address, &client, outer);
+            peer.write_all(&[&header[..], &classic_greeting(b'G', "key")].concat()).unwrap();
+            assert!(!matches!(peer.read(&mut [0]), Ok(1..)), "it is told nothing");
+        }
+        logs(&process, &["WARN", shown, "PROXY protocol", "before TLS"]);
+        assert!(!process.stderr().contains("203.0.113.9"), "{}", process.stderr());
+        assert!(!process.stderr().contains("ended"), "{}", process.stderr());
+    }
 }
 
 /// A request under `key` that was passed on for `peer`.
