@@ -7,7 +7,8 @@ use std::thread;
 
 use crate::browser::Browser;
 use crate::common::{
-    Authority, InProcess, Peer, Process, TlsStream, classic_greeting, config, payload, tls,
+    Authority, InProcess, Peer, Process, TlsStream, classic_greeting, config, eventually, payload,
+    tls,
 };
 use xchg_core::Outcome;
 
@@ -204,13 +205,13 @@ fn who_waits_in_tls_takes_little_memory() {
         stream
     };
     let mut held: Vec<_> = (0..500).map(waits).collect();
-    let resident = || {
-        thread::sleep(std::time::Duration::from_millis(500));
+    let resident_with = |waiting: u64| {
+        eventually("all wait", || Peer::status(address).waiting == waiting);
         server.kib("status", "VmRSS") * 1024
     };
-    let before = resident();
+    let before = resident_with(500);
     held.extend((500..500 + PEERS).map(waits));
-    let each = (resident() - before) / PEERS;
+    let each = (resident_with(500 + PEERS) - before) / PEERS;
     println!("{each} bytes a waiting peer in TLS");
     assert!(each <= MOST_BYTES, "{each} bytes");
 }

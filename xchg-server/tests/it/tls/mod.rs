@@ -1,21 +1,22 @@
-//! TLS on the port: every dialect within, what is required where, cuts and ends, and certificates
-//! that change.
+//! TLS on the port: every dialect within, what is required where, cuts and ends.
+
+mod certificates;
+mod handshakes;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustls::{ClientConfig, HandshakeKind};
+use rustls::ClientConfig;
 use xchg_core::wire::{Answer, Command, Greeting, RefusalCode};
 use xchg_core::{Outcome, Side};
-use xchg_server::{Config, Listen, Server};
+use xchg_server::{Config, Listen};
 
 use crate::common::{
-    Authority, InProcess, Peer, TlsStream, assert_lost, classic_greeting, config, eventually,
-    offer, payload, tls,
+    Authority, InProcess, Peer, TlsStream, assert_lost, classic_greeting, config, offer, payload,
+    tls,
 };
 
 struct World {
@@ -250,101 +251,6 @@ fn where_the_length_is_known_an_end_without_a_word_is_no_cut() {
 }
 
 #[test]
-fn bytes_that_come_one_by_one_are_heard() {
-    let world = World::default();
-    let mut stream = world.connect();
-    stream.conn.writer().write_all(b"GET /help HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-    let mut sealed = Vec::new();
-    while stream.conn.is_handshaking() || stream.conn.wants_write() {
-        while stream.conn.wants_write() {
-            stream.conn.write_tls(&mut sealed).unwrap();
-        }
-        for byte in sealed.drain(..) {
-            stream.sock.write_all(&[byte]).unwrap();
-        }
-        if stream.conn.is_handshaking() {
-            stream.conn.read_tls(&mut stream.sock).unwrap();
-            stream.conn.process_new_packets().unwrap();
-        }
-    }
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains("Help for xchg"), "{answer}");
-}
-
-#[test]
-fn handshakes_that_stall_are_bounded_and_let_go() {
-    let greeting_timeout = Duration::from_secs(3);
-    let world = World::start(Config { greeting_timeout, ..config() });
-    let hello = [0x16, 3, 1, 1, 0, 1, 0, 0, 0xfc, 3, 3];
-    let stalled: Vec<Peer> = (0..1100).map(|_| Peer::saying(world.address(), &hello)).collect();
-    // Beyond the limit they are closed at once; those within it have their time.
-    eventually("some are too many", || world.server.stats().refused >= 76);
-    assert_eq!(world.server.stats().refused, 76);
-    // Nobody else is kept from anything, but for more handshakes.
-    let mut upload = Peer::classic(world.address(), b'P', "beside");
-    upload.send(b"bytes");
-    upload.half_close();
-    assert_eq!(Peer::classic(world.address(), b'G', "beside").whole(), b"bytes");
-    eventually("all are let go", || world.server.stats().refused == 1100);
-    eventually("all are gone", || world.server.stats().connections == 0);
-    drop(stalled);
-    let mut stream = world.saying(b"GET /help HTTP/1.0\r\nHost: localhost\r\n\r\n");
-    assert!(stream.read_to_string(&mut String::new()).is_ok());
-}
-
-#[test]
-fn garbage_is_told_by_an_alert_and_counted() {
-    let world = World::default();
-    let mut peer = Peer::saying(world.address(), b"\x16this is no TLS, whatever it begins with");
-    let answer = peer.rest().unwrap();
-    assert_eq!(answer.first(), Some(&0x15), "{answer:?}");
-    eventually("it is counted", || world.server.stats().tls_handshake_failures == 1);
-}
-
-#[test]
-fn who_offers_only_other_protocols_is_not_served() {
-    let world = World::default();
-    let mut config = (*world.client).clone();
-    for (protocols, is_served) in [(&["http/1.1", "h2"][..], true), (&["ftp"], false), (&[], true)]
-    {
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let mut stream = tls(world.address(), &Arc::new(config.clone()));
-        let served = stream.write_all(b"GET /help HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        let served = served.and_then(|()| stream.read_to_string(&mut String::new()));
-        assert_eq!(served.is_ok(), is_served, "{protocols:?}");
-    }
-}
-
-#[test]
-fn sessions_are_resumed() {
-    let world = World::default();
-    for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
-        let mut stream = world.saying(b"GET /help HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        stream.read_to_string(&mut String::new()).unwrap();
-        assert_eq!(stream.conn.handshake_kind(), Some(kind));
-    }
-}
-
-#[test]
-fn only_who_shows_a_certificate_is_served_where_one_is_wanted() {
-    let authority = Authority::new();
-    let params = rcgen::CertificateParams::new(["somebody".to_owned()]).unwrap();
-    authority.issue(params, "client.pem", "client-key.pem");
-    let config = Config {
-        client_ca: Some(authority.path("root.pem")),
-        ..authority.certify(listening("tls=required"))
-    };
-    let server = InProcess::start(config);
-    for (identity, is_served) in [(None, false), (Some(("client.pem", "client-key.pem")), true)] {
-        let mut stream = tls(server.address(), &authority.client_showing(identity));
-        let asked = stream.write_all(b"GET /help HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        let answered = asked.and_then(|()| stream.read_to_string(&mut String::new()));
-        assert_eq!(answered.is_ok(), is_served);
-    }
-}
-
-#[test]
 fn a_waiting_peer_may_say_what_is_no_word_of_its() {
     let heartbeat = Duration::from_millis(20);
     let world = World::start(Config { heartbeat, ..config() });
@@ -379,76 +285,4 @@ fn pages_of_other_schemes_are_foreign_on_this_machine() {
         world.saying(head.as_bytes()).read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.0 {status}")), "{origin}: {answer}");
     }
-}
-
-/// The certificate that newcomers are shown.
-fn shown(world: &World) -> Vec<u8> {
-    let mut fresh = (*world.client).clone();
-    fresh.resumption = rustls::client::Resumption::disabled();
-    let mut stream = tls(world.address(), &Arc::new(fresh));
-    stream.write_all(b"GET /help HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-    stream.read_to_string(&mut String::new()).unwrap();
-    stream.conn.peer_certificates().unwrap()[0].to_vec()
-}
-
-#[test]
-fn a_certificate_is_replaced_without_a_failure() {
-    let world = World::default();
-    let stops = AtomicBool::new(false);
-    let exchanges = AtomicU64::new(0);
-    thread::scope(|scope| {
-        for worker in 0..4 {
-            let (world, stops, exchanges) = (&world, &stops, &exchanges);
-            scope.spawn(move || {
-                for count in 0_u64.. {
-                    if stops.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let key = format!("{worker}-{count}");
-                    let sent = payload(count, 2000);
-                    let mut upload = world.saying(&classic_greeting(b'P', &key));
-                    upload.write_all(&sent).unwrap();
-                    finish(&mut upload);
-                    let mut heard = Vec::new();
-                    let mut download = world.saying(&classic_greeting(b'G', &key));
-                    download.read_to_end(&mut heard).unwrap();
-                    assert!(heard == sent);
-                    exchanges.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        let first = shown(&world);
-        let started = Instant::now();
-        world.authority.renew();
-        eventually("the new certificate is shown", || shown(&world) != first);
-        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-        let second = shown(&world);
-        // A broken one changes nothing, and is told once it has stayed.
-        std::fs::write(world.authority.path("cert.pem"), "nonsense").unwrap();
-        eventually("the failure is counted", || world.server.stats().tls_reload_failures == 1);
-        assert_eq!(shown(&world), second);
-        world.authority.renew();
-        eventually("the third certificate is shown", || shown(&world) != second);
-        stops.store(true, Ordering::Relaxed);
-    });
-    let stats = world.server.stats();
-    assert_eq!((stats.tls_reloads, stats.tls_reload_failures), (2, 1));
-    assert!(stats.tls_expires.is_some());
-    let begun = exchanges.load(Ordering::Relaxed);
-    world.server.await_counts("all have ended", |counts| counts.completed == begun);
-    assert_eq!(world.server.counts().failed, 0);
-}
-
-#[test]
-fn what_needs_a_certificate_says_so() {
-    let config = Config { client_ca: Some("ca.pem".into()), ..listening("tls=required") };
-    let problems: Vec<String> = config.problems().iter().map(ToString::to_string).collect();
-    assert_eq!(problems.len(), 2, "{problems:?}");
-    assert!(problems[0].starts_with("listen: `127.0.0.1:0,tls=required`: "), "{problems:?}");
-    assert!(problems[1].starts_with("client-ca: it needs a certificate"), "{problems:?}");
-    assert!(problems.iter().all(|problem| problem.contains("--tls-cert")), "{problems:?}");
-    assert!(Server::bind(config).is_err());
-    let authority = Authority::new();
-    let nowhere = authority.certify(listening("tls=off"));
-    assert!(nowhere.problems()[0].to_string().contains("no address takes TLS"));
 }
