@@ -1,15 +1,15 @@
 //! What an operator or an embedder may choose.
 
+mod problems;
+
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use xchg_core::Limits;
 use xchg_core::wire::Token;
 
-use crate::access::Store;
 use crate::origin::Origin;
-use crate::tls::{self, Files};
-use crate::{Access, Dialect, Error, Listen, ListenAddress, Network, Rate, Tls, WebOrigin};
+use crate::{Access, Dialect, Listen, ListenAddress, Network, Rate, Tls, WebOrigin};
 
 /// Everything that a [`Server`](crate::Server) can be told. Each field has a default that suits a
 /// small public server.
@@ -178,9 +178,6 @@ impl Default for Config {
     }
 }
 
-/// Each connection has the number of its listener, in a byte.
-const MAX_LISTENERS: usize = 256;
-
 impl Config {
     /// What peers may speak that came to the listener of this number.
     pub(crate) fn dialects_at(&self, listener: u8) -> &[Dialect] {
@@ -196,100 +193,6 @@ impl Config {
     /// Whether many peers may stand behind `origin`, so that no default limit of one source fits.
     pub(crate) fn may_be_many(&self, origin: Origin) -> bool {
         origin.is_local() || origin.is_in(&self.trusted_proxies)
-    }
-
-    /// Checks what types cannot.
-    ///
-    /// # Errors
-    /// The first of the [problems](Self::problems).
-    pub fn check(&self) -> Result<(), Error> {
-        self.problems().into_iter().next().map_or(Ok(()), Err)
-    }
-
-    /// All that is wrong and types cannot tell: each an [`Error::Config`] that names the setting
-    /// and what it may be. Reads the [token file](Self::token_file) and the certificates.
-    pub fn problems(&self) -> Vec<Error> {
-        let mut problems = Vec::new();
-        let mut wrong = |setting, why: &str| {
-            problems.push(Error::Config { setting, why: why.to_owned() });
-        };
-        if self.listen.is_empty() {
-            wrong("listen", "name at least one address");
-        }
-        if self.listen.len() > MAX_LISTENERS {
-            wrong("listen", "too many addresses: use one for all, such as [::]:4980");
-        }
-        let mut own = self.listen.iter().filter_map(|listen| listen.dialects.as_deref());
-        if self.dialects.is_empty() || own.any(<[_]>::is_empty) {
-            wrong("dialects", "nobody could be served: name at least one");
-        }
-        if self.admin.len() > MAX_LISTENERS {
-            wrong("admin", "too many addresses");
-        }
-        for address in self.admin.iter().filter(|_| self.token.is_none()) {
-            if let ListenAddress::Tcp(tcp) = address
-                && !tcp.ip().to_canonical().is_loopback()
-            {
-                let why = format!(
-                    "others reach {address}, and nobody would be asked for a token: set XCHG_TOKEN or `token` in the \
-                     config file, or use 127.0.0.1:PORT or unix:PATH"
-                );
-                wrong("admin", &why);
-            }
-        }
-        if !(1..=1024).contains(&self.workers) {
-            wrong("workers", "use 1 to 1024");
-        }
-        if self.max_connections < 2 {
-            wrong("max-connections", "an exchange takes two: use at least 2");
-        }
-        if self.max_connections_per_source == Some(0) {
-            wrong("max-connections-per-source", "nobody could connect: use at least 1");
-        }
-        if self.limits.waiting_per_origin == Some(0) {
-            wrong("max-waiting-per-source", "nobody could wait: use at least 1");
-        }
-        if self.max_exchange_bytes == Some(0) {
-            wrong("max-exchange-bytes", "nothing could be exchanged: use at least 1");
-        }
-        if self.max_offers_per_second == Some(0) {
-            wrong("max-offers-per-second", "nobody could exchange anything: use at least 1");
-        }
-        if self.limits.waiting == 0 {
-            wrong("max-waiting", "nobody could wait: use at least 1");
-        }
-        if self.terminate == Terminate::Token && self.token.is_none() {
-            wrong(
-                "terminate",
-                "`token` needs a token: set XCHG_TOKEN or `token` in the config file",
-            );
-        }
-        let mut accesses = self.listen.iter().map(|listen| listen.access.unwrap_or(self.access));
-        let is_for_bearers = accesses.any(|access| access == Access::Token);
-        if is_for_bearers && self.token.is_none() && self.token_file.is_none() {
-            wrong("access", "`token` needs tokens: name a file of them by `token-file`");
-        }
-        if !is_for_bearers && self.token_file.is_some() {
-            wrong(
-                "token-file",
-                "nobody is asked for a token: set `access` to `token`, of all or of a listener",
-            );
-        }
-        if [self.greeting_timeout, self.idle_timeout, self.heartbeat].contains(&Duration::ZERO) {
-            wrong("timeouts", "the greeting, idle and heartbeat times must not be 0");
-        }
-        if let Some(Err(mistakes)) = self.token_file.as_deref().map(Store::open) {
-            problems.extend(mistakes);
-        }
-        problems.extend(tls::problems(self));
-        problems
-    }
-
-    /// What is right and yet to be seen to: a certificate that has expired, or is about to.
-    pub fn warnings(&self) -> Vec<String> {
-        let store = Files::of(self).and_then(|files| tls::Store::open(files).ok());
-        let warning = store.and_then(|store| store.warning(SystemTime::now()));
-        warning.into_iter().map(str::to_owned).collect()
     }
 
     /// Whether TLS may be spoken at the listener of this number.

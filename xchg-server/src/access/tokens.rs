@@ -49,6 +49,8 @@ impl Tokens {
     pub(crate) fn parse(text: &str) -> Result<Tokens, Vec<String>> {
         let mut tenants: Vec<Arc<Tenant>> = Vec::new();
         let mut mistakes = Vec::new();
+        // Some editors begin a file with a mark that nobody sees.
+        let text = text.trim_start_matches('\u{feff}');
         for (line, number) in text.lines().zip(1..) {
             let at = |why| format!("line {number}: {why}");
             match tenant(line) {
@@ -158,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_line_says_whose_a_token_is() {
-        let text = "# all of them\n\nbare\n  spaced \t name=anna\nb#1 name=ci prefix=ci/ limit_rate=20M # builds\n\
+        let text = "\u{feff}# all of them\n\nbare\n  spaced \t name=anna\nb#1 name=ci prefix=ci/ limit_rate=20M # builds\n\
                     last prefix=é=1\r\n";
         let tokens = Tokens::parse(text).unwrap();
         assert_eq!(tokens.len(), 4);

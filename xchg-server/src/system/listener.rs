@@ -196,6 +196,12 @@ fn advice(listen: &ListenAddress, option: &str, error: &io::Error) -> String {
         io::ErrorKind::NotFound => {
             format!("its folder does not exist; create it, or choose another path with {option}")
         }
+        io::ErrorKind::AlreadyExists => {
+            format!("remove what is there, or choose another path with {option}")
+        }
+        io::ErrorKind::InvalidInput => {
+            format!("a socket's path cannot be as long; choose a shorter one with {option}")
+        }
         _ => format!("choose another address with {option}"),
     }
 }
@@ -294,10 +300,13 @@ fn bind_unix(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     if let Err(error) = socket.bind(&address) {
-        // A socket that nobody listens behind is what a killed server left. Other files refuse a
-        // connection in the same way.
+        let file = std::fs::symlink_metadata(path);
+        if file.is_ok_and(|file| !file.file_type().is_socket()) {
+            let why = "there is a file of that name, which is no socket";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+        }
+        // A socket that nobody listens behind is what a killed server left.
         let stale = error.kind() == io::ErrorKind::AddrInUse
-            && std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
             && Socket::new(Domain::UNIX, Type::STREAM, None)?
                 .connect(&address)
                 .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);

@@ -319,7 +319,7 @@ fn every_mistake_of_file_and_environment_is_told_at_once() {
             "xchg.toml line 3: max_waiting = \"many\": write a number, such as 100000",
             "XCHG_IDLE_TIMEOUT = \"soon\": write a number of seconds, such as 30 or 0.5",
             "XCHG_TERMINATE = \"all\": use one of loopback, token, any, never",
-            "workers: use 1 to 1024",
+            "workers: 0 cannot be had: use 1 to 1024",
         ],
     );
     assert_eq!(exit.stderr.lines().count(), 6, "{}", exit.stderr);

@@ -54,8 +54,23 @@ pub(crate) fn flags() -> Cli {
     if !error.use_stderr() {
         error.exit();
     }
-    let matches = without_environment(Cli::command()).get_matches();
+    let matches = without_environment(Cli::command()).try_get_matches();
+    let matches = matches.unwrap_or_else(|error| without_secret(error).exit());
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// A mistake on the command line, without the value of what is hidden elsewhere, too.
+fn without_secret(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let wrong = wrong.split(' ').next().and_then(|flag| flag.strip_prefix("--"));
+    let is_secret = |arg: &Arg| arg.is_hide_env_values_set() && arg.get_long() == wrong;
+    if wrong.is_some() && Cli::command().get_arguments().any(is_secret) {
+        let hidden = ContextValue::String("…".to_owned());
+        error.insert(ContextKind::InvalidValue, hidden);
+    }
+    error
 }
 
 /// Sees whether the variables of the environment are what flags may be.

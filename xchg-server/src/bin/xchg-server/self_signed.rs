@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use ring::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use xchg_server::{Config, ListenAddress};
+use xchg_server::{Config, ListenAddress, Tls};
 
 use crate::log;
 use crate::mistakes::Mistakes;
@@ -39,12 +39,21 @@ pub(crate) fn prepare(
         return;
     }
     let is_there = folder.join(CERTIFICATE).exists() || folder.join(KEY).exists();
+    if folder.exists() && !folder.is_dir() {
+        mistakes.add(format_args!("tls-self-signed: {shown} is no folder: name one, or none yet"));
+        return;
+    }
+    if config.listen.iter().all(|listen| listen.tls == Some(Tls::Off)) {
+        mistakes.add("tls-self-signed: no address takes TLS: leave out tls=off for one, or this");
+        return;
+    }
     if !is_there && is_only_checked {
         log::say(&format!(
             "xchg-server: there is no certificate in {shown} yet; the first start makes it"
         ));
         // What needs one shall not be a mistake.
         config.listen.iter_mut().for_each(|listen| listen.tls = None);
+        config.client_ca = None;
         return;
     }
     if !is_there && let Err(error) = make(folder, config) {
