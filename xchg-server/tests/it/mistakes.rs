@@ -1,5 +1,5 @@
-//! What an operator may get wrong: it is told at the start and by `--check-config`, with the option,
-//! the value and what would be right.
+//! What an operator may get wrong: it is told at the start and by `--check-config`, with the
+//! option, the value and what would be right.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
-//! TLS, as those speak it who look at a server: whom they take for it, and what is wrong with who is
-//! not.
+//! TLS, as those speak it who look at a server: whom they take for it, and what is wrong with who
+//! is not.
 //!
-//! **What a file of certificates names is trusted whatever it is for.** A server is often asked from
-//! its own machine, by a name that its certificate does not have; the file that it reads itself then
-//! says what is to be seen, also after a renewal. There is no way to trust just anybody: an answer
-//! would say nothing.
+//! **What a file of certificates names is trusted whatever it is for.** A server is often asked
+//! from its own machine, by a name that its certificate does not have; the file that it reads
+//! itself then says what is to be seen, also after a renewal. There is no way to trust just
+//! anybody: an answer would say nothing.
 
 use std::fmt;
 use std::io::{self, Read, Write};
