@@ -1,23 +1,11 @@
 //! Connections with buffers, delay and loss, as far as a server can tell them from the kernel's.
-//!
-//! Each way has a send buffer and a window; bytes are acknowledged when they have come within the
-//! window, whether they have been read or not. Segments arrive in order.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
-use xchg_core::relay::{Sink, Source};
-
-use crate::engine::net::{Id, Readiness, Transport};
-
-/// Microseconds since the world began.
-pub(super) type Time = u64;
-
-pub(super) const SECOND: Time = 1_000_000;
+use super::way::Way;
+use super::{SECOND, Time};
+use crate::engine::net::{Id, Readiness};
 
 /// When keepalive finds a peer whose network is gone (listener.rs: 60 + 3 x 20 s).
 const PROBED: Time = 120 * SECOND;
@@ -25,98 +13,6 @@ const PROBED: Time = 120 * SECOND;
 /// When a system gives up on a socket that its program has closed, whose bytes nobody takes; what
 /// probes it finds afterwards are answered with a reset (`tcp_orphan_retries` in tcp(7)).
 const ORPHANED: Time = 600 * SECOND;
-
-/// One direction.
-#[derive(Debug, Default)]
-pub(super) struct Way {
-    buffer: usize,
-    window: usize,
-    latency: Time,
-    unsent: VecDeque<u8>,
-    flight: VecDeque<(Time, Segment)>,
-    in_flight: usize,
-    pub(super) received: VecDeque<u8>,
-    /// All bytes that have ever been received, read or not.
-    pub(super) arrived: u64,
-    ends: bool,
-    has_sent_end: bool,
-    pub(super) has_end: bool,
-    /// Nobody reads any more: what comes is answered with a reset.
-    is_unread: bool,
-    /// When the sender last had something acknowledged, or nothing to wait for.
-    progress: Time,
-}
-
-#[derive(Debug)]
-enum Segment {
-    Bytes(Vec<u8>),
-    End,
-}
-
-impl Way {
-    fn room(&self) -> usize {
-        self.buffer.saturating_sub(self.unsent.len())
-    }
-
-    fn unacknowledged(&self) -> usize {
-        self.unsent.len() + self.in_flight + usize::from(self.ends && !self.has_end)
-    }
-
-    /// Takes what is to be sent; the end with it, if that is all.
-    fn take(&mut self, bytes: &[u8], ends: bool, now: Time) {
-        if self.unacknowledged() == 0 {
-            self.progress = now;
-        }
-        self.unsent.extend(bytes);
-        self.ends |= ends;
-        self.send(now);
-    }
-
-    /// Puts on their way what the window lets through.
-    fn send(&mut self, now: Time) {
-        loop {
-            let room = self.window.saturating_sub(self.in_flight + self.received.len());
-            let n = room.min(self.unsent.len()).min(1460);
-            let at = self.flight.back().map_or(0, |(at, _)| *at).max(now + self.latency);
-            if n > 0 {
-                let bytes = self.unsent.drain(..n).collect();
-                self.in_flight += n;
-                self.flight.push_back((at, Segment::Bytes(bytes)));
-            } else {
-                if self.unsent.is_empty() && self.ends && !self.has_sent_end {
-                    self.has_sent_end = true;
-                    self.flight.push_back((at, Segment::End));
-                }
-                return;
-            }
-        }
-    }
-
-    /// Takes in what has come by `now`; says whether anything has.
-    fn deliver(&mut self, now: Time) -> bool {
-        let mut any = false;
-        while self.flight.front().is_some_and(|(at, _)| *at <= now) {
-            match self.flight.pop_front() {
-                Some((_, Segment::Bytes(bytes))) => {
-                    self.in_flight -= bytes.len();
-                    self.arrived += bytes.len() as u64;
-                    self.received.extend(bytes);
-                }
-                _ => self.has_end = true,
-            }
-            self.progress = now;
-            any = true;
-        }
-        any
-    }
-
-    fn clear(&mut self) {
-        self.unsent.clear();
-        self.flight.clear();
-        self.in_flight = 0;
-        self.ends = self.has_end;
-    }
-}
 
 /// How a connection is made.
 #[derive(Debug, Clone, Copy)]
@@ -154,7 +50,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(shape: Shape, now: Time) -> Link {
         let Shape { buffer, window, latency } = shape;
-        let way = || Way { buffer, window, latency, progress: now, ..Way::default() };
+        let way = || Way::new(buffer, window, latency, now);
         Link {
             up: way(),
             down: way(),
@@ -262,21 +158,16 @@ impl Link {
         let stall = (self.down.unacknowledged() > 0).then(|| self.down.progress + self.stall);
         let alive = !self.is_dead && !self.is_closed_by_server;
         let watchdog = [stall, self.cut_at.map(|at| at + PROBED), self.forgotten_at()];
-        let arrivals = [
-            self.up.flight.front().map(|(at, _)| *at),
-            self.down.flight.front().map(|(at, _)| *at),
-            self.server_resets_at,
-            self.peer_resets_at,
-        ];
+        let arrivals =
+            [self.up.next(), self.down.next(), self.server_resets_at, self.peer_resets_at];
         let arrivals = arrivals.into_iter().flatten().filter(|_| self.cut_at.is_none());
         arrivals.chain(watchdog.into_iter().flatten().filter(|_| alive)).min()
     }
 
-    /// Takes what a worker is to be told.
-    pub(super) fn take_edges(&mut self) -> Option<(usize, Id, Readiness)> {
-        let (worker, id) = self.watched?;
-        let edges = std::mem::take(&mut self.edges);
-        (edges != Readiness::default()).then_some((worker, id, edges))
+    /// Takes what that worker is to be told.
+    pub(super) fn take_edges(&mut self, worker: usize) -> Option<(Id, Readiness)> {
+        let (_, id) = self.watched.filter(|_| self.has_edges() == Some(worker))?;
+        Some((id, std::mem::take(&mut self.edges)))
     }
 
     pub(super) fn has_edges(&self) -> Option<usize> {
@@ -357,7 +248,53 @@ impl Link {
         self.is_dead
     }
 
-    fn server_closes(&mut self, by_reset: bool) {
+    // What the server does.
+
+    pub(super) fn server_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        assert!(!std::mem::take(&mut self.panics), "a panic that the world wants");
+        if !self.up.received.is_empty() {
+            let n = buf.len().min(self.up.received.len());
+            self.up.received.drain(..n).zip(buf).for_each(|(byte, place)| *place = byte);
+            self.up.send(self.now);
+            return Ok(n);
+        }
+        match self.failure.take() {
+            Some(kind) => Err(kind.into()),
+            None if self.is_dead || self.up.has_end => Ok(0),
+            None => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    pub(super) fn server_write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.is_dead || self.down.ends {
+            return Err(self.failure.take().unwrap_or(ErrorKind::BrokenPipe).into());
+        }
+        let n = buf.len().min(self.down.room());
+        if n == 0 && !buf.is_empty() {
+            self.wants_room = true;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.down.take(&buf[..n], false, self.now);
+        Ok(n)
+    }
+
+    pub(super) fn server_ends(&mut self) -> io::Result<()> {
+        if self.is_dead {
+            return Err(ErrorKind::NotConnected.into());
+        }
+        self.down.take(&[], true, self.now);
+        Ok(())
+    }
+
+    pub(super) fn take_failure(&mut self) -> Option<ErrorKind> {
+        self.failure.take()
+    }
+
+    pub(super) fn set_stall_timeout(&mut self, timeout: Time) {
+        self.stall = timeout;
+    }
+
+    pub(super) fn server_closes(&mut self, by_reset: bool) {
         if std::mem::replace(&mut self.is_closed_by_server, true) {
             return;
         }
@@ -387,94 +324,5 @@ impl fmt::Display for Link {
         write!(f, "up {}, down {}, ", way(&self.up), way(&self.down))?;
         write!(f, "closed by server {}, dead {}", self.is_closed_by_server, self.is_dead)?;
         write!(f, ", reset {}, cut {}", self.peer_failure, self.is_cut())
-    }
-}
-
-/// The server's end of a link.
-#[derive(Debug)]
-pub(super) struct SimSocket {
-    pub(super) link: Arc<Mutex<Link>>,
-}
-
-impl Source for SimSocket {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut link = self.link.lock();
-        assert!(!std::mem::take(&mut link.panics), "a panic that the world wants");
-        if !link.up.received.is_empty() {
-            let n = buf.len().min(link.up.received.len());
-            link.up.received.drain(..n).zip(buf).for_each(|(byte, place)| *place = byte);
-            let now = link.now;
-            link.up.send(now);
-            return Ok(n);
-        }
-        match link.failure.take() {
-            Some(kind) => Err(kind.into()),
-            None if link.is_dead || link.up.has_end => Ok(0),
-            None => Err(ErrorKind::WouldBlock.into()),
-        }
-    }
-}
-
-impl Sink for SimSocket {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let mut link = self.link.lock();
-        if link.is_dead || link.down.ends {
-            return Err(link.failure.take().unwrap_or(ErrorKind::BrokenPipe).into());
-        }
-        let n = buf.len().min(link.down.room());
-        if n == 0 && !buf.is_empty() {
-            link.wants_room = true;
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let now = link.now;
-        link.down.take(&buf[..n], false, now);
-        Ok(n)
-    }
-
-    fn half_close(&mut self) -> io::Result<()> {
-        let mut link = self.link.lock();
-        if link.is_dead {
-            return Err(ErrorKind::NotConnected.into());
-        }
-        let now = link.now;
-        link.down.take(&[], true, now);
-        Ok(())
-    }
-}
-
-impl Transport for SimSocket {
-    fn write_framed(
-        &mut self,
-        framing: &[u8],
-        payload: &[u8],
-        _is_last: bool,
-    ) -> io::Result<usize> {
-        self.write(&[framing, payload].concat())
-    }
-
-    fn take_failure(&self) -> io::Result<Option<ErrorKind>> {
-        Ok(self.link.lock().failure.take())
-    }
-
-    fn unacknowledged(&self) -> Option<u64> {
-        Some(self.link.lock().down.unacknowledged() as u64)
-    }
-
-    fn set_buffers(&self, _bytes: usize) {}
-
-    fn set_send_buffer(&self, _bytes: usize) {}
-
-    fn set_stall_timeout(&self, timeout: Duration) {
-        self.link.lock().stall = Time::try_from(timeout.as_micros()).unwrap_or(Time::MAX / 2);
-    }
-
-    fn reset(&self) {
-        self.link.lock().server_closes(true);
-    }
-}
-
-impl Drop for SimSocket {
-    fn drop(&mut self) {
-        self.link.lock().server_closes(false);
     }
 }

@@ -9,8 +9,17 @@ mod oracle;
 mod peer;
 mod random;
 mod records;
+mod scenario;
+mod seat;
+mod socket;
+mod way;
 mod words;
 mod world;
+
+/// Microseconds since the world began.
+pub(super) type Time = u64;
+
+pub(super) const SECOND: Time = 1_000_000;
 
 /// Lives the world of `seed` and judges it. With `trace`, what is told of a wrong one is everything
 /// that happened in it, not only the latest.

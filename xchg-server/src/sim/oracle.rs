@@ -6,7 +6,7 @@ use std::time::Duration;
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Event, ExchangeHandle, Outcome, Side};
 
-use super::link::SECOND;
+use super::SECOND;
 use super::peer::{Fate, Peer, Seen, Speaks};
 use super::world::{World, Wrong};
 use crate::Rate;

@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 use xchg_core::Side;
 use xchg_core::wire::{Answer, CounterpartDialect, RefusalCode};
 
-use super::link::{Link, Time};
+use super::Time;
+use super::link::Link;
 use super::random::Random;
 use super::records::Records;
 use super::words::{

@@ -2,81 +2,28 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use xchg_core::{Broker, Events, Limits, Side};
+use xchg_core::{Broker, Events};
 
-use super::link::{Link, SECOND, Shape, SimSocket, Time};
-use super::oracle;
-use super::peer::{Fate, Peer, Plan, Seen, Speaks};
+use super::link::{Link, Shape};
+use super::peer::{Peer, Plan, Seen};
 use super::random::Random;
-use super::records::{GREETING, Records};
+use super::scenario;
+use super::seat::Seat;
+use super::socket::SimSocket;
+use super::{SECOND, Time, oracle};
 use crate::engine::Engine;
-use crate::engine::net::{Accepted, Id, Layer, Net, Transport};
+use crate::engine::net::{Accepted, Transport};
 use crate::engine::shared::{Inbox, Message, Shared};
 use crate::origin::Origin;
 use crate::system::descriptors::Descriptors;
-use crate::{Config, Rate};
 
 /// More steps than any world takes: one that takes more does not come to rest.
 const MOST_STEPS: u32 = 400_000;
-
-type Backlog = Arc<Mutex<VecDeque<Accepted<SimSocket>>>>;
-
-/// The system under one worker.
-pub(super) struct SimNet {
-    index: usize,
-    backlog: Backlog,
-    is_closed: bool,
-}
-
-impl Net for SimNet {
-    type Transport = SimSocket;
-
-    fn listeners(&self) -> usize {
-        1
-    }
-
-    fn accept(&mut self, _listener: usize) -> io::Result<Option<Accepted<SimSocket>>> {
-        Ok(self.backlog.lock().pop_front())
-    }
-
-    fn close_listeners(&mut self) {
-        self.is_closed = true;
-        // The kernel resets who was not accepted.
-        self.backlog.lock().drain(..).for_each(|accepted| accepted.transport.reset());
-    }
-
-    fn watch(&mut self, socket: &SimSocket, id: Id) -> io::Result<()> {
-        socket.link.lock().watch(self.index, id);
-        Ok(())
-    }
-
-    fn unwatch(&mut self, socket: &SimSocket) {
-        socket.link.lock().unwatch();
-    }
-
-    fn begins_layer(&self, _listener: u8, first: &[u8]) -> bool {
-        first.first() == Some(&GREETING)
-    }
-
-    fn layer(&mut self, _listener: u8) -> io::Result<Box<dyn Layer>> {
-        Ok(Box::new(Records::new()))
-    }
-}
-
-struct Seat {
-    worker: Option<Engine<SimNet>>,
-    backlog: Backlog,
-    is_woken: Arc<AtomicBool>,
-    has_knock: bool,
-    /// When it wants a turn though nothing happens.
-    due: Option<Time>,
-}
 
 pub(super) struct World {
     pub(super) random: Random,
@@ -111,7 +58,7 @@ impl World {
     pub(super) fn new(seed: u64, trace: bool) -> World {
         let mut random = Random::new(seed);
         let workers = 1 + usize::try_from(random.below(3)).unwrap_or(0);
-        let config = config(&mut random, workers);
+        let config = scenario::config(&mut random, workers);
         let wakes: Vec<Arc<AtomicBool>> = (0..workers).map(|_| Arc::default()).collect();
         let inboxes = wakes
             .iter()
@@ -129,21 +76,9 @@ impl World {
         let (shared, start) = (Arc::new(shared), Instant::now());
         let events = shared.broker.subscribe(1_000);
         let ends = shared.broker.subscribe(1_000);
-        let seats = wakes
-            .into_iter()
-            .zip(0..)
-            .map(|(is_woken, index)| {
-                let backlog = Backlog::default();
-                let net = SimNet {
-                    index: usize::from(index),
-                    backlog: backlog.clone(),
-                    is_closed: false,
-                };
-                let worker = Engine::new(index, net, shared.clone(), start);
-                Seat { worker: Some(worker), backlog, is_woken, has_knock: true, due: Some(0) }
-            })
-            .collect();
-        let mut to_come = plans(&mut random);
+        let seats = wakes.into_iter().zip(0..);
+        let seats = seats.map(|(woken, at)| Seat::new(at, shared.clone(), woken, start)).collect();
+        let mut to_come = scenario::plans(&mut random);
         let largest = to_come.iter().map(|(_, plan)| plan.payload.len()).max().unwrap_or(0);
         to_come.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         World {
@@ -295,8 +230,7 @@ impl World {
         } else {
             let transport = SimSocket { link: link.clone() };
             let accepted = Accepted { transport, origin, listener: 0 };
-            self.seats[seat].backlog.lock().push_back(accepted);
-            self.seats[seat].has_knock = true;
+            self.seats[seat].knock(accepted);
         }
         self.peers.push(Peer::new(plan, link, self.now));
         self.acts.push(self.now + self.random.below(1_000));
@@ -304,17 +238,13 @@ impl World {
 
     fn is_runnable(&self, index: usize) -> bool {
         let seat = &self.seats[index];
-        seat.worker.is_some()
-            && (seat.has_knock
-                || seat.is_woken.load(Ordering::Relaxed)
-                || seat.due.is_some_and(|due| due <= self.now)
-                || self.peers.iter().any(|peer| peer.link.lock().has_edges() == Some(index)))
+        let has_edges = |peer: &Peer| peer.link.lock().has_edges() == Some(index);
+        seat.worker.is_some() && (seat.is_runnable(self.now) || self.peers.iter().any(has_edges))
     }
 
     fn next_time(&self) -> Option<Time> {
         let links = self.peers.iter().filter_map(|peer| peer.link.lock().next());
-        let seats = self.seats.iter().filter(|seat| seat.worker.is_some());
-        let due = seats.filter_map(|seat| seat.due);
+        let due = self.seats.iter().filter_map(Seat::due);
         let acts = self.acts.iter().copied().filter(|&at| at != Time::MAX);
         links.chain(due).chain(acts).chain(self.to_come.last().map(|(at, _)| *at)).min()
     }
@@ -324,30 +254,8 @@ impl World {
             self.note(|_| format!("worker {index}"));
         }
         let instant = self.start + Duration::from_micros(self.now);
-        let seat = &mut self.seats[index];
-        let Some(worker) = &mut seat.worker else { return };
-        seat.is_woken.store(false, Ordering::Relaxed);
-        worker.advance(instant);
-        if std::mem::take(&mut seat.has_knock) {
-            worker.knock(0);
-        }
-        for peer in &self.peers {
-            let mut link = peer.link.lock();
-            if link.has_edges() == Some(index)
-                && let Some((_, id, edges)) = link.take_edges()
-            {
-                drop(link);
-                worker.ready(id, edges);
-            }
-        }
-        worker.turn();
-        if worker.is_over() {
-            seat.worker = None;
-            return;
-        }
-        let pause = worker.timeout().map(|pause| pause.as_micros());
-        // A worker's clock ticks in milliseconds.
-        seat.due = pause.map(|pause| self.now + Time::try_from(pause).unwrap_or(Time::MAX / 2));
+        let ready = self.peers.iter().filter_map(|peer| peer.link.lock().take_edges(index));
+        self.seats[index].turn(self.now, instant, ready);
     }
 
     fn act(&mut self, index: usize) {
@@ -397,7 +305,7 @@ impl World {
 
     /// How many connections the workers have taken and not closed.
     pub(super) fn held_connections(&self) -> usize {
-        let waiting: usize = self.seats.iter().map(|seat| seat.backlog.lock().len()).sum();
+        let waiting: usize = self.seats.iter().map(Seat::backlog).sum();
         let open = self.peers.iter().filter(|peer| !peer.link.lock().is_closed_by_server).count();
         open - waiting
     }
@@ -442,94 +350,4 @@ impl World {
         }
         self.log.push_back(format!("{:>12} {}", self.now, what(self)));
     }
-}
-
-fn config(random: &mut Random, workers: usize) -> Config {
-    let limit = |random: &mut Random| {
-        let is_limited = random.once_in(4);
-        is_limited.then(|| Rate::new(5_000 + random.skewed(1_000_000) as u64)).flatten()
-    };
-    let seconds = |random: &mut Random, most| Duration::from_secs(1 + random.below(most));
-    Config {
-        workers,
-        max_connections: *random.pick(&[2, 4, 8, 1_000, 1_000, 1_000]),
-        max_connections_per_source: *random.pick(&[None, None, Some(3)]),
-        limits: Limits {
-            waiting: *random.pick(&[2, 100, 100, 100]),
-            waiting_per_key: *random.pick(&[1, 100, 100, 100]),
-            waiting_per_origin: *random.pick(&[None, None, Some(2)]),
-        },
-        limit_rate_exchange: limit(random),
-        limit_rate_source: limit(random),
-        limit_rate_total: limit(random),
-        idle_timeout: seconds(random, 300),
-        closed_wait: seconds(random, 300),
-        greeting_timeout: Duration::from_secs(*random.pick(&[10, 600])),
-        wait_timeout: random.once_in(4).then(|| seconds(random, 200)),
-        ..Config::default()
-    }
-}
-
-/// The peers of a world, and when each comes.
-fn plans(random: &mut Random) -> Vec<(Time, Plan)> {
-    const KEYS: [&str; 3] = ["a", "b\u{e9}", "c"];
-    let keys = 1 + random.below(3);
-    let count = 2 + random.below(10);
-    let groups = random.once_in(3);
-    let all_play = random.once_in(4);
-    (0..count)
-        .map(|index| {
-            let dialects = [
-                Speaks::Classic,
-                Speaks::Native,
-                Speaks::Http,
-                Speaks::HttpClosing,
-                Speaks::Http10,
-                Speaks::Transit,
-            ];
-            let speaks = *random.pick(&dialects);
-            let acts = |random: &mut Random| u32::try_from(random.skewed(40)).unwrap_or(0) + 1;
-            let fate = match random.below(12) {
-                _ if all_play => Fate::Plays,
-                0 => Fate::Closes(acts(random)),
-                1 => Fate::Resets(acts(random)),
-                2 => Fate::Vanishes(acts(random)),
-                3 => Fate::Halts(acts(random)),
-                _ => Fate::Plays,
-            };
-            let key = KEYS[usize::try_from(random.below(keys)).unwrap_or(0)].to_owned();
-            let is_http = matches!(speaks, Speaks::Http | Speaks::HttpClosing | Speaks::Http10);
-            let receivers = if groups && is_http { 2 } else { 1 };
-            let payload = payload(index, random);
-            let plan = Plan {
-                speaks,
-                side: *random.pick(&Side::BOTH),
-                // A percent sign and the like are other tests' matter.
-                key: if is_http { key.replace('\u{e9}', "%C3%A9") } else { key },
-                pace: 1 + payload.len() / 30 + random.skewed(200_000),
-                payload,
-                receivers,
-                announces: random.once_in(2),
-                wait: random.once_in(5).then(|| u32::try_from(random.below(100)).unwrap_or(0)),
-                fate,
-                // Native peers say goodbye: an uploader closes once it has the receipt.
-                is_wrapped: random.once_in(4),
-                stays: speaks != Speaks::Native && random.once_in(4),
-            };
-            (random.below(30 * SECOND), plan)
-        })
-        .collect()
-}
-
-/// Bytes that no other peer of the world has, unless there are none.
-fn payload(peer: u64, random: &mut Random) -> Vec<u8> {
-    // Some more than is read at once, so that they count as bulk.
-    let most = if random.once_in(8) { 100_000 } else { 5_000 };
-    let len = random.skewed(most);
-    let mut bytes = Random::new(peer.wrapping_mul(0x1000) + 77);
-    let tag = u8::try_from(peer).unwrap_or(0);
-    std::iter::once(tag)
-        .chain(std::iter::from_fn(move || Some(bytes.next().to_le_bytes()[0])))
-        .take(len)
-        .collect()
 }

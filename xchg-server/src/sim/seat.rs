@@ -1,0 +1,132 @@
+//! A worker of a world, and the system under it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::Time;
+use super::records::{GREETING, Records};
+use super::socket::SimSocket;
+use crate::engine::Engine;
+use crate::engine::net::{Accepted, Id, Layer, Net, Readiness, Transport};
+use crate::engine::shared::Shared;
+
+type Backlog = Arc<Mutex<VecDeque<Accepted<SimSocket>>>>;
+
+/// The system under one worker.
+pub(super) struct SimNet {
+    index: usize,
+    backlog: Backlog,
+    is_closed: bool,
+}
+
+impl Net for SimNet {
+    type Transport = SimSocket;
+
+    fn listeners(&self) -> usize {
+        1
+    }
+
+    fn accept(&mut self, _listener: usize) -> io::Result<Option<Accepted<SimSocket>>> {
+        Ok(self.backlog.lock().pop_front())
+    }
+
+    fn close_listeners(&mut self) {
+        self.is_closed = true;
+        // The kernel resets who was not accepted.
+        self.backlog.lock().drain(..).for_each(|accepted| accepted.transport.reset());
+    }
+
+    fn watch(&mut self, socket: &SimSocket, id: Id) -> io::Result<()> {
+        socket.link.lock().watch(self.index, id);
+        Ok(())
+    }
+
+    fn unwatch(&mut self, socket: &SimSocket) {
+        socket.link.lock().unwatch();
+    }
+
+    fn begins_layer(&self, _listener: u8, first: &[u8]) -> bool {
+        first.first() == Some(&GREETING)
+    }
+
+    fn layer(&mut self, _listener: u8) -> io::Result<Box<dyn Layer>> {
+        Ok(Box::new(Records::new()))
+    }
+}
+
+pub(super) struct Seat {
+    /// Until it has stopped.
+    pub(super) worker: Option<Engine<SimNet>>,
+    backlog: Backlog,
+    is_woken: Arc<AtomicBool>,
+    has_knock: bool,
+    /// When it wants a turn though nothing happens.
+    due: Option<Time>,
+}
+
+impl Seat {
+    pub(super) fn new(
+        index: u16,
+        shared: Arc<Shared<SimSocket>>,
+        is_woken: Arc<AtomicBool>,
+        start: Instant,
+    ) -> Seat {
+        let backlog = Backlog::default();
+        let net = SimNet { index: index.into(), backlog: backlog.clone(), is_closed: false };
+        let worker = Some(Engine::new(index, net, shared, start));
+        Seat { worker, backlog, is_woken, has_knock: true, due: Some(0) }
+    }
+
+    /// A connection comes to its listener.
+    pub(super) fn knock(&mut self, accepted: Accepted<SimSocket>) {
+        self.backlog.lock().push_back(accepted);
+        self.has_knock = true;
+    }
+
+    /// How many connections it has not accepted.
+    pub(super) fn backlog(&self) -> usize {
+        self.backlog.lock().len()
+    }
+
+    /// Whether it has something to do, if nothing has happened to a connection.
+    pub(super) fn is_runnable(&self, now: Time) -> bool {
+        self.has_knock
+            || self.is_woken.load(Ordering::Relaxed)
+            || self.due.is_some_and(|due| due <= now)
+    }
+
+    /// When it wants a turn though nothing happens.
+    pub(super) fn due(&self) -> Option<Time> {
+        self.due.filter(|_| self.worker.is_some())
+    }
+
+    /// Lets the worker do what is to be done at `now`, which is `instant` to it, with what has
+    /// happened to its connections.
+    pub(super) fn turn(
+        &mut self,
+        now: Time,
+        instant: Instant,
+        ready: impl Iterator<Item = (Id, Readiness)>,
+    ) {
+        let Some(worker) = &mut self.worker else { return };
+        self.is_woken.store(false, Ordering::Relaxed);
+        worker.advance(instant);
+        if std::mem::take(&mut self.has_knock) {
+            worker.knock(0);
+        }
+        ready.for_each(|(id, edges)| worker.ready(id, edges));
+        worker.turn();
+        if worker.is_over() {
+            self.worker = None;
+            return;
+        }
+        let pause = worker.timeout().map(|pause| pause.as_micros());
+        // A worker's clock ticks in milliseconds.
+        self.due = pause.map(|pause| now + Time::try_from(pause).unwrap_or(Time::MAX / 2));
+    }
+}
