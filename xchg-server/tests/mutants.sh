@@ -43,4 +43,6 @@ mutant 'a full server does not pair' $src/engine/greet.rs \
     'if connection.standing == Standing::Excess {' 'if connection.standing != Standing::Within {'
 mutant 'who has left for good keeps its place' $src/engine/connection.rs \
     'State::Waiting(waiting) if waiting.expires > at => {' 'State::Waiting(waiting) if waiting.expires < at => {'
+mutant 'a timer fires a fraction of a tick early' $src/engine/timers.rs \
+    'timeout.as_nanos().div_ceil(1_000_000)' 'timeout.as_nanos() / 1_000_000'
 verdict

@@ -166,13 +166,20 @@ impl<N: Net> Engine<N> {
         self.receive();
         self.accept_all();
         self.go_on();
-        while let Some(id) = self.timers.pop() {
-            self.guard(id, |engine| engine.on_timer(id));
-        }
+        self.fire_timers();
         self.sweep_timers();
         self.hear_kept();
         self.shake_hands();
         self.tell_left_out();
+    }
+
+    /// Looks at whose time has come: at no more than there are, so that one that is due again at
+    /// once lets others go first.
+    fn fire_timers(&mut self) {
+        for _ in 0..self.timers.len() {
+            let Some(id) = self.timers.pop() else { return };
+            self.guard(id, |engine| engine.on_timer(id));
+        }
     }
 
     /// Notes that a turn is over, which took so long with all that was told before it.

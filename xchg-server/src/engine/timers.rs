@@ -134,6 +134,11 @@ impl<Id: Ord + Copy> Timers<Id> {
         Some(at.since(self.now))
     }
 
+    /// How many entries there are, those that count no more among them.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Takes one that is due.
     pub(crate) fn pop(&mut self) -> Option<Id> {
         let Reverse((at, id)) = *self.heap.peek()?;
