@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, tee};
 
-/// A kernel buffer between two sockets.
+/// A kernel buffer between two sockets; [`put`](Pipe::put) and [`take`](Pipe::take) are for
+/// connections that are none.
 #[derive(Debug)]
 pub struct Pipe {
     read: OwnedFd,
@@ -64,8 +65,19 @@ impl Pipe {
         self.empty(other.write.as_fd(), len)
     }
 
+    /// Puts in what fits of `bytes`, from the process's memory.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing fits.
+    pub fn put(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(retry_on_intr(|| rustix::io::write(&self.write, bytes))?)
+    }
+
     /// Takes out the next `len` bytes, which must be there.
-    pub(super) fn take(&self, len: usize) -> io::Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if they are not.
+    pub fn take(&self, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len];
         let mut from = 0;
         while from < len {
@@ -202,6 +214,17 @@ impl Pipes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_put_into_a_pipe_comes_out_as_it_was() {
+        let pipe = Pipes::new(4096, 0).take().unwrap();
+        let bytes: Vec<u8> = (0..5_000).map(|i| (i % 251) as u8).collect();
+        assert_eq!(pipe.put(&bytes).unwrap(), 4096, "what fits");
+        assert_eq!(pipe.put(&bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(pipe.take(1_000).unwrap(), bytes[..1_000]);
+        assert_eq!(pipe.take(3_096).unwrap(), bytes[1_000..4_096]);
+        assert_eq!(pipe.take(1).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
 
     #[test]
     fn only_a_connections_own_errors_are_its_loss() {
