@@ -78,8 +78,10 @@ impl<N: Net> Engine<N> {
 
     /// The peer has ended its stream: there is nothing behind what it has said.
     fn hear_end(&mut self, slot: u32) {
-        match self.connections[slot as usize].state {
+        match &self.connections[slot as usize].state {
             State::Undecided(_) => self.decide(slot),
+            // A mere end would look like an empty payload to a downloader.
+            State::Greeting(heard) if !heard.is_empty() => self.remove(slot).reset(),
             _ => self.remove(slot).close(),
         }
     }

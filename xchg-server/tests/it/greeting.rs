@@ -115,6 +115,24 @@ fn a_peer_that_greets_and_ends_at_once_has_left() {
 }
 
 #[test]
+fn a_peer_that_ends_amid_its_greeting_is_reset() {
+    let server = single();
+    let greeting = classic_greeting(b'G', "brief");
+    for cut in 1..greeting.len() {
+        let peer = Peer::saying(server.address(), &greeting[..cut]);
+        peer.half_close();
+        peer.let_go();
+    }
+    let native = long_native_greeting();
+    let peer = Peer::saying(server.address(), &native[..native.len() - 1]);
+    peer.half_close();
+    peer.let_go();
+    let silent = Peer::connect(server.address());
+    silent.half_close();
+    assert_eq!(silent.whole(), b"", "who asks for nothing is let go");
+}
+
+#[test]
 fn a_peer_that_does_not_say_what_it_wants_in_time_is_closed() {
     let greeting_timeout = Duration::from_millis(100);
     let server = InProcess::start(Config { greeting_timeout, ..config() });
