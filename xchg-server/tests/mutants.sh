@@ -45,4 +45,32 @@ mutant 'who has left for good keeps its place' $src/engine/connection.rs \
     'State::Waiting(waiting) if waiting.expires > at => {' 'State::Waiting(waiting) if waiting.expires < at => {'
 mutant 'a timer fires a fraction of a tick early' $src/engine/timers.rs \
     'timeout.as_nanos().div_ceil(1_000_000)' 'timeout.as_nanos() / 1_000_000'
+mutant 'a request behind an upload is lost' $src/engine/http.rs \
+    'self.keep(slot, Reply { words: unsaid, sent: 0, rest: framing.rest() });' \
+    'self.keep(slot, Reply { words: unsaid, sent: 0, rest: Vec::new() });'
+mutant 'a request behind the last is heard' $src/engine/http.rs \
+    'if !keep_alive {' 'if false {'
+mutant 'a layer does not outlive a request' $src/engine/http.rs \
+    'connection.state = State::Replying(Box::new(reply));
+        let by' 'if connection.stream.is_wrapped() { return drop(self.remove(slot)); }
+        connection.state = State::Replying(Box::new(reply));
+        let by'
+mutant 'what a pipe holds is lost if it cannot be spliced' xchg-core/src/relay/pump.rs \
+    'self.held = Held::Bytes { bytes, from: 0 };
+        Ok(())' 'self.held = Held::Bytes { bytes: vec![0; bytes.len()], from: 0 };
+        Ok(())'
+mutant 'a block in pipes is forgotten before all have it' xchg-core/src/relay/group.rs \
+    'self.group.piped -= taken;' 'self.group.piped = 0;'
+mutant 'a limit of a source is not the downloader'"'"'s' $src/engine/allowance.rs \
+    'for (origin, bearer) in peers {' 'for (origin, bearer) in &peers[..1] {'
+mutant 'a limit of a source is not the uploader'"'"'s' $src/engine/allowance.rs \
+    'for (origin, bearer) in peers {' 'for (origin, bearer) in &peers[1..] {'
+mutant 'who half-closes keeps its place' $src/dialect/mod.rs \
+    '!(self == Dialect::Classic && *role' 'self != Dialect::Native && !(self == Dialect::Classic && *role'
+mutant 'a cut greeting ends like an empty payload' $src/engine/greet.rs \
+    'State::Greeting(heard) if !heard.is_empty() => self' 'State::Greeting(_) if false => self'
+mutant 'nonsense is more than a worker can take' $src/engine/greet.rs \
+    'Heard::Malformed { code, text } => self.refuse(slot, code, &text),' 'Heard::Malformed { .. } => unreachable!("nobody would"),'
+mutant 'a byte of a slow greeting is lost' $src/engine/greet.rs \
+    'heard.extend_from_slice(bytes);' 'heard.extend_from_slice(bytes); if earlier > 20 && bytes.len() == 1 { heard.pop(); }'
 verdict

@@ -20,6 +20,8 @@ pub(super) struct Shape {
     pub(super) buffer: usize,
     pub(super) window: usize,
     pub(super) latency: Time,
+    /// How many bytes of each way may be spliced before that is refused.
+    pub(super) splices: u64,
 }
 
 /// One connection, seen from both ends.
@@ -45,11 +47,13 @@ pub(super) struct Link {
     now: Time,
     /// Has the next read of the server panic.
     pub(super) panics: bool,
+    /// How many bytes of each way may be spliced before that is refused.
+    splices: u64,
 }
 
 impl Link {
     pub(super) fn new(shape: Shape, now: Time) -> Link {
-        let Shape { buffer, window, latency } = shape;
+        let Shape { buffer, window, latency, splices } = shape;
         let way = || Way::new(buffer, window, latency, now);
         Link {
             up: way(),
@@ -68,6 +72,7 @@ impl Link {
             peer_failure: false,
             now,
             panics: false,
+            splices,
         }
     }
 
@@ -238,6 +243,12 @@ impl Link {
         self.cut_at.get_or_insert(self.now);
     }
 
+    /// Whether a segment is under way, or the peer has something to read.
+    pub(super) fn is_under_way(&self) -> bool {
+        let next = [self.up.next(), self.down.next(), self.server_resets_at, self.peer_resets_at];
+        next.iter().any(Option::is_some) || !self.down.received.is_empty()
+    }
+
     pub(super) fn is_cut(&self) -> bool {
         self.cut_at.is_some()
     }
@@ -251,10 +262,22 @@ impl Link {
     // What the server does.
 
     pub(super) fn server_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.server_takes(|bytes| {
+            let n = buf.len().min(bytes.len());
+            buf[..n].copy_from_slice(&bytes[..n]);
+            Ok(n)
+        })
+    }
+
+    /// Has `take` take of what has come.
+    pub(super) fn server_takes(
+        &mut self,
+        take: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         assert!(!std::mem::take(&mut self.panics), "a panic that the world wants");
         if !self.up.received.is_empty() {
-            let n = buf.len().min(self.up.received.len());
-            self.up.received.drain(..n).zip(buf).for_each(|(byte, place)| *place = byte);
+            let n = take(self.up.received.make_contiguous())?;
+            self.up.received.drain(..n);
             self.up.send(self.now);
             return Ok(n);
         }
@@ -266,16 +289,45 @@ impl Link {
     }
 
     pub(super) fn server_write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.server_gives(buf.len(), |n| Ok(buf[..n].to_vec()))
+    }
+
+    /// Sends what fits of `len` bytes, which `give` gives.
+    pub(super) fn server_gives(
+        &mut self,
+        len: usize,
+        give: impl FnOnce(usize) -> io::Result<Vec<u8>>,
+    ) -> io::Result<usize> {
         if self.is_dead || self.down.ends {
             return Err(self.failure.take().unwrap_or(ErrorKind::BrokenPipe).into());
         }
-        let n = buf.len().min(self.down.room());
-        if n == 0 && !buf.is_empty() {
+        let n = len.min(self.down.room());
+        if n == 0 && len > 0 {
             self.wants_room = true;
             return Err(ErrorKind::WouldBlock.into());
         }
-        self.down.take(&buf[..n], false, self.now);
+        self.down.take(&give(n)?, false, self.now);
         Ok(n)
+    }
+
+    /// How many bytes the server has taken so far.
+    pub(super) fn taken_by_server(&self) -> u64 {
+        self.up.arrived - self.up.received.len() as u64
+    }
+
+    /// How many bytes the server has given so far.
+    pub(super) fn given_by_server(&self) -> u64 {
+        self.down.given
+    }
+
+    /// Whether what comes may still be spliced.
+    pub(super) fn splices_up(&self) -> bool {
+        self.taken_by_server() < self.splices
+    }
+
+    /// Whether what goes may still be spliced.
+    pub(super) fn splices_down(&self) -> bool {
+        self.given_by_server() < self.splices
     }
 
     pub(super) fn server_ends(&mut self) -> io::Result<()> {

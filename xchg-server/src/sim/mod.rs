@@ -7,11 +7,13 @@
 mod link;
 mod oracle;
 mod peer;
+mod plan;
 mod random;
 mod records;
 mod scenario;
 mod seat;
 mod socket;
+mod sources;
 mod way;
 mod words;
 mod world;

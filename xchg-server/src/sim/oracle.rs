@@ -7,7 +7,8 @@ use xchg_core::wire::RefusalCode;
 use xchg_core::{Event, ExchangeHandle, Outcome, Side};
 
 use super::SECOND;
-use super::peer::{Fate, Peer, Seen, Speaks};
+use super::peer::Peer;
+use super::plan::{Fate, Seen, Speaks, Wants};
 use super::world::{World, Wrong};
 use crate::Rate;
 use crate::dialect::MAX_GREETING_LEN;
@@ -97,7 +98,8 @@ pub(super) fn nothing_is_left(world: &World) -> Result<(), Wrong> {
 /// to do.
 pub(super) fn all_goes_well(world: &World) -> Result<(), Wrong> {
     let config = &world.shared.config;
-    let all_play = world.peers.iter().all(|peer| peer.plan.fate == Fate::Plays);
+    let plays = |peer: &Peer| peer.plan.fate == Fate::Plays && peer.plan.speaks != Speaks::Nonsense;
+    let all_play = world.peers.iter().all(plays);
     let is_patient = config.idle_timeout >= Duration::from_secs(60)
         && config.greeting_timeout >= Duration::from_secs(600)
         && config.wait_timeout.is_none();
@@ -119,72 +121,125 @@ pub(super) fn all_goes_well(world: &World) -> Result<(), Wrong> {
         && config.limits.waiting_per_origin.is_none();
     // The others' dialects have no word for a refusal.
     let has_words = |peer: &Peer| !matches!(peer.plan.speaks, Speaks::Classic | Speaks::Transit);
-    let is_failed = |peer: &Peer| has_words(peer) && peer.seen() == Seen::Failed;
+    let is_failed = |peer: &Peer| has_words(peer) && peer.seen().contains(&Seen::Failed);
     let failed = world.peers.iter().position(is_failed);
     match failed {
         Some(index) if has_room => {
             Err(world.wrong(format!("peer {index} is failed, and nobody is to blame")))
         }
+        None if has_room => nobody_is_forgotten(world),
         _ => Ok(()),
     }
 }
 
+/// Once nothing moves any more, whoever is still to be told something waits for a counterpart.
+fn nobody_is_forgotten(world: &World) -> Result<(), Wrong> {
+    let awaited: Result<Vec<_>, _> = world.peers.iter().map(Peer::awaits).collect();
+    let counts = world.shared.broker.counts();
+    let Ok(awaited) = awaited else { return Ok(()) };
+    if counts.exchanging > 0 {
+        return Ok(());
+    }
+    let waiting = awaited.iter().flatten().count() as u64;
+    if waiting != counts.waiting {
+        return Err(world.wrong(format!("{waiting} wait for an answer; {counts:?}")));
+    }
+    Ok(())
+}
+
+/// A native peer that has ended its stream while it waits has left, and is let go of.
+pub(super) fn half_closed_are_let_go(world: &World) -> Result<(), Wrong> {
+    let lingers = |peer: &Peer| {
+        let link = peer.link.lock();
+        let is_heard = link.up.has_end && link.up.received.is_empty();
+        let is_quiet = link.down.unacknowledged() == 0 && !link.is_given_up();
+        let is_held = is_heard && is_quiet && !link.is_closed_by_server;
+        drop(link);
+        is_held
+            && peer.plan.speaks == Speaks::Native
+            && matches!(peer.plan.fate, Fate::Ends(_))
+            && !peer.is_closed
+            && !peer.has_heard_of_match()
+    };
+    match world.peers.iter().position(lingers) {
+        Some(index) if !world.has_stopped() => {
+            Err(world.wrong(format!("peer {index} has ended, and is held")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One part of one peer.
+type Of = (usize, usize);
+
 /// At the end every peer has had exactly one counterpart's bytes, whole and in order, or a failure
 /// that it can recognise.
 pub(super) fn all_is_told(world: &World) -> Result<(), Wrong> {
-    let mut receivers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (index, peer) in world.peers.iter().enumerate() {
-        let seen = peer.seen();
-        if let Seen::Whole(payload) = &seen {
+    let mut receivers: BTreeMap<Of, Vec<Of>> = BTreeMap::new();
+    let seen: Vec<Vec<Seen>> = world.peers.iter().map(Peer::seen).collect();
+    let all = seen.iter().enumerate().flat_map(|(index, parts)| {
+        parts.iter().enumerate().map(move |(part, seen)| ((index, part), seen))
+    });
+    for (of, seen_here) in all {
+        let peer = &world.peers[of.0];
+        if let Seen::Whole(payload) = seen_here {
+            if matches!(peer.plan.fate, Fate::Ends(at) if at < peer.greeting) {
+                return Err(world.wrong(format!("peer {of:?} has what it did not ask for")));
+            }
             // One that left first knows that nothing more was to be expected.
             if !peer.is_faithful() && payload.is_empty() {
                 continue;
             }
-            let from = origin_of(world, index, payload).ok_or_else(|| {
-                world.wrong(format!("peer {index} has {} bytes that nobody sent", payload.len()))
+            let from = origin_of(world, &seen, of, payload).ok_or_else(|| {
+                world.wrong(format!("peer {of:?} has {} bytes that nobody sent", payload.len()))
             })?;
             // Which of several nobody can tell from nothing.
             if !payload.is_empty() {
-                receivers.entry(from).or_default().push(index);
+                receivers.entry(from).or_default().push(of);
             }
         }
-        if peer.is_faithful() && seen == Seen::Nothing && !may_know_nothing(peer) {
-            return Err(world.wrong(format!("peer {index} was told nothing")));
+        if peer.is_faithful() && *seen_here == Seen::Nothing && !may_know_nothing(peer) {
+            return Err(world.wrong(format!("peer {of:?} was told nothing")));
         }
     }
-    for (from, to) in &receivers {
-        let most = usize::from(world.peers[*from].plan.receivers);
-        if to.len() > most {
-            return Err(world.wrong(format!("{to:?} all have what peer {from} sent")));
+    for (&(peer, part), to) in &receivers {
+        if to.len() > usize::from(world.peers[peer].plan.parts[part].receivers) {
+            return Err(world.wrong(format!("{to:?} all have what peer {peer} sent")));
         }
     }
     // A panic ends connections at any point, also behind a success that was told.
     if world.panics_wanted == 0 {
-        successes_are_true(world, &receivers)?;
+        successes_are_true(world, &seen, &receivers)?;
     }
     waiters_are_served(world)
 }
 
-/// Whose payload this is, of those who could be the counterpart of peer `index`.
-fn origin_of(world: &World, index: usize, payload: &[u8]) -> Option<usize> {
-    let to = &world.peers[index].plan;
-    world.peers.iter().enumerate().position(|(from, peer)| {
-        let plan = &peer.plan;
-        let transit = plan.speaks == Speaks::Transit;
-        let fits = transit || (plan.side, to.side) == (Side::Upload, Side::Download);
-        from != index
-            && fits
-            && transit == (to.speaks == Speaks::Transit)
-            && name(&plan.key) == name(&to.key)
-            && plan.receivers == to.receivers
-            && (plan.payload == payload && (peer.has_sent_all() || is_nothing(peer))
-                || may_be_cut(peer) && plan.payload.starts_with(payload))
-    })
+/// Whose payload this is, of those who could be the counterpart of a part.
+fn origin_of(world: &World, seen: &[Vec<Seen>], to: Of, payload: &[u8]) -> Option<Of> {
+    let (plan, part) = (&world.peers[to.0].plan, &world.peers[to.0].plan.parts[to.1]);
+    let fits = |from: Of| {
+        let peer = &world.peers[from.0];
+        let one = &peer.plan.parts[from.1];
+        let transit = peer.plan.speaks == Speaks::Transit;
+        from != to
+            // What the server had said that it would not hear is nobody's.
+            && seen[from.0][from.1] != Seen::Unasked
+            && (transit || (one.is(Side::Upload) && part.is(Side::Download)))
+            && transit == (plan.speaks == Speaks::Transit)
+            && name(&one.key) == name(&part.key)
+            && one.receivers == part.receivers
+            && (one.payload == payload && (peer.has_sent(from.1) || is_nothing(peer, from.1))
+                || may_be_cut(peer) && one.payload.starts_with(payload))
+    };
+    let peers = world.peers.iter().enumerate();
+    let all = peers.flat_map(|(from, peer)| (0..peer.plan.parts.len()).map(move |at| (from, at)));
+    all.into_iter().find(|&from| fits(from))
 }
 
 /// Whether all that a peer has to send is nothing, as it has said at once.
-fn is_nothing(peer: &Peer) -> bool {
-    peer.plan.announces && peer.plan.payload.is_empty()
+fn is_nothing(peer: &Peer, part: usize) -> bool {
+    let part = &peer.plan.parts[part];
+    part.announces && part.payload.is_empty()
 }
 
 /// Whether nobody can tell that a peer has closed before it had sent everything: where a stream's
@@ -192,11 +247,12 @@ fn is_nothing(peer: &Peer) -> bool {
 fn may_be_cut(peer: &Peer) -> bool {
     let is_bare = match peer.plan.speaks {
         Speaks::Classic | Speaks::Transit => true,
-        Speaks::Native => !peer.plan.announces,
+        Speaks::Native => !peer.plan.parts[0].announces,
         _ => false,
     };
-    // In records an end is said.
-    is_bare && peer.left_at.is_some() && !peer.plan.is_wrapped
+    // In records an end is said; and who ends its stream behind its greeting has said it.
+    let ends = matches!(peer.plan.fate, Fate::Ends(_));
+    is_bare && peer.left_at.is_some() && (!peer.plan.is_wrapped || ends)
 }
 
 /// Keys as the server knows them.
@@ -207,22 +263,32 @@ fn name(key: &str) -> String {
 /// A classic uploader hears nothing at all, and who half-closed or lost its network may have missed
 /// it.
 fn may_know_nothing(peer: &Peer) -> bool {
-    (peer.plan.speaks == Speaks::Classic && peer.plan.side == Side::Upload)
+    (peer.plan.speaks == Speaks::Classic && peer.is(Side::Upload))
         || peer.link.lock().is_cut()
         || peer.link.lock().is_given_up()
         || peer.is_closed
 }
 
-/// Whoever was told that all was received, had all received.
-fn successes_are_true(world: &World, receivers: &BTreeMap<usize, Vec<usize>>) -> Result<(), Wrong> {
+/// Whoever was told that all was received, had all received; and nobody was granted what no server
+/// would do.
+fn successes_are_true(
+    world: &World,
+    seen: &[Vec<Seen>],
+    receivers: &BTreeMap<Of, Vec<Of>>,
+) -> Result<(), Wrong> {
     for (index, peer) in world.peers.iter().enumerate() {
-        let plan = &peer.plan;
-        if peer.seen() != Seen::Received || plan.payload.is_empty() || !peer.is_faithful() {
-            continue;
-        }
-        let have = receivers.get(&index).map_or(0, Vec::len);
-        if have < usize::from(plan.receivers) {
-            return Err(world.wrong(format!("peer {index} was told of success; {have} have all")));
+        for (at, part) in peer.plan.parts.iter().enumerate() {
+            let of = (index, at);
+            if matches!(part.wants, Wants::Refusal(_)) && seen[index][at] == Seen::Answered {
+                return Err(world.wrong(format!("peer {of:?} was granted what it asked for")));
+            }
+            let is_told = seen[index][at] == Seen::Received && peer.is_faithful();
+            let have = receivers.get(&of).map_or(0, Vec::len);
+            if is_told && !part.payload.is_empty() && have < usize::from(part.receivers) {
+                return Err(
+                    world.wrong(format!("peer {of:?} was told of success; {have} have all"))
+                );
+            }
         }
     }
     Ok(())
@@ -230,7 +296,7 @@ fn successes_are_true(world: &World, receivers: &BTreeMap<usize, Vec<usize>>) ->
 
 /// Nobody older is evicted, and a full server still pairs.
 fn waiters_are_served(world: &World) -> Result<(), Wrong> {
-    let refused = |peer: &Peer| match peer.seen() {
+    let refused = |peer: &Peer| match peer.seen()[0] {
         Seen::Refused(code) => code,
         _ => None,
     };
@@ -245,9 +311,9 @@ fn waiters_are_served(world: &World) -> Result<(), Wrong> {
             continue;
         }
         for (other, newcomer) in world.peers.iter().enumerate() {
-            let fits = newcomer.plan.side != waiter.plan.side
+            let fits = newcomer.is(Side::Upload) != waiter.is(Side::Upload)
                 && newcomer.plan.speaks == Speaks::Native
-                && newcomer.plan.key == waiter.plan.key;
+                && newcomer.plan.parts[0].key == waiter.plan.parts[0].key;
             let is_later = newcomer.connected_at > since;
             // Its time may have come before the newcomer's greeting.
             // Peers hear of it up to 20 s late.

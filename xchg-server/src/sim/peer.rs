@@ -1,80 +1,26 @@
-//! Peers of every dialect that follow a script, well or ill, and what each can tell of its end.
+//! Peers of every dialect that follow a script, well or ill.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use xchg_core::Side;
-use xchg_core::wire::{Answer, CounterpartDialect, RefusalCode};
+use xchg_core::wire::{Answer, CounterpartDialect};
 
 use super::Time;
 use super::link::Link;
+use super::plan::{Fate, Plan, Seen, Speaks};
 use super::random::Random;
 use super::records::Records;
 use super::words::{
-    Chunks, Ending, answers, http, matched, native, native_payload, opening, stream,
+    Chunks, Ending, answers, greeting_len, http, matched, native, native_payload, opening, stream,
 };
 use crate::engine::net::Layer;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speaks {
-    Classic,
-    Native,
-    Http,
-    HttpClosing,
-    Http10,
-    Transit,
-}
-
-/// How a peer misbehaves, after so many acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// Not at all.
-    Plays,
-    Closes(u32),
-    Resets(u32),
-    /// Its network goes.
-    Vanishes(u32),
-    /// It neither reads nor writes any more.
-    Halts(u32),
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) speaks: Speaks,
-    pub(super) side: Side,
-    pub(super) key: String,
-    pub(super) payload: Vec<u8>,
-    pub(super) receivers: u16,
-    /// Whether an uploader says how long its payload is, where its dialect lets it choose.
-    pub(super) announces: bool,
-    pub(super) wait: Option<u32>,
-    pub(super) fate: Fate,
-    /// Bytes that it reads or writes at a time.
-    pub(super) pace: usize,
-    /// Whether it stays connected when its part is over.
-    pub(super) stays: bool,
-    /// Whether all that it says and hears is in records.
-    pub(super) is_wrapped: bool,
-}
-
-/// What a peer can tell of how its part ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// Nothing yet, or nothing that it can tell.
-    Nothing,
-    /// A downloader, or one of two equals, has a whole payload.
-    Whole(Vec<u8>),
-    /// An uploader was told that everything was received.
-    Received,
-    /// It was told no.
-    Refused(Option<RefusalCode>),
-    /// It can tell that its part failed.
-    Failed,
-}
 
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) plan: Plan,
+    /// The number of the source that it comes from.
+    pub(super) host: usize,
     pub(super) link: Arc<Mutex<Link>>,
     pub(super) connected_at: Time,
     pub(super) waits_since: Option<Time>,
@@ -85,6 +31,12 @@ pub(super) struct Peer {
     records: Option<Records>,
     script: Vec<u8>,
     said: usize,
+    /// Where in the script each part that it has begun is said.
+    said_at: Vec<usize>,
+    /// Where the greeting of the latest of them is.
+    greets_at: usize,
+    /// How long its first greeting is.
+    pub(super) greeting: usize,
     ends: bool,
     /// Whether its end is said within, and its connection's is still to follow.
     ends_behind: bool,
@@ -96,11 +48,11 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(plan: Plan, link: Arc<Mutex<Link>>, now: Time) -> Peer {
-        let (script, ends) = opening(&plan);
+    pub(super) fn new(plan: Plan, host: usize, link: Arc<Mutex<Link>>, now: Time) -> Peer {
         let records = plan.is_wrapped.then(Records::new);
-        Peer {
+        let mut peer = Peer {
             plan,
+            host,
             link,
             connected_at: now,
             waits_since: None,
@@ -108,15 +60,45 @@ impl Peer {
             refused_at: None,
             left_at: None,
             records,
-            script,
+            script: Vec::new(),
             said: 0,
-            ends,
+            said_at: Vec::new(),
+            greets_at: 0,
+            greeting: 0,
+            ends: false,
             ends_behind: false,
             heard: Vec::new(),
             acts: 0,
             halted: false,
             reacted: false,
             is_closed: false,
+        };
+        peer.begin_part();
+        peer.greeting = peer.greets_at;
+        if let Fate::Ends(at) = peer.plan.fate {
+            peer.script.truncate(at.min(peer.greeting));
+            (peer.ends, peer.reacted, peer.left_at) = (true, true, Some(now));
+        }
+        peer
+    }
+
+    fn begin_part(&mut self) {
+        let (words, ends) = opening(&self.plan, self.said_at.len());
+        self.greets_at = self.script.len() + greeting_len(&self.plan, &words);
+        self.script.extend(words);
+        self.ends |= ends;
+        self.said_at.push(self.script.len());
+    }
+
+    /// Asks for what it wants next, if it can.
+    fn go_on(&mut self) {
+        let begun = self.said_at.len();
+        let is_whole = !matches!(self.plan.fate, Fate::Ends(_));
+        if begun < self.plan.parts.len()
+            && is_whole
+            && (self.plan.pipelines || self.seen()[begun] == Seen::Nothing)
+        {
+            self.begin_part();
         }
     }
 
@@ -157,8 +139,10 @@ impl Peer {
             self.note(now);
         }
         self.react();
+        self.go_on();
         let failed = ending == Ending::Reset;
-        let wrote = if failed { 0 } else { self.say(pace) };
+        let is_greeting = self.plan.hesitates && self.said < self.greeting;
+        let wrote = if failed { 0 } else { self.say(if is_greeting { 1 } else { pace }) };
         // The end of one way of a transit connection says nothing of the other.
         let ended =
             ending == Ending::End && (self.plan.speaks != Speaks::Transit || self.has_sent_all());
@@ -212,12 +196,17 @@ impl Peer {
 
     /// Whether its part is over though the connection is not.
     fn is_satisfied(&self) -> bool {
-        let http = matches!(self.plan.speaks, Speaks::Http | Speaks::HttpClosing);
         // Most clients of a classic uploader's kind close at once when all is sent.
-        let sent_all = self.plan.speaks == Speaks::Classic
-            && self.plan.side == Side::Upload
-            && self.has_said_all();
-        sent_all || (http && !matches!(self.seen(), Seen::Nothing | Seen::Failed))
+        let is_classic_upload = self.plan.speaks == Speaks::Classic && self.is(Side::Upload);
+        let sent_all = is_classic_upload && self.has_said_all() && self.is_faithful();
+        let is_http = matches!(self.plan.speaks, Speaks::Http | Speaks::HttpClosing);
+        let is_told = |seen: &Seen| !matches!(seen, Seen::Nothing | Seen::Failed);
+        sent_all || (is_http && self.seen().iter().all(is_told))
+    }
+
+    /// Whether it is that side of an exchange with the first that it wants.
+    pub(super) fn is(&self, side: Side) -> bool {
+        self.plan.parts[0].is(side)
     }
 
     pub(super) fn leave(&mut self, now: Time, by_reset: bool) {
@@ -225,6 +214,31 @@ impl Peer {
             self.link.lock().peer_closes(by_reset);
             (self.is_closed, self.left_at) = (true, self.left_at.or(Some(now)));
         }
+    }
+
+    /// Whether it can have heard that its counterpart is there, in the native dialect.
+    pub(super) fn has_heard_of_match(&self) -> bool {
+        matched(&self.all_heard().0).is_some()
+    }
+
+    /// The part that it is still to be told of, once the server has all that it has said.
+    ///
+    /// # Errors
+    /// If something is still under way.
+    pub(super) fn awaits(&self) -> Result<Option<usize>, UnderWay> {
+        let link = self.link.lock();
+        let is_closed = link.is_closed_by_server;
+        if link.is_under_way() || self.said < self.greets_at {
+            return Err(UnderWay);
+        }
+        drop(link);
+        let part = self.seen().iter().position(|seen| *seen == Seen::Nothing);
+        Ok(part.filter(|&part| part < self.said_at.len() && !is_closed))
+    }
+
+    /// Whether it does nothing any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_closed || self.halted
     }
 
     /// Whether it followed its script to the end.
@@ -237,6 +251,15 @@ impl Peer {
         self.has_said_all() && (self.reacted || !self.reacts())
     }
 
+    /// Whether it has sent all that it had to for that part.
+    pub(super) fn has_sent(&self, part: usize) -> bool {
+        match self.said_at.get(part) {
+            Some(_) if part + 1 == self.plan.parts.len() => self.has_sent_all(),
+            Some(&at) => at <= self.said,
+            None => false,
+        }
+    }
+
     fn has_said_all(&self) -> bool {
         let is_sent = |records: &Records| !records.has_unsent() && !self.ends && !self.ends_behind;
         self.said == self.script.len() && self.records.as_ref().is_none_or(is_sent)
@@ -244,7 +267,7 @@ impl Peer {
 
     fn reacts(&self) -> bool {
         match self.plan.speaks {
-            Speaks::Native => self.plan.side == Side::Upload,
+            Speaks::Native => self.is(Side::Upload),
             Speaks::Transit => true,
             _ => false,
         }
@@ -252,7 +275,7 @@ impl Peer {
 
     fn note(&mut self, now: Time) {
         if self.plan.speaks != Speaks::Native {
-            if let Seen::Refused(_) = self.seen() {
+            if let Seen::Refused(_) = self.seen()[0] {
                 self.refused_at.get_or_insert(now);
             }
             return;
@@ -272,27 +295,28 @@ impl Peer {
         if self.reacted {
             return;
         }
-        match (self.plan.speaks, self.plan.side) {
+        let payload = &self.plan.parts[0].payload;
+        match (self.plan.speaks, self.is(Side::Upload)) {
             (Speaks::Transit, _) if self.heard.starts_with(b"ok\n") => {
-                self.script.extend(&self.plan.payload);
+                self.script.extend(payload);
                 (self.ends, self.reacted) = (true, true);
             }
-            (Speaks::Native, Side::Upload) => match matched(&self.heard) {
+            (Speaks::Native, true) => match matched(&self.heard) {
                 Some(CounterpartDialect::Native) => {
-                    self.script.extend((self.plan.payload.len() as u64).to_be_bytes());
-                    self.script.extend(&self.plan.payload);
-                    if !self.plan.payload.is_empty() {
+                    self.script.extend((payload.len() as u64).to_be_bytes());
+                    self.script.extend(payload);
+                    if !payload.is_empty() {
                         self.script.extend(0u64.to_be_bytes());
                     }
                     self.reacted = true;
                 }
                 Some(_) => {
-                    self.script.extend(&self.plan.payload);
+                    self.script.extend(payload);
                     (self.ends, self.reacted) = (true, true);
                 }
                 None => {}
             },
-            (Speaks::Native, Side::Download) => {
+            (Speaks::Native, false) => {
                 if let Some(Chunks::Whole(payload)) = native_payload(&self.heard) {
                     self.script.push(0);
                     self.script.extend((payload.len() as u64).to_be_bytes());
@@ -303,30 +327,45 @@ impl Peer {
         }
     }
 
-    /// What it can tell, with what has come and not been read.
-    pub(super) fn seen(&self) -> Seen {
+    /// What it has heard, with what has come and not been read, and how its connection stands.
+    fn all_heard(&self) -> (Vec<u8>, Ending) {
         let link = self.link.lock();
         let (mut heard, mut records) = (self.heard.clone(), self.records.clone());
         let received: Vec<u8> = link.down.received.iter().copied().collect();
         hear(&mut heard, &mut records, &received);
         let ending = Ending::of(&link, records.as_ref(), true);
-        drop(link);
-        match (self.plan.speaks, self.plan.side) {
-            (Speaks::Classic, Side::Upload) => match ending {
+        (heard, ending)
+    }
+
+    /// What it can tell of each part, with what has come and not been read.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        let (heard, ending) = self.all_heard();
+        let failed = if ending == Ending::Open { Seen::Nothing } else { Seen::Failed };
+        let seen = match (self.plan.speaks, self.is(Side::Upload)) {
+            (Speaks::Http | Speaks::HttpClosing | Speaks::Http10, _) => {
+                return http(&heard, ending, &self.plan.parts, self.said_at.len());
+            }
+            (Speaks::Nonsense, _) => failed,
+            (Speaks::Classic, true) => match ending {
                 Ending::Reset => Seen::Failed,
                 _ => Seen::Nothing,
             },
-            (Speaks::Classic, Side::Download) => stream(heard, ending),
+            (Speaks::Classic, false) => stream(heard, ending),
             (Speaks::Transit, _) => match heard.strip_prefix(b"ok\n") {
                 Some(rest) => stream(rest.to_vec(), ending),
                 None if ending == Ending::Open => Seen::Nothing,
                 None => Seen::Refused(None),
             },
-            (Speaks::Native, side) => native(&heard, ending, side),
-            (_, side) => http(&heard, ending, side),
-        }
+            (Speaks::Native, true) => native(&heard, ending, Side::Upload),
+            (Speaks::Native, false) => native(&heard, ending, Side::Download),
+        };
+        vec![seen]
     }
 }
+
+/// Something has been said that the other end is still to hear.
+#[derive(Debug)]
+pub(super) struct UnderWay;
 
 /// Adds what has come to what was heard, taken out of records if it was in them.
 fn hear(heard: &mut Vec<u8>, records: &mut Option<Records>, bytes: &[u8]) {

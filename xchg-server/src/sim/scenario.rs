@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use xchg_core::{Limits, Side};
+use xchg_core::wire::{Command, Greeting, Offer};
+use xchg_core::{Key, Limits, Realm, Side};
 
-use super::peer::{Fate, Plan, Speaks};
+use super::link::Shape;
+use super::plan::{Fate, Part, Plan, Speaks, Wants};
 use super::random::Random;
 use super::{SECOND, Time};
 use crate::{Config, Rate};
@@ -30,71 +32,171 @@ pub(super) fn config(random: &mut Random, workers: usize) -> Config {
         idle_timeout: seconds(random, 300),
         closed_wait: seconds(random, 300),
         greeting_timeout: Duration::from_secs(*random.pick(&[10, 600])),
+        pipe_size: *random.pick(&[4 << 10, 64 << 10, 1 << 20]),
         wait_timeout: random.once_in(4).then(|| seconds(random, 200)),
         ..Config::default()
     }
 }
 
-/// The peers of a world, and when each comes.
-pub(super) fn plans(random: &mut Random) -> Vec<(Time, Plan)> {
-    const KEYS: [&str; 3] = ["a", "b\u{e9}", "c"];
-    let keys = 1 + random.below(3);
-    let count = 2 + random.below(10);
-    let groups = random.once_in(3);
-    let all_play = random.once_in(4);
-    (0..count)
-        .map(|index| {
-            let dialects = [
-                Speaks::Classic,
-                Speaks::Native,
-                Speaks::Http,
-                Speaks::HttpClosing,
-                Speaks::Http10,
-                Speaks::Transit,
-            ];
-            let speaks = *random.pick(&dialects);
-            let acts = |random: &mut Random| u32::try_from(random.skewed(40)).unwrap_or(0) + 1;
-            let fate = match random.below(12) {
-                _ if all_play => Fate::Plays,
-                0 => Fate::Closes(acts(random)),
-                1 => Fate::Resets(acts(random)),
-                2 => Fate::Vanishes(acts(random)),
-                3 => Fate::Halts(acts(random)),
-                _ => Fate::Plays,
-            };
-            let key = KEYS[usize::try_from(random.below(keys)).unwrap_or(0)].to_owned();
-            let is_http = matches!(speaks, Speaks::Http | Speaks::HttpClosing | Speaks::Http10);
-            let receivers = if groups && is_http { 2 } else { 1 };
-            let payload = payload(index, random);
-            let plan = Plan {
-                speaks,
-                side: *random.pick(&Side::BOTH),
-                // A percent sign and the like are other tests' matter.
-                key: if is_http { key.replace('\u{e9}', "%C3%A9") } else { key },
-                pace: 1 + payload.len() / 30 + random.skewed(200_000),
-                payload,
-                receivers,
-                announces: random.once_in(2),
-                wait: random.once_in(5).then(|| u32::try_from(random.below(100)).unwrap_or(0)),
-                fate,
-                // Native peers say goodbye: an uploader closes once it has the receipt.
-                is_wrapped: random.once_in(4),
-                stays: speaks != Speaks::Native && random.once_in(4),
-            };
-            (random.below(30 * SECOND), plan)
-        })
-        .collect()
+/// How large the things of a world are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    /// Bytes of a payload at most.
+    payload: u64,
+    /// No buffer is smaller than this, so that every payload passes in some dozens of steps. What
+    /// the server says of its own fits, so that all that moves is payload.
+    narrowest: usize,
+    widest: u64,
 }
 
-/// Bytes that no other peer of the world has, unless there are none.
-fn payload(peer: u64, random: &mut Random) -> Vec<u8> {
-    // Some more than is read at once, so that they count as bulk.
-    let most = if random.once_in(8) { 100_000 } else { 5_000 };
-    let len = random.skewed(most);
-    let mut bytes = Random::new(peer.wrapping_mul(0x1000) + 77);
-    let tag = u8::try_from(peer).unwrap_or(0);
+impl Scale {
+    pub(super) fn of(random: &mut Random) -> Scale {
+        let (payload, widest) = match random.below(8) {
+            // Some more than is read at once, so that they count as bulk.
+            0 => (100_000, 100_000),
+            // Much that comes at once, so that they soon do.
+            1 => (400_000, 1_000_000),
+            _ => (5_000, 100_000),
+        };
+        let narrowest = 400 + usize::try_from(payload).unwrap_or(0) / 30;
+        Scale { payload, narrowest, widest }
+    }
+
+    /// How a connection is made.
+    pub(super) fn shape(self, random: &mut Random) -> Shape {
+        let splices = match random.below(4) {
+            0 => 0,
+            1 => random.skewed(self.payload) as u64,
+            _ => u64::MAX,
+        };
+        Shape {
+            buffer: self.narrowest + random.skewed(self.widest),
+            window: self.narrowest + random.skewed(self.widest),
+            latency: random.below(200_000),
+            splices,
+        }
+    }
+}
+
+/// How many pipes the workers of a world may have.
+pub(super) fn pipes(random: &mut Random) -> usize {
+    *random.pick(&[0, 1, 4, 64, 64])
+}
+
+/// What is chosen once for all peers of a world.
+struct Cast {
+    scale: Scale,
+    keys: u64,
+    groups: bool,
+    all_play: bool,
+}
+
+/// The peers of a world, and when each comes.
+pub(super) fn plans(random: &mut Random, scale: Scale) -> Vec<(Time, Plan)> {
+    let keys = 1 + random.below(3);
+    let count = 2 + random.below(10);
+    let cast = Cast { scale, keys, groups: random.once_in(3), all_play: random.once_in(4) };
+    (0..count).map(|index| (random.below(30 * SECOND), cast.plan(index, random))).collect()
+}
+
+impl Cast {
+    fn plan(&self, index: u64, random: &mut Random) -> Plan {
+        let dialects = [
+            Speaks::Classic,
+            Speaks::Native,
+            Speaks::Http,
+            Speaks::HttpClosing,
+            Speaks::Http10,
+            Speaks::Transit,
+        ];
+        let is_odd = !self.all_play && random.once_in(20);
+        let speaks = if is_odd { Speaks::Nonsense } else { *random.pick(&dialects) };
+        let fate = self.fate(random);
+        let chain = if speaks.is_http() && random.once_in(3) { 1 + random.below(4) } else { 1 };
+        let mut parts: Vec<Part> =
+            (0..chain).map(|nth| self.part(speaks, index * 8 + nth, chain > 1, random)).collect();
+        if is_odd {
+            parts[0].payload = nonsense(random);
+        }
+        let most = parts.iter().map(|part| part.payload.len()).max().unwrap_or(0);
+        Plan {
+            speaks,
+            pipelines: random.once_in(2),
+            wait: random.once_in(5).then(|| u32::try_from(random.below(100)).unwrap_or(0)),
+            fate,
+            pace: 1 + most / 30 + random.skewed(self.scale.widest.max(200_000)),
+            hesitates: random.once_in(12),
+            is_wrapped: random.once_in(4),
+            // Native peers say goodbye: an uploader closes once it has the receipt.
+            stays: speaks != Speaks::Native && random.once_in(4),
+            parts,
+        }
+    }
+
+    fn fate(&self, random: &mut Random) -> Fate {
+        let acts = |random: &mut Random| u32::try_from(random.skewed(40)).unwrap_or(0) + 1;
+        match random.below(14) {
+            _ if self.all_play => Fate::Plays,
+            0 => Fate::Closes(acts(random)),
+            1 => Fate::Resets(acts(random)),
+            2 => Fate::Vanishes(acts(random)),
+            3 => Fate::Halts(acts(random)),
+            // Often behind the whole of it.
+            4 => Fate::Ends(1 + random.skewed(200)),
+            _ => Fate::Plays,
+        }
+    }
+
+    fn part(&self, speaks: Speaks, nth: u64, is_chained: bool, random: &mut Random) -> Part {
+        const KEYS: [&str; 3] = ["a", "b\u{e9}", "c"];
+        const PAGES: [&str; 3] = ["healthz", "help", "version"];
+        const REFUSALS: [&str; 3] = ["DELETE /a", "GET /a?n=0", "PUT /help"];
+        let key = KEYS[usize::try_from(random.below(self.keys)).unwrap_or(0)].to_owned();
+        let wants = match random.below(8) {
+            0 if is_chained => Wants::Page(*random.pick(&PAGES)),
+            1 if is_chained => Wants::Refusal(*random.pick(&REFUSALS)),
+            _ => Wants::Exchange(*random.pick(&Side::BOTH)),
+        };
+        Part {
+            wants,
+            // A percent sign and the like are other tests' matter.
+            key: if speaks.is_http() { key.replace('\u{e9}', "%C3%A9") } else { key },
+            payload: payload(nth, random.skewed(self.scale.payload)),
+            receivers: if self.groups && speaks.is_http() { 2 } else { 1 },
+            announces: random.once_in(2),
+        }
+    }
+}
+
+/// Bytes that no other part of the world has, unless there are none.
+fn payload(nth: u64, len: usize) -> Vec<u8> {
+    let mut bytes = Random::new(nth.wrapping_mul(0x1000) + 77);
+    let tag = u8::try_from(nth).unwrap_or(0);
     std::iter::once(tag)
         .chain(std::iter::from_fn(move || Some(bytes.next().to_le_bytes()[0])))
         .take(len)
         .collect()
+}
+
+/// What somebody says who speaks nothing that is spoken here: anything, or a greeting with a
+/// mistake in it. It names a key that nobody else does, for it may pass all the same.
+fn nonsense(random: &mut Random) -> Vec<u8> {
+    let len = 1 + random.skewed(2_000);
+    let any = |random: &mut Random| random.next().to_le_bytes()[0];
+    let key = Key::parse(b"zz").expect("it is short");
+    let offer = Offer::new(Realm::Plain, Side::Download, key);
+    let mut bytes = match random.below(5) {
+        0 => return (0..len).map(|_| any(random)).collect(),
+        1 => Greeting::new(Command::Offer(offer)).encode(),
+        2 => b"Gzz\0\0\0\0\0\0".to_vec(),
+        3 => format!("please relay {:f>64}\n", "").into_bytes(),
+        _ => b"GET /zz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+    };
+    let at = usize::try_from(random.below(bytes.len() as u64)).unwrap_or(0);
+    match random.below(3) {
+        0 => bytes[at] = any(random),
+        1 => drop(bytes.remove(at)),
+        _ => bytes.insert(at, any(random)),
+    }
+    bytes
 }

@@ -1,10 +1,12 @@
-//! The server's end of a link.
+//! The server's end of a link. Where it splices, its bytes pass through pipes of the kernel.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+#[cfg(target_os = "linux")]
+use xchg_core::relay::Pipe;
 use xchg_core::relay::{Sink, Source};
 
 use super::Time;
@@ -20,6 +22,15 @@ impl Source for SimSocket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.link.lock().server_read(buf)
     }
+
+    #[cfg(target_os = "linux")]
+    fn splice_to(&mut self, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        let mut link = self.link.lock();
+        if !link.splices_up() {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        link.server_takes(|bytes| pipe.put(&bytes[..most.min(bytes.len())]))
+    }
 }
 
 impl Sink for SimSocket {
@@ -29,6 +40,20 @@ impl Sink for SimSocket {
 
     fn half_close(&mut self) -> io::Result<()> {
         self.link.lock().server_ends()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splices(&self) -> bool {
+        self.link.lock().splices_down()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splice_from(&mut self, pipe: &Pipe, len: usize) -> io::Result<usize> {
+        let mut link = self.link.lock();
+        if !link.splices_down() {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        link.server_gives(len, |n| pipe.take(n))
     }
 }
 

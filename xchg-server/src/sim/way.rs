@@ -15,6 +15,8 @@ pub(super) struct Way {
     flight: VecDeque<(Time, Segment)>,
     in_flight: usize,
     pub(super) received: VecDeque<u8>,
+    /// All bytes that have ever been given to be sent.
+    pub(super) given: u64,
     /// All bytes that have ever been received, read or not.
     pub(super) arrived: u64,
     pub(super) ends: bool,
@@ -50,6 +52,7 @@ impl Way {
         if self.unacknowledged() == 0 {
             self.progress = now;
         }
+        self.given += bytes.len() as u64;
         self.unsent.extend(bytes);
         self.ends |= ends;
         self.send(now);

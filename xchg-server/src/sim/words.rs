@@ -4,7 +4,7 @@ use xchg_core::wire::{Answer, Command, CounterpartDialect, Decoded, Greeting, Of
 use xchg_core::{Key, Realm, Side};
 
 use super::link::Link;
-use super::peer::{Plan, Seen, Speaks};
+use super::plan::{Part, Plan, Seen, Speaks, Wants};
 use super::records::Records;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,63 +38,82 @@ pub(super) fn stream(payload: Vec<u8>, ending: Ending) -> Seen {
     }
 }
 
-/// What a peer says of its own accord, and whether it ends its stream behind it.
-pub(super) fn opening(plan: &Plan) -> (Vec<u8>, bool) {
-    let path = match plan.receivers {
-        1 => plan.key.clone(),
-        n => format!("{}?n={n}", plan.key),
-    };
-    let close = if plan.speaks == Speaks::HttpClosing { "Connection: close\r\n" } else { "" };
-    let version = if plan.speaks == Speaks::Http10 { "1.0" } else { "1.1" };
-    match (plan.speaks, plan.side) {
-        (Speaks::Classic, side) => {
-            let mut bytes = vec![0; 9];
+/// What a peer says of its own accord for that part, and whether it ends its stream behind it.
+pub(super) fn opening(plan: &Plan, part: usize) -> (Vec<u8>, bool) {
+    let part = &plan.parts[part];
+    let side = if part.is(Side::Upload) { Side::Upload } else { Side::Download };
+    match plan.speaks {
+        Speaks::Nonsense => (part.payload.clone(), false),
+        Speaks::Classic => {
+            let mut bytes = vec![0; CLASSIC_LEN];
             bytes[0] = if side == Side::Upload { b'P' } else { b'G' };
-            bytes[1..=plan.key.len()].copy_from_slice(plan.key.as_bytes());
+            bytes[1..=part.key.len()].copy_from_slice(part.key.as_bytes());
             if side == Side::Upload {
-                bytes.extend(&plan.payload);
+                bytes.extend(&part.payload);
             }
             (bytes, side == Side::Upload)
         }
-        (Speaks::Native, side) => {
-            let key = Key::parse(plan.key.as_bytes()).expect("keys of worlds are keys");
+        Speaks::Native => {
+            let key = Key::parse(part.key.as_bytes()).expect("keys of worlds are keys");
             let mut offer = Offer::new(Realm::Plain, side, key);
-            if side == Side::Upload && plan.announces {
-                offer.length = Some(plan.payload.len() as u64);
+            if side == Side::Upload && part.announces {
+                offer.length = Some(part.payload.len() as u64);
             }
             if let Some(seconds) = plan.wait {
                 offer.wait = Wait::AtMost(std::time::Duration::from_secs(seconds.into()));
             }
             (Greeting::new(Command::Offer(offer)).encode(), false)
         }
-        (Speaks::Transit, _) => (format!("please relay {:0>64}\n", plan.key).into_bytes(), false),
-        (_, Side::Download) => {
-            let head = format!("GET /{path} HTTP/{version}\r\nHost: localhost\r\n{close}\r\n");
-            (head.into_bytes(), false)
-        }
-        (_, Side::Upload) => {
-            let chunked = !plan.announces && plan.speaks != Speaks::Http10;
-            let framing = if chunked {
-                "Transfer-Encoding: chunked\r\n".to_owned()
-            } else {
-                format!("Content-Length: {}\r\n", plan.payload.len())
-            };
-            let head =
-                format!("PUT /{path} HTTP/{version}\r\nHost: localhost\r\n{framing}{close}\r\n");
-            let mut bytes = head.into_bytes();
-            if chunked {
-                for chunk in plan.payload.chunks(7_000) {
-                    bytes.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
-                    bytes.extend(chunk);
-                    bytes.extend(b"\r\n");
-                }
-                bytes.extend(b"0\r\n\r\n");
-            } else {
-                bytes.extend(&plan.payload);
-            }
-            (bytes, false)
-        }
+        Speaks::Transit => (format!("please relay {:0>64}\n", part.key).into_bytes(), false),
+        Speaks::Http | Speaks::HttpClosing | Speaks::Http10 => (request(plan.speaks, part), false),
     }
+}
+
+const CLASSIC_LEN: usize = 9;
+
+/// How much of what a peer says first is its greeting.
+pub(super) fn greeting_len(plan: &Plan, opening: &[u8]) -> usize {
+    match plan.speaks {
+        Speaks::Classic => CLASSIC_LEN,
+        Speaks::Http | Speaks::HttpClosing | Speaks::Http10 => {
+            memchr::memmem::find(opening, b"\r\n\r\n").map_or(opening.len(), |at| at + 4)
+        }
+        _ => opening.len(),
+    }
+}
+
+fn request(speaks: Speaks, part: &Part) -> Vec<u8> {
+    let query = match part.receivers {
+        1 => String::new(),
+        n => format!("?n={n}"),
+    };
+    let line = match part.wants {
+        Wants::Exchange(Side::Upload) => format!("PUT /{}{query}", part.key),
+        Wants::Exchange(Side::Download) => format!("GET /{}{query}", part.key),
+        Wants::Page(path) => format!("GET /{path}"),
+        Wants::Refusal(line) => line.to_owned(),
+    };
+    let close = if speaks == Speaks::HttpClosing { "Connection: close\r\n" } else { "" };
+    let version = if speaks == Speaks::Http10 { "1.0" } else { "1.1" };
+    let chunked = !part.announces && speaks != Speaks::Http10;
+    let framing = match part.is(Side::Upload) {
+        true if chunked => "Transfer-Encoding: chunked\r\n".to_owned(),
+        true => format!("Content-Length: {}\r\n", part.payload.len()),
+        false => String::new(),
+    };
+    let head = format!("{line} HTTP/{version}\r\nHost: localhost\r\n{framing}{close}\r\n");
+    let mut bytes = head.into_bytes();
+    if part.is(Side::Upload) && chunked {
+        for chunk in part.payload.chunks(7_000) {
+            bytes.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+            bytes.extend(chunk);
+            bytes.extend(b"\r\n");
+        }
+        bytes.extend(b"0\r\n\r\n");
+    } else if part.is(Side::Upload) {
+        bytes.extend(&part.payload);
+    }
+    bytes
 }
 
 /// The answers at the start of `heard` up to the last of them, and what follows.
@@ -175,39 +194,79 @@ pub(super) fn native(heard: &[u8], ending: Ending, side: Side) -> Seen {
     }
 }
 
-pub(super) fn http(heard: &[u8], ending: Ending, side: Side) -> Seen {
-    let pending = if ending == Ending::Open { Seen::Nothing } else { Seen::Failed };
-    let mut rest = heard;
+/// What a peer can tell of each of its parts, of which it has begun so many, by the responses that
+/// it has heard one behind the other. The next that it may ask for is told nothing yet.
+pub(super) fn http(heard: &[u8], ending: Ending, parts: &[Part], begun: usize) -> Vec<Seen> {
+    let (mut rest, mut seen, mut is_closing) = (heard, Vec::new(), false);
+    while seen.len() < begun
+        && !is_closing
+        && let Some(response) = response(rest, ending)
+    {
+        rest = response.rest;
+        is_closing = response.is_last;
+        seen.push(judge(&parts[seen.len()], &response));
+    }
+    if (is_closing || seen.len() == begun) && !rest.is_empty() {
+        // An answer to what it has not asked.
+        seen.pop();
+        seen.push(Seen::Failed);
+    }
+    let (pending, asked) = match ending {
+        _ if is_closing => (Seen::Unasked, 0),
+        Ending::Open => (Seen::Nothing, begun.max(seen.len() + 1)),
+        _ => (Seen::Failed, begun),
+    };
+    seen.resize(asked.clamp(seen.len(), parts.len()), pending);
+    seen.resize(parts.len(), Seen::Unasked);
+    seen
+}
+
+fn judge(part: &Part, response: &Response<'_>) -> Seen {
+    let is_text = |text: &str| String::from_utf8_lossy(&response.body).contains(text);
+    match part.wants {
+        _ if !response.head[8..].starts_with(" 200") => Seen::Refused(None),
+        Wants::Exchange(Side::Download) => Seen::Whole(response.body.clone()),
+        Wants::Exchange(Side::Upload) if is_text("received successfully") => Seen::Received,
+        Wants::Page("healthz") if response.body != b"ok\n" => Seen::Failed,
+        Wants::Page(_) if !response.body.is_empty() => Seen::Answered,
+        Wants::Refusal(_) => Seen::Answered,
+        _ => Seen::Failed,
+    }
+}
+
+struct Response<'a> {
+    head: String,
+    body: Vec<u8>,
+    is_last: bool,
+    /// What follows it.
+    rest: &'a [u8],
+}
+
+/// The response at the start of `rest`, if it is whole.
+fn response(mut rest: &[u8], ending: Ending) -> Option<Response<'_>> {
     let head = loop {
-        let Some(end) = memchr::memmem::find(rest, b"\r\n\r\n") else { return pending };
+        let end = memchr::memmem::find(rest, b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(&rest[..end]).into_owned();
+        assert!(head.starts_with("HTTP/1."), "a response begins with {head:?}");
         rest = &rest[end + 4..];
         if !head.contains("HTTP/1.1 1") {
             break head;
         }
     };
-    let Some(body) = body(&head, rest, ending) else { return pending };
-    if !head.starts_with("HTTP/1.1 200") && !head.starts_with("HTTP/1.0 200") {
-        return Seen::Refused(None);
-    }
-    match side {
-        Side::Download => Seen::Whole(body),
-        Side::Upload if String::from_utf8_lossy(&body).contains("received successfully") => {
-            Seen::Received
-        }
-        Side::Upload => Seen::Failed,
-    }
+    let is_last = head.starts_with("HTTP/1.0") || head.contains("\r\nConnection: close");
+    let (body, rest) = body(&head, rest, ending)?;
+    Some(Response { head, body, is_last, rest })
 }
 
-/// The body of a response, if it is whole.
-fn body(head: &str, rest: &[u8], ending: Ending) -> Option<Vec<u8>> {
+/// The body of a response, if it is whole, and what follows it.
+fn body<'a>(head: &str, rest: &'a [u8], ending: Ending) -> Option<(Vec<u8>, &'a [u8])> {
     let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
     if let Some(len) = field("Content-Length: ") {
         let len: usize = len.parse().expect("a server says numbers");
-        return rest.get(..len).map(<[u8]>::to_vec);
+        return Some((rest.get(..len)?.to_vec(), &rest[len..]));
     }
     if field("Transfer-Encoding: chunked").is_none() {
-        return (ending == Ending::End).then(|| rest.to_vec());
+        return (ending == Ending::End).then(|| (rest.to_vec(), &[][..]));
     }
     let (mut rest, mut body) = (rest, Vec::new());
     loop {
@@ -216,7 +275,7 @@ fn body(head: &str, rest: &[u8], ending: Ending) -> Option<Vec<u8>> {
         let len = usize::from_str_radix(digits, 16).expect("chunk lengths are hexadecimal");
         rest = &rest[line + 2..];
         if len == 0 {
-            return rest.starts_with(b"\r\n").then_some(body);
+            return Some((body, rest.strip_prefix(b"\r\n")?));
         }
         body.extend(rest.get(..len)?);
         rest = rest.get(len + 2..)?;

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use xchg_core::{Broker, Events};
 
-use super::link::{Link, Shape};
-use super::peer::{Peer, Plan, Seen};
+use super::link::Link;
+use super::peer::Peer;
+use super::plan::{Plan, Seen};
 use super::random::Random;
-use super::scenario;
+use super::scenario::{self, Scale};
 use super::seat::Seat;
 use super::socket::SimSocket;
+use super::sources::{HOSTS, Sources};
 use super::{SECOND, Time, oracle};
 use crate::engine::Engine;
 use crate::engine::net::{Accepted, Transport};
@@ -40,8 +42,8 @@ pub(super) struct World {
     /// When each peer next acts; those to come are at the end.
     acts: Vec<Time>,
     to_come: Vec<(Time, Plan)>,
-    /// No buffer is smaller than this, so that every payload passes in some dozens of steps.
-    narrowest: usize,
+    scale: Scale,
+    sources: Sources,
     steps: u32,
     is_draining: bool,
     pub(super) panics_wanted: u64,
@@ -70,7 +72,7 @@ impl World {
                 }))
             })
             .collect();
-        let descriptors = Descriptors { connections: 4096, pipes: 0 };
+        let descriptors = Descriptors { connections: 4096, pipes: scenario::pipes(&mut random) };
         let (shared, _) =
             Shared::new(config, descriptors, inboxes, |limits| Broker::with_seed(limits, seed));
         let (shared, start) = (Arc::new(shared), Instant::now());
@@ -78,8 +80,8 @@ impl World {
         let ends = shared.broker.subscribe(1_000);
         let seats = wakes.into_iter().zip(0..);
         let seats = seats.map(|(woken, at)| Seat::new(at, shared.clone(), woken, start)).collect();
-        let mut to_come = scenario::plans(&mut random);
-        let largest = to_come.iter().map(|(_, plan)| plan.payload.len()).max().unwrap_or(0);
+        let scale = Scale::of(&mut random);
+        let mut to_come = scenario::plans(&mut random, scale);
         to_come.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         World {
             random,
@@ -93,8 +95,8 @@ impl World {
             peers: Vec::new(),
             acts: Vec::new(),
             to_come,
-            // What the server says of its own fits, so that all that moves is payload.
-            narrowest: 400 + largest / 30,
+            scale,
+            sources: Sources::default(),
             steps: 0,
             is_draining: false,
             panics_wanted: 0,
@@ -184,6 +186,10 @@ impl World {
                 oracle::counts_agree(self)?;
                 self.moved += self.ends.try_iter().map(oracle::moved_at_the_end).sum::<u64>();
                 oracle::limits_are_kept(self, self.moved)?;
+                oracle::half_closed_are_let_go(self)?;
+                let mut sources = std::mem::take(&mut self.sources);
+                sources.are_within_their_limit(self)?;
+                self.sources = sources;
                 match self.next_time() {
                     Some(next) if next <= until => self.now = next.max(self.now),
                     _ => {
@@ -214,16 +220,12 @@ impl World {
     }
 
     fn connect(&mut self, plan: Plan) {
-        let shape = Shape {
-            buffer: self.narrowest + self.random.skewed(100_000),
-            window: self.narrowest + self.random.skewed(100_000),
-            latency: self.random.below(200_000),
-        };
+        let shape = self.scale.shape(&mut self.random);
         let link = Arc::new(Mutex::new(Link::new(shape, self.now)));
         let seat = usize::try_from(self.random.below(self.seats.len() as u64)).unwrap_or(0);
         self.note(|world| format!("peer {} comes to {seat}: {:?}", world.peers.len(), plan.fate));
-        let host = u8::try_from(1 + self.random.below(3)).unwrap_or(1);
-        let origin = Origin::of([192, 0, 2, host].into());
+        let host = usize::try_from(self.random.below(HOSTS as u64)).unwrap_or(0);
+        let origin = Origin::of([192, 0, 2, 1 + u8::try_from(host).unwrap_or(0)].into());
         if self.is_draining {
             // Nobody listens.
             SimSocket { link: link.clone() }.reset();
@@ -232,7 +234,7 @@ impl World {
             let accepted = Accepted { transport, origin, listener: 0 };
             self.seats[seat].knock(accepted);
         }
-        self.peers.push(Peer::new(plan, link, self.now));
+        self.peers.push(Peer::new(plan, host, link, self.now));
         self.acts.push(self.now + self.random.below(1_000));
     }
 
@@ -261,7 +263,7 @@ impl World {
     fn act(&mut self, index: usize) {
         let peer = &mut self.peers[index];
         let is_busy = peer.act(self.now, &mut self.random);
-        let over = peer.is_closed || peer.left_at.is_some();
+        let over = peer.is_over();
         if self.trace {
             self.note(|world| format!("peer {index}: {}", world.peers[index].link.lock()));
         }
@@ -328,14 +330,15 @@ impl World {
         }
         for (index, peer) in self.peers.iter().enumerate() {
             let mut plan = peer.plan.clone();
-            plan.payload.truncate(4);
-            let len = peer.plan.payload.len();
-            let seen = match peer.seen() {
+            let lens: Vec<usize> = plan.parts.iter().map(|part| part.payload.len()).collect();
+            plan.parts.iter_mut().for_each(|part| part.payload.truncate(4));
+            let told = peer.seen().into_iter().map(|seen| match seen {
                 Seen::Whole(payload) => format!("Whole({} bytes)", payload.len()),
                 seen => format!("{seen:?}"),
-            };
-            write!(text, "\n  peer {index}: {plan:?} ({len} bytes)").ok();
-            write!(text, " {seen} waits {:?} matched", peer.waits_since).ok();
+            });
+            let told = told.collect::<Vec<_>>().join(", ");
+            write!(text, "\n  peer {index}: {plan:?} ({lens:?} bytes)").ok();
+            write!(text, " {told} waits {:?} matched", peer.waits_since).ok();
             write!(text, " {:?} left {:?}; {}", peer.matched_at, peer.left_at, peer.link.lock())
                 .ok();
         }
