@@ -23,6 +23,10 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
+    /// The fewest connections that are any use. If there are no descriptors for them, the kernel says
+    /// so at each, and so does the log.
+    const FEWEST: usize = 2;
+
     /// What this process's limit leaves for `workers` and so many `listeners`.
     pub(crate) fn here(workers: usize, listeners: usize) -> Descriptors {
         let limit = getrlimit(Resource::Nofile).current;
@@ -34,7 +38,8 @@ impl Descriptors {
         let fixed = OTHERS + OF_A_WORKER * workers + listeners;
         let left = limit.saturating_sub(fixed);
         let pipes = left / 4 / 2 / workers;
-        Descriptors { connections: left - pipes * workers * 2, pipes }
+        let connections = left - pipes * workers * 2;
+        Descriptors { connections: connections.max(Descriptors::FEWEST), pipes }
     }
 
     /// Lowers the connections that `config` allows to as many as there are descriptors for, and
@@ -42,7 +47,7 @@ impl Descriptors {
     pub(crate) fn bound(self, config: &mut Config) {
         // Of a few connections half are the reserve.
         let reserve = RESERVE.min(self.connections / 2);
-        let most = (self.connections - reserve).max(2);
+        let most = (self.connections - reserve).max(Descriptors::FEWEST);
         if most < config.max_connections {
             tracing::warn!(
                 max_connections = config.max_connections,
@@ -66,9 +71,18 @@ mod tests {
                 let shares = Descriptors::within(limit, workers, listeners);
                 let fixed = OTHERS + OF_A_WORKER * workers + listeners;
                 let all = shares.connections + 2 * workers * shares.pipes;
-                assert!(all <= limit.saturating_sub(fixed), "{limit} {workers}: {shares:?}");
+                let left = limit.saturating_sub(fixed);
+                assert!(all <= left.max(2), "{limit} {workers}: {shares:?}");
                 assert!(shares.connections >= all / 4 * 3, "{limit} {workers}: {shares:?}");
             }
+        }
+    }
+
+    #[test]
+    fn two_peers_may_meet_however_few_descriptors_there_seem_to_be() {
+        for limit in 0..40 {
+            let shares = Descriptors::within(limit, 2, 2);
+            assert!(shares.connections >= 2, "{limit}: {shares:?}");
         }
     }
 
