@@ -46,7 +46,7 @@ const MIN_PIPE_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Group {
     members: Vec<Member>,
-    /// Bytes that were put into the members' pipes and that not all have taken.
+    /// Bytes of a block in pipes that not all have taken.
     #[cfg(target_os = "linux")]
     piped: usize,
     /// Whether pipes are given up for good.
@@ -65,9 +65,13 @@ struct Member {
     /// Whether its own stream has ended.
     has_left: bool,
     failure: Option<io::Error>,
+    /// Whether it takes a block out of the pipe in which that came.
+    #[cfg(target_os = "linux")]
+    drains: bool,
+    /// Where the others have theirs.
     #[cfg(target_os = "linux")]
     pipe: Option<Pipe>,
-    /// What it is still to take of what was in its pipe, once the kernel has refused to splice it.
+    /// What it is still to take of a block, once the kernel has refused to splice it.
     #[cfg(target_os = "linux")]
     copied: Vec<u8>,
 }
@@ -201,8 +205,12 @@ impl<S: Sink> Sink for Grouped<'_, S> {
             self.group.piped = self.group.share_out(pipe, len)?;
         }
         let (piped, mut copies) = (self.group.piped, self.group.copies);
-        self.each(|member, sink| member.take_piped(sink, piped, &mut copies));
+        self.each(|member, sink| member.take_piped(sink, (pipe, piped), &mut copies));
         self.group.copies = copies;
+        if !self.group.here().any(|member| member.drains) {
+            // It has left in the middle of the block.
+            pipe.shorten_to(len - piped)?;
+        }
         let taken = self.group.taken()?;
         self.group.piped -= taken;
         Ok(taken)
@@ -237,66 +245,56 @@ impl<S: Source> Source for Grouped<'_, S> {
 
 #[cfg(target_os = "linux")]
 impl Group {
-    /// Moves of the `len` bytes in `pipe` what fits into the members' pipes, which are empty, and
-    /// says how much that is.
+    /// Makes a block of what is in `pipe`, at most `len` bytes, and says how long it is: one member
+    /// takes it out of there, and the others out of their own pipes, which are empty by now.
     ///
     /// # Errors
-    /// `Unsupported` if that cannot be done, now or later; nothing has been moved then.
+    /// `Unsupported` if that cannot be done, now or later.
     fn share_out(&mut self, pipe: &Pipe, len: usize) -> io::Result<usize> {
-        if !self.copies {
-            let shared = self.fill_pipes(pipe, len)?;
-            if shared > 0 {
-                return Ok(shared);
-            }
+        let shared = if self.copies { None } else { self.tee(pipe, len) };
+        if shared.is_none() {
+            self.copies = true;
+            self.members.iter_mut().for_each(|member| member.pipe = None);
         }
-        self.copies = true;
-        self.members.iter_mut().for_each(|member| member.pipe = None);
-        Err(io::ErrorKind::Unsupported.into())
+        shared.ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
-    /// As [`share_out`](Self::share_out); 0 if it cannot be done.
-    fn fill_pipes(&mut self, pipe: &Pipe, len: usize) -> io::Result<usize> {
+    fn tee(&mut self, pipe: &Pipe, len: usize) -> Option<usize> {
         let count = self.here().count();
         let capacity = (PIPES_BYTES / count.max(1)).max(MIN_PIPE_BYTES);
         let mut shared = len;
         for (at, member) in self.here().enumerate() {
-            let own = match member.pipe.take().map_or_else(|| pipe.another(capacity), Ok) {
-                Ok(own) => member.pipe.insert(own),
-                Err(_) => return Ok(0),
-            };
-            if at + 1 == count {
-                let moved = pipe.move_to(own, shared).unwrap_or(0);
-                if count == 1 {
-                    return Ok(moved);
-                }
-                if moved < shared {
-                    member.copied = [own.take(moved)?, pipe.take(shared - moved)?].concat();
-                }
-                return Ok(shared);
+            member.drains = at + 1 == count;
+            if member.drains {
+                break;
             }
+            let own = match member.pipe.take() {
+                Some(own) => own,
+                None => pipe.another(capacity).ok()?,
+            };
             // A pipe counts pages, not bytes: a smaller one may have no room for what is here.
-            match pipe.copy_to(own, shared) {
-                Ok(n) if n == shared || at == 0 => shared = n,
-                _ => return Ok(0),
+            match pipe.copy_to(member.pipe.insert(own), shared) {
+                Ok(n) if n == shared || (at == 0 && n > 0) => shared = n,
+                _ => return None,
             }
         }
-        Err(nobody())
+        Some(shared)
     }
 }
 
 #[cfg(target_os = "linux")]
 impl Member {
-    /// Has `sink` take what it can of a block of `piped` bytes. If it takes nothing out of a pipe,
-    /// the group `copies` from then on.
+    /// Has `sink` take what it can of a block of `piped` bytes, which came in `pipe`. If it takes
+    /// nothing out of a pipe, the group `copies` from then on.
     fn take_piped(
         &mut self,
         sink: &mut impl Sink,
-        piped: usize,
+        (pipe, piped): (&Pipe, usize),
         copies: &mut bool,
     ) -> io::Result<()> {
+        let own = self.pipe.as_ref().filter(|_| !self.drains).unwrap_or(pipe);
         while self.ahead < piped {
             let left = piped - self.ahead;
-            let own = self.pipe.as_ref().expect("it was filled for this block");
             let taken = match self.copied.len().checked_sub(left) {
                 Some(from) => sink.write(&self.copied[from..]),
                 None => sink.splice_from(own, left),

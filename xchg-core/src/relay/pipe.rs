@@ -1,7 +1,7 @@
 //! Zero copy on Linux: socket to pipe to socket, by `splice(2)`; from pipe to pipe, by `tee(2)`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -60,9 +60,10 @@ impl Pipe {
         retry_on_intr(|| tee(&self.read, &other.write, len, SpliceFlags::NONBLOCK))
     }
 
-    /// Moves up to `len` bytes into `other`.
-    pub(super) fn move_to(&self, other: &Pipe, len: usize) -> Result<usize, Stopped> {
-        self.empty(other.write.as_fd(), len)
+    /// Drops all that is here but the last `len` bytes.
+    pub(super) fn shorten_to(&self, len: usize) -> io::Result<()> {
+        let all = usize::try_from(rustix::io::ioctl_fionread(&self.read)?).unwrap_or(usize::MAX);
+        self.take(all.saturating_sub(len)).map(drop)
     }
 
     /// Puts in what fits of `bytes`, from the process's memory.

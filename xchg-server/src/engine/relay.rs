@@ -17,10 +17,10 @@ use crate::engine::allowance;
 use crate::engine::connection::Connection;
 use crate::engine::endpoint::Endpoint;
 use crate::engine::net::{Id, Net, Transport};
-use crate::engine::schedule;
+use crate::engine::schedule::TURN_BYTES;
 
-/// Bytes that each of several receivers is given in a turn at least, however many they are: with
-/// less, pipes are not worth it.
+/// Bytes that each of several receivers is given in a turn at least, however many they are. Two
+/// turns' worth is shared out to them; with less than this for each, pipes are not worth it.
 const LEAST_SHARE: u64 = 64 << 10;
 
 /// What fits into a receiver's buffer even if it reads nothing: Linux opens with a window of 64 KB,
@@ -134,7 +134,7 @@ impl<N: Net> Engine<N> {
             let room = config.max_exchange_bytes.map_or(u64::MAX, |most| {
                 (most - most.min(running.exchange.moved_from(side))).saturating_add(1)
             });
-            let share = (schedule::TURN_BYTES / receivers).max(LEAST_SHARE);
+            let share = (2 * TURN_BYTES / receivers).clamp(LEAST_SHARE, TURN_BYTES);
             let budget = share.min(allowed).min(room);
             let Turned { moved, why } =
                 running.turn(side, connections, &mut self.resources, budget);

@@ -203,6 +203,20 @@ fn what_the_kernel_refuses_one_is_copied_for_all_from_the_next_block_on() {
 }
 
 #[test]
+fn what_a_lost_member_leaves_in_the_pipe_of_a_block_reaches_nobody() {
+    let bytes = noise(1_000_000);
+    for at in 0..3 {
+        let mut sinks: Vec<_> = (0..3).map(|_| Scripted::new(&[])).collect();
+        sinks[at] = Scripted::new(&[Does::Take(SCRATCH), Does::Take(100), Does::Block, Does::Fail]);
+        let mut resources = Resources::new(SCRATCH, PIPE);
+        let pumped = pump(&bytes, sinks, &mut resources, u64::MAX);
+        assert_eq!((pumped.here.len(), pumped.lost[0].got.len()), (2, SCRATCH + 100));
+        assert!(pumped.here.iter().all(|sink| sink.got == bytes));
+        assert_eq!(pumped.spliced(), [bytes.len() - SCRATCH; 2]);
+    }
+}
+
+#[test]
 fn without_enough_pipes_everything_is_copied() {
     let bytes = noise(1_000_000);
     for most in 0..4 {
