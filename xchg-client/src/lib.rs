@@ -49,8 +49,8 @@ pub mod terminal;
 #[cfg(not(target_family = "wasm"))]
 pub use blocking::{
     Address, Cancel, Client, Content, Decision, Distrust, DownloadOptions, Downloaded, Error,
-    Fingerprint, InvalidAddress, Link, Observer, Retry, Security, TlsProblem, Trust, UploadOptions,
-    Uploaded, duration_in_words, sealed,
+    Fingerprint, InvalidAddress, InvalidFingerprint, Link, Observer, Retry, Security, TlsProblem,
+    Trust, UploadOptions, Uploaded, duration_in_words, sealed,
 };
 pub use code::{Code, InvalidCode};
 pub use key::{file_name, normalised};

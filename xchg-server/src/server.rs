@@ -33,6 +33,7 @@ type SystemSocket = <System as Net>::Transport;
 
 /// A server whose addresses are bound and not yet served.
 #[derive(Debug)]
+#[must_use = "nobody is served before Server::start is called"]
 pub struct Server {
     config: Config,
     addresses: Vec<ListenAddress>,

@@ -19,7 +19,7 @@ pub use error::{Error, duration_in_words};
 pub use link::Link;
 pub use net::address::{Address, InvalidAddress};
 pub use net::cancel::Cancel;
-pub use net::tls::{Distrust, Fingerprint, TlsProblem, Trust};
+pub use net::tls::{Distrust, Fingerprint, InvalidFingerprint, TlsProblem, Trust};
 pub use observer::{Decision, Observer};
 pub use options::{Content, DownloadOptions, Security, UploadOptions};
 pub use outcome::{Downloaded, Uploaded};

@@ -142,6 +142,7 @@ impl Download {
     }
 
     /// What is offered, with names that do no harm on any system; to be considered.
+    #[must_use = "it is gone from here"]
     pub fn take_offer(&mut self) -> Manifest {
         Arc::unwrap_or_clone(mem::take(&mut self.manifest))
     }

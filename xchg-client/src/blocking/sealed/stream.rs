@@ -24,6 +24,7 @@ use crate::session::{
 /// timeout means a lost peer, and becomes [`Error::Silent`]. A [`Cancel`](crate::Cancel) token ends
 /// a transfer between two calls on the stream; a call that blocks is ended by the `abort` that
 /// [`establish`](Self::establish) is given.
+#[must_use = "nothing is moved before upload or download is called with it"]
 pub struct SealedStream<R, W> {
     pub(super) side: Side,
     pub(super) reader: R,
@@ -74,11 +75,6 @@ impl<R: Read, W: Write> SealedStream<R, W> {
             is_confirmed: Arc::default(),
             abort: Box::new(abort),
         })
-    }
-
-    /// Which side this peer is.
-    pub fn side(&self) -> Side {
-        self.side
     }
 }
 

@@ -104,7 +104,7 @@ fn an_address_that_others_reach_needs_a_token() {
     }
     let token = Some(Token::parse(b"s3cret").unwrap());
     let admin = vec!["0.0.0.0:0".parse().unwrap()];
-    Server::bind(Config { admin, token, ..config() }).unwrap();
+    drop(Server::bind(Config { admin, token, ..config() }).unwrap());
 }
 
 #[test]

@@ -6,5 +6,5 @@ mod verify;
 
 pub(super) use records::Records;
 pub(crate) use trust::Credentials;
-pub use trust::{Distrust, Fingerprint, TlsProblem, Trust};
+pub use trust::{Distrust, Fingerprint, InvalidFingerprint, TlsProblem, Trust};
 pub(super) use verify::problem;

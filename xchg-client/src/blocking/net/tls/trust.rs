@@ -39,12 +39,17 @@ impl Fingerprint {
     }
 }
 
+/// A text is no [`Fingerprint`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write the SHA-256 fingerprint of a certificate: 64 hexadecimal digits")]
+#[non_exhaustive]
+pub struct InvalidFingerprint;
+
 impl FromStr for Fingerprint {
-    type Err = &'static str;
+    type Err = InvalidFingerprint;
 
     /// 64 hexadecimal digits, with or without colons between them.
-    fn from_str(text: &str) -> Result<Fingerprint, &'static str> {
-        const WRONG: &str = "write the SHA-256 fingerprint of a certificate: 64 hexadecimal digits";
+    fn from_str(text: &str) -> Result<Fingerprint, InvalidFingerprint> {
         let text = text.trim();
         let text = text.rsplit_once('=').map_or(text, |(_, digits)| digits);
         let digits: Vec<u8> = text
@@ -52,11 +57,11 @@ impl FromStr for Fingerprint {
             .filter(|&digit| digit != ':')
             .map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok()))
             .collect::<Option<_>>()
-            .ok_or(WRONG)?;
+            .ok_or(InvalidFingerprint)?;
         let bytes: Vec<u8> = digits.chunks(2).map(|two| two[0] << 4 | two[two.len() - 1]).collect();
         match digits.len() {
-            64 => Ok(Fingerprint(bytes.try_into().map_err(|_| WRONG)?)),
-            _ => Err(WRONG),
+            64 => Ok(Fingerprint(bytes.try_into().map_err(|_| InvalidFingerprint)?)),
+            _ => Err(InvalidFingerprint),
         }
     }
 }
