@@ -142,25 +142,6 @@ impl Error {
         }
     }
 
-    /// Whether the other peer can still be told of this error, and does not know it yet.
-    pub(crate) fn is_news_to_peer(&self) -> bool {
-        match self {
-            Self::Protocol(_) | Self::Tampered | Self::Cancelled | Self::Files(_) => true,
-            Self::WrongSecret
-            | Self::Unconfirmed { .. }
-            | Self::Version { .. }
-            | Self::Lost
-            | Self::Silent
-            | Self::Stream { .. }
-            | Self::CutStream { .. }
-            | Self::Declined { .. }
-            | Self::Unable { .. }
-            | Self::DeclinedHere
-            | Self::Peer { .. }
-            | Self::PeerCancelled => false,
-        }
-    }
-
     /// What the other peer is told: nothing about this machine's paths.
     pub(crate) fn for_peer(&self) -> String {
         match self {

@@ -277,16 +277,25 @@ impl Talk {
     }
 
     pub(super) fn last_words(&mut self, error: &Error) -> Option<Record> {
-        let cancelled = matches!(error, Error::Cancelled);
         match error {
+            // The other peer ended it, and hears that it was heard.
             Error::Peer { .. }
             | Error::PeerCancelled
             | Error::Declined { .. }
             | Error::Unable { .. } => self.last_record(None),
-            error if error.is_news_to_peer() => {
+            Error::Protocol(_) | Error::Tampered | Error::Cancelled | Error::Files(_) => {
+                let cancelled = matches!(error, Error::Cancelled);
                 self.last_record(Some(&Message::Error { cancelled, text: &error.for_peer() }))
             }
-            _ => None,
+            // It cannot be told any more, or knows.
+            Error::WrongSecret
+            | Error::Unconfirmed { .. }
+            | Error::Version { .. }
+            | Error::Lost
+            | Error::Silent
+            | Error::Stream { .. }
+            | Error::CutStream { .. }
+            | Error::DeclinedHere => None,
         }
     }
 

@@ -7,12 +7,9 @@ use std::sync::Arc;
 use tempfile::{TempDir, tempdir};
 use xchg_client::session::Error;
 
-use crate::support::{Ended, Exchange, Line, noise, snapshot};
-
-/// Bytes of a hello and a confirmation.
-const HANDSHAKE_BYTES: usize = HELLO_BYTES + 32;
-
-const HELLO_BYTES: usize = 41;
+use crate::support::{
+    Ended, Exchange, HANDSHAKE_BYTES, HELLO_BYTES, Line, boundaries, noise, snapshot,
+};
 
 const EMPTY_RECORD_BYTES: usize = 4 + 16;
 
@@ -41,19 +38,6 @@ fn clean(from: &Path) -> (Vec<u8>, Vec<u8>) {
     ended.unwrap();
     let take = |line: Line| Arc::into_inner(line.log).unwrap().into_inner().unwrap();
     (take(upload), take(download))
-}
-
-/// Where the parts of a direction end: the hello, the confirmation, each record.
-fn boundaries(bytes: &[u8]) -> Vec<usize> {
-    let mut ends = vec![HELLO_BYTES, HANDSHAKE_BYTES];
-    let mut at = HANDSHAKE_BYTES;
-    while at < bytes.len() {
-        let length = [0, bytes[at + 1], bytes[at + 2], bytes[at + 3]];
-        at += 4 + u32::from_be_bytes(length) as usize + 16;
-        ends.push(at);
-    }
-    assert_eq!(at, bytes.len(), "the last record ends the direction");
-    ends
 }
 
 /// Each boundary with its neighbours, and some places in between.

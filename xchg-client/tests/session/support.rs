@@ -226,3 +226,21 @@ pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     hasher.finalize_xof().fill(&mut noise);
     noise
 }
+
+/// Bytes of a hello and a confirmation.
+pub(crate) const HANDSHAKE_BYTES: usize = HELLO_BYTES + 32;
+
+pub(crate) const HELLO_BYTES: usize = 41;
+
+/// Where the parts of a direction end: the hello, the confirmation, each record.
+pub(crate) fn boundaries(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = vec![HELLO_BYTES, HANDSHAKE_BYTES];
+    let mut at = HANDSHAKE_BYTES;
+    while at < bytes.len() {
+        let length = [0, bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        at += 4 + u32::from_be_bytes(length) as usize + 16;
+        ends.push(at);
+    }
+    assert_eq!(at, bytes.len(), "the last record ends the direction");
+    ends
+}

@@ -21,6 +21,11 @@ impl Throttle {
         Throttle { pace, rate, paid_at: now }
     }
 
+    /// No slower than one can.
+    pub(crate) fn none() -> Throttle {
+        Throttle::new(Duration::ZERO, None, Instant::now())
+    }
+
     /// The most bytes to move at once, out of `buffer_bytes`.
     pub(crate) fn slice(&self, buffer_bytes: usize) -> usize {
         let share = self.rate.map_or(u64::MAX, |rate| (rate.get() / SLICES_PER_SECOND).max(1));

@@ -81,7 +81,13 @@ impl<'a> Attempt<'a> {
         let (connection, _) = self.server.offer(offer, self.cancel, observer)?;
         self.matched = Some(Instant::now());
         let stop = Stop::new().map_err(set_up)?;
-        let (reader, writer) = self.halves(&connection, &stop.hard, throttle).map_err(set_up)?;
+        // What is slowed down is the direction of the content.
+        let (received, sent) = match self.side {
+            Side::Download => (throttle, Throttle::none()),
+            Side::Upload => (Throttle::none(), throttle),
+        };
+        let half = |throttle| Half::new(&connection, &stop.hard, throttle).map_err(set_up);
+        let (reader, writer) = (half(received)?, half(sent)?);
         let result = stop.during(self.cancel, || {
             let key = self.key.as_bytes();
             let hard = stop.hard.clone();
@@ -94,23 +100,6 @@ impl<'a> Attempt<'a> {
         });
         close(&connection, &result);
         Ok(result?)
-    }
-
-    fn halves(
-        &self,
-        connection: &Connection,
-        hard: &Cancel,
-        throttle: Throttle,
-    ) -> io::Result<(Half, Half)> {
-        let mut halves = [
-            Half::new(connection.another(hard)?, hard.clone())?,
-            Half::new(connection.another(hard)?, hard.clone())?,
-        ];
-        // What is slowed down is the direction of the content.
-        let content = if self.side == Side::Download { 0 } else { 1 };
-        halves[content].throttle(throttle);
-        let [reader, writer] = halves;
-        Ok((reader, writer))
     }
 }
 

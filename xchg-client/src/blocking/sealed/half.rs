@@ -8,33 +8,31 @@ use crate::blocking::net::Connection;
 use crate::blocking::net::Throttle;
 use crate::session::SILENCE_TIMEOUT;
 
-/// One handle on the connection.
+/// One handle on the connection. What goes through it may be slowed down.
 pub(crate) struct Half {
     connection: Connection,
     hard: Cancel,
-    throttle: Option<Throttle>,
+    throttle: Throttle,
 }
 
 impl Half {
-    pub(super) fn new(mut connection: Connection, hard: Cancel) -> io::Result<Half> {
+    /// `hard` ends every call on it.
+    pub(super) fn new(
+        connection: &Connection,
+        hard: &Cancel,
+        throttle: Throttle,
+    ) -> io::Result<Half> {
+        let mut connection = connection.another(hard)?;
         connection.set_read_timeout(Some(SILENCE_TIMEOUT))?;
-        Ok(Half { connection, hard, throttle: None })
-    }
-
-    /// Slows down what goes through this half.
-    pub(super) fn throttle(&mut self, throttle: Throttle) {
-        self.throttle = Some(throttle);
+        Ok(Half { connection, hard: hard.clone(), throttle })
     }
 
     fn slice(&self, bytes: usize) -> usize {
-        self.throttle.as_ref().map_or(bytes, |throttle| throttle.slice(bytes).max(1).min(bytes))
+        self.throttle.slice(bytes).max(1).min(bytes)
     }
 
     fn moved(&mut self, bytes: usize) -> io::Result<()> {
-        let Some(throttle) = &mut self.throttle else {
-            return Ok(());
-        };
-        let pause = throttle.after(bytes, Instant::now());
+        let pause = self.throttle.after(bytes, Instant::now());
         if pause.is_zero() {
             return Ok(());
         }
