@@ -48,7 +48,7 @@ impl Default for Retry {
 }
 
 /// How long the counterpart is waited for, whatever number of offers that takes.
-pub(crate) struct Deadline {
+struct Deadline {
     wait: Wait,
     /// When the first of them was made.
     began: Option<Instant>,
@@ -56,12 +56,12 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     /// The wait begins with the first offer.
-    pub(crate) fn of(wait: Wait) -> Self {
+    fn of(wait: Wait) -> Self {
         Self { wait, began: None }
     }
 
     /// How long the next offer may wait. In the end, only for who waits already.
-    pub(crate) fn left(&mut self) -> Wait {
+    fn left(&mut self) -> Wait {
         let Some(began) = self.began else {
             self.began = Some(Instant::now());
             return self.wait;
@@ -71,11 +71,6 @@ impl Deadline {
             Wait::Forever => Wait::Forever,
         }
     }
-
-    /// The counterpart has come: should it be lost again, it is waited for anew.
-    pub(crate) fn renew(&mut self) {
-        self.began = None;
-    }
 }
 
 /// How long to leave a server alone that is away. A connection a second is no burden, even to one
@@ -84,6 +79,7 @@ const SERVER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Decides after each failed attempt.
 pub(crate) struct RetryPolicy {
+    deadline: Deadline,
     retry: Option<Retry>,
     guesses_left: u32,
     pause: Duration,
@@ -92,10 +88,23 @@ pub(crate) struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    pub(crate) fn new(retry: Option<Retry>, guesses: NonZeroU32) -> RetryPolicy {
+    pub(crate) fn new(wait: Wait, retry: Option<Retry>, guesses: NonZeroU32) -> RetryPolicy {
+        let deadline = Deadline::of(wait);
         let pause = retry.map_or(Duration::ZERO, |retry| retry.first);
         let guesses_left = guesses.get() - 1;
-        RetryPolicy { retry, guesses_left, pause, was_reached: false, began: Instant::now() }
+        RetryPolicy {
+            deadline,
+            retry,
+            guesses_left,
+            pause,
+            was_reached: false,
+            began: Instant::now(),
+        }
+    }
+
+    /// How long the next offer may wait for the counterpart.
+    pub(crate) fn wait(&mut self) -> Wait {
+        self.deadline.left()
     }
 
     /// Pauses if another attempt is worth it, after one that `has_met` its counterpart and agreed
@@ -110,6 +119,10 @@ impl RetryPolicy {
         cancel: &Cancel,
         observer: &mut (impl Observer + ?Sized),
     ) -> Result<(), Error> {
+        if has_met {
+            // Should it be lost again, it is waited for anew.
+            self.deadline.began = None;
+        }
         let lasted = self.began.elapsed();
         let Some(pause) = self.decide(&error, has_met, lasted).filter(|_| !cancel.is_cancelled())
         else {
@@ -192,7 +205,7 @@ mod tests {
 
     fn policy(retry: bool, guesses: u32) -> RetryPolicy {
         let guesses = NonZeroU32::new(guesses).unwrap();
-        RetryPolicy::new(retry.then(Retry::default), guesses)
+        RetryPolicy::new(Wait::Forever, retry.then(Retry::default), guesses)
     }
 
     fn unreachable() -> Error {
@@ -218,7 +231,7 @@ mod tests {
         assert!(matches!(deadline.left(), Wait::AtMost(left) if left <= hour / 2));
         deadline.began = ago(2 * hour);
         assert_eq!(deadline.left(), Wait::AtMost(Duration::ZERO));
-        deadline.renew();
+        deadline.began = None;
         assert_eq!(deadline.left(), Wait::AtMost(hour));
         assert_eq!(Deadline { wait: Wait::Forever, began: ago(hour) }.left(), Wait::Forever);
     }

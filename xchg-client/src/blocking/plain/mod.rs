@@ -15,7 +15,7 @@ use xchg_core::{Realm, Side};
 
 use crate::blocking::net::{Server, Throttle};
 use crate::blocking::options::{Content, DownloadOptions, UploadOptions};
-use crate::blocking::retry::{Deadline, RetryPolicy};
+use crate::blocking::retry::RetryPolicy;
 use crate::blocking::supply::Supply;
 use crate::files::{self, Destination, Entry, Kind, Manifest, Modified};
 use crate::key::{file_name, normalised};
@@ -48,13 +48,12 @@ pub(crate) fn upload(
     }
     let mut supply = Supply::new(content);
     let mut offer = Offer::new(Realm::Plain, Side::Upload, normalised(&key));
-    let mut policy = RetryPolicy::new(retry, NonZeroU32::MIN);
-    let mut deadline = Deadline::of(wait);
+    let mut policy = RetryPolicy::new(wait, retry, NonZeroU32::MIN);
     loop {
         observer.collected(supply.prepare()?.manifest());
         let mut payload = Payload::hold(supply.take()?)?;
         offer.length = payload.length();
-        offer.wait = deadline.left();
+        offer.wait = policy.wait();
         let error = match server.offer_while(offer.clone(), cancel, observer, || payload.stands()) {
             Err(error) => error,
             // It is offered as it is now.
@@ -103,10 +102,9 @@ pub(crate) fn download(
     // Before the server is asked there is time to ask the person.
     place.look(|sink| observer.existing(sink.manifest(), sink.survey()))?;
     let mut offer = Offer::new(Realm::Plain, Side::Download, key);
-    let mut policy = RetryPolicy::new(retry, NonZeroU32::MIN);
-    let mut deadline = Deadline::of(wait);
+    let mut policy = RetryPolicy::new(wait, retry, NonZeroU32::MIN);
     loop {
-        offer.wait = deadline.left();
+        offer.wait = policy.wait();
         let error = match server.offer(offer.clone(), cancel, observer) {
             Err(error) => error,
             Ok((connection, matched)) => {

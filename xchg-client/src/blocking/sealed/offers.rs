@@ -8,7 +8,7 @@ use xchg_core::Side;
 use super::attempt::Attempt;
 use crate::blocking::net::{Server, Throttle};
 use crate::blocking::options::{DownloadOptions, Security, UploadOptions};
-use crate::blocking::retry::{Deadline, RetryPolicy};
+use crate::blocking::retry::RetryPolicy;
 use crate::blocking::supply::Supply;
 use crate::files::Destination;
 use crate::key::normalised;
@@ -25,12 +25,11 @@ pub(crate) fn upload(
     let UploadOptions { key, security, content, wait, retry, guesses, pace, rate_limit } = options;
     let (key, secret) = (normalised(&key), secret_of(security));
     let mut supply = Supply::new(content);
-    let mut policy = RetryPolicy::new(retry, guesses);
-    let mut deadline = Deadline::of(wait);
+    let mut policy = RetryPolicy::new(wait, retry, guesses);
     loop {
         observer.collected(supply.prepare()?.manifest());
         let throttle = Throttle::new(pace, rate_limit, Instant::now());
-        let (side, wait) = (Side::Upload, deadline.left());
+        let (side, wait) = (Side::Upload, policy.wait());
         let mut attempt = Attempt::new(server, side, (&key, &secret), wait, cancel);
         let sent = attempt.run(throttle, observer, |stream, observer, token| {
             let mut outgoing = supply.take()?;
@@ -40,9 +39,6 @@ pub(crate) fn upload(
         });
         match sent {
             Err(error) if supply.is_repeatable() => {
-                if attempt.has_met() {
-                    deadline.renew();
-                }
                 policy.pause_after(error, attempt.has_met(), cancel, observer)?;
             }
             Err(error) => return Err(error),
@@ -64,12 +60,11 @@ pub(crate) fn download(
     let DownloadOptions { key, security, mut destination, place, wait, retry, guesses, rate_limit } =
         options;
     let (key, secret) = (normalised(&key), secret_of(security));
-    let mut policy = RetryPolicy::new(retry, guesses);
-    let mut deadline = Deadline::of(wait);
+    let mut policy = RetryPolicy::new(wait, retry, guesses);
     destination.check()?;
     loop {
         let throttle = Throttle::new(Duration::ZERO, rate_limit, Instant::now());
-        let (side, wait) = (Side::Download, deadline.left());
+        let (side, wait) = (Side::Download, policy.wait());
         let mut attempt = Attempt::new(server, side, (&key, &secret), wait, cancel);
         let received = attempt.run(throttle, observer, |stream, observer, token| {
             super::download(stream, destination.again(), place, observer, token)
@@ -79,12 +74,7 @@ pub(crate) fn download(
             Err(error) if matches!(destination, Destination::Writer(_)) && attempt.has_met() => {
                 return Err(error);
             }
-            Err(error) => {
-                if attempt.has_met() {
-                    deadline.renew();
-                }
-                policy.pause_after(error, attempt.has_met(), cancel, observer)?;
-            }
+            Err(error) => policy.pause_after(error, attempt.has_met(), cancel, observer)?,
             Ok(received) => {
                 let elapsed = attempt.elapsed();
                 let mut received = Downloaded { is_confirmed: true, elapsed, ..received };

@@ -45,12 +45,9 @@ where
     W: Write + Send,
 {
     let sent = link::run(stream, cancel, Upload::new(), |link, role| {
-        let mut driver = Driver { outgoing, content: Content::None, cancel };
+        let mut driver = Driver { outgoing, observer, content: Content::None, cancel };
         while let Some(effect) = link.next(role)? {
-            match effect {
-                Effect::Tell(event) => tell(observer, role.manifest(), event),
-                effect => driver.run(effect, link, role)?,
-            }
+            driver.run(effect, link, role)?;
         }
         Ok(Uploaded {
             entries: role.manifest().entries().len(),
@@ -66,6 +63,7 @@ where
 
 struct Driver<'a> {
     outgoing: &'a mut Outgoing,
+    observer: &'a mut dyn Observer,
     content: Content,
     cancel: &'a Cancel,
 }
@@ -100,7 +98,7 @@ impl Driver<'_> {
                 self.content = Content::None;
                 role.closed();
             }
-            Effect::Tell(_) => {}
+            Effect::Tell(event) => tell(self.observer, role.manifest(), event),
         }
         Ok(())
     }
