@@ -114,9 +114,12 @@ pub struct Pair<Conn> {
 }
 
 /// A waiting offer's place: names it for the broker that gave it out.
+///
+/// Packed into ten bytes, for whoever waits is held with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C, packed(2))]
 pub struct Place {
-    shard: u32,
+    shard: u16,
     ticket: Ticket,
 }
 
@@ -158,7 +161,7 @@ impl<Conn> Broker<Conn> {
         match matcher.offer_hashed(hash, offer) {
             Offered::Waiting { ticket, gathered } => {
                 #[expect(clippy::cast_possible_truncation, reason = "shards are few")]
-                let place = Place { shard: shard as u32, ticket };
+                let place = Place { shard: shard as u16, ticket };
                 Brokered::Waiting { place, gathered }
             }
             Offered::Refused { conn, why } => Brokered::Refused { conn, why },
@@ -180,7 +183,7 @@ impl<Conn> Broker<Conn> {
     /// The realm, key and role of who waits at `place` for one counterpart; `None` if it does no
     /// more, or for several.
     pub fn waiter(&self, place: Place) -> Option<(Realm, Key, Role)> {
-        let matcher = self.inner.shards[place.shard as usize].lock();
+        let matcher = self.inner.shards[usize::from(place.shard)].lock();
         let (realm, key, role) = matcher.waiter(place.ticket)?;
         Some((realm, key.clone(), role.clone()))
     }
@@ -189,13 +192,13 @@ impl<Conn> Broker<Conn> {
     /// came out then.
     #[must_use = "it may be an open connection"]
     pub fn withdraw(&self, place: Place) -> Option<Conn> {
-        self.inner.shards[place.shard as usize].lock().withdraw(place.ticket)
+        self.inner.shards[usize::from(place.shard)].lock().withdraw(place.ticket)
     }
 
     /// Has `tell` called with the uploader that waits for the same exchange as `place` does, and
     /// with its place; not if there is none yet. It is called under a lock that offers need.
     pub fn tell_uploader_with(&self, place: Place, tell: impl FnOnce(&Conn, Place)) {
-        let matcher = self.inner.shards[place.shard as usize].lock();
+        let matcher = self.inner.shards[usize::from(place.shard)].lock();
         if let Some((conn, ticket)) = matcher.uploader_with(place.ticket) {
             tell(conn, Place { ticket, ..place });
         }
