@@ -18,9 +18,7 @@ pub fn greetings(data: &[u8]) {
             "{part:?} of {cut} bytes, {all:?} of all"
         );
     }
-    if let Detected::Dialect(dialect) = all
-        && dialect != Dialect::Http
-    {
+    if let Detected::Dialect(dialect) = all {
         heard_in_pieces(dialect, data);
     }
 }
@@ -59,6 +57,7 @@ fn heard_in_pieces(dialect: Dialect, data: &[u8]) {
         Heard::Partial => assert!(data.len() < MAX_GREETING_LEN),
         Heard::Ask { len, .. } => assert!((1..=data.len()).contains(&len)),
         Heard::Malformed { text, .. } => assert!(!text.is_empty()),
+        Heard::Requests => return,
     }
     // Only of a classic uploader more is expected, and a greeting that others go on after was none.
     let is_whole = |cut| dialect == Dialect::Classic && data[0] != b'P' && cut == 9;

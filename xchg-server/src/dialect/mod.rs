@@ -1,7 +1,9 @@
 //! What peers speak. A dialect turns a peer's first bytes into an [`Ask`] and the server's words
 //! into bytes; it does no I/O.
 //!
-//! To add one: a file here, and its lines in [`Dialect`] and [`detect`].
+//! To add one: a file here, its shape in [`detect`], and its variant in [`Dialect`] and [`Voice`].
+//! Every question that the engine has about a peer is a method of these, and a match without a
+//! wildcard: the compiler names those that a newcomer has to answer.
 
 mod classic;
 mod detect;
@@ -9,13 +11,16 @@ pub(crate) mod http;
 mod native;
 pub(crate) mod proxy;
 mod transit;
+mod voice;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use xchg_core::wire::{Greeting, RefusalCode, StatusReport, Token, Wait};
-use xchg_core::{Key, Realm, Role, Side};
+use xchg_core::{Key, Realm, Refusal, Role, Side};
 
 pub(crate) use detect::{Agreement, Detected, MAX_GREETING_LEN, SILENCE, detect, what_we_speak};
+pub(crate) use voice::Voice;
 
 /// A wire protocol that peers may speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,9 +85,58 @@ pub(crate) enum Heard {
     Ask { ask: Ask, len: usize },
     /// Not a greeting; `text` says why.
     Malformed { code: RefusalCode, text: String },
+    /// No greeting but requests, of which a peer may make several: [`http`] understands them.
+    Requests,
 }
 
-// An http peer's words depend on its request: they are its [`http::Peer`]'s, and nothing here.
+/// Why a peer is not served.
+#[derive(Debug)]
+pub(crate) enum NotServed<'a> {
+    /// What `code` stands for; `text` says more.
+    For { code: RefusalCode, text: &'a str },
+    /// Its offer is not taken.
+    Refused(Refusal),
+    /// It offers more than the `most` bytes that an exchange may move.
+    TooLong { most: u64 },
+    /// Its source makes offers too often; it may make the next after so many seconds.
+    TooOften { seconds: u64 },
+}
+
+impl NotServed<'_> {
+    pub(crate) fn code(&self) -> RefusalCode {
+        match self {
+            NotServed::For { code, .. } => *code,
+            NotServed::Refused(Refusal::Closed) => RefusalCode::Draining,
+            NotServed::Refused(_) | NotServed::TooOften { .. } => RefusalCode::Busy,
+            NotServed::TooLong { .. } => RefusalCode::Forbidden,
+        }
+    }
+
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        match self {
+            NotServed::For { text, .. } => Cow::Borrowed(text),
+            NotServed::Refused(why) => why.to_string().into(),
+            NotServed::TooLong { most } => {
+                format!("this server passes on {most} bytes at most; send less, or in parts").into()
+            }
+            NotServed::TooOften { seconds } => {
+                format!("too many offers come from your address; try again in {seconds} s").into()
+            }
+        }
+    }
+}
+
+/// What comes of it if a peer says anything while it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    /// It may: what it says is the exchange's, or is read when the wait is over.
+    Kept,
+    /// It is told so, and closed.
+    Told(&'static [u8]),
+    /// It is no peer of this dialect, which has no word for that: it is reset.
+    Untold,
+}
+
 impl Dialect {
     /// All that there are.
     pub const ALL: [Dialect; 4] =
@@ -98,78 +152,69 @@ impl Dialect {
         }
     }
 
-    /// Reads a greeting of any dialect but http, whose peers may say more than one thing.
+    /// Reads what a peer begins with.
     pub(crate) fn hear(self, bytes: &[u8]) -> Heard {
         match self {
             Dialect::Native => native::hear(bytes),
             Dialect::Classic => classic::hear(bytes),
             Dialect::Transit => transit::hear(bytes),
-            Dialect::Http => unreachable!("requests are heard elsewhere"),
+            Dialect::Http => Heard::Requests,
         }
     }
 
-    /// To a peer that must wait.
-    pub(crate) fn waiting(self, elsewhere: Option<Realm>) -> Vec<u8> {
-        match self {
-            Dialect::Native => native::waiting(elsewhere),
-            _ => Vec::new(),
-        }
-    }
-
-    /// To a peer that still waits, every so often; `elsewhere` is another realm, where a possible
-    /// counterpart waits.
-    pub(crate) fn heartbeat(self, elsewhere: Option<Realm>) -> Vec<u8> {
-        match (self, elsewhere) {
-            (Dialect::Native, None) => native::heartbeat(),
-            (Dialect::Native, elsewhere) => native::waiting(elsewhere),
-            _ => Vec::new(),
-        }
-    }
-
-    /// To a peer whose counterpart is here and speaks `other`.
-    pub(crate) fn matched(self, other: Dialect, length: Option<u64>) -> Vec<u8> {
-        match self {
-            Dialect::Native => native::matched(other, length),
-            Dialect::Transit => transit::MATCHED.to_vec(),
-            Dialect::Classic | Dialect::Http => Vec::new(),
-        }
-    }
-
-    /// To a peer that is not served; `None` if the dialect has no word for it. A reset then shows
-    /// it, since a mere end of the stream looks like the end of an empty payload.
-    pub(crate) fn refused(self, code: RefusalCode, text: &str) -> Option<Vec<u8>> {
-        match self {
-            Dialect::Native => Some(native::refused(code, text)),
-            Dialect::Transit if code == RefusalCode::Malformed => {
-                Some(transit::BAD_HANDSHAKE.to_vec())
-            }
-            Dialect::Classic | Dialect::Http | Dialect::Transit => None,
-        }
-    }
-
-    /// To a peer that asked how the server is, or terminated it.
+    /// To a peer that asked how the server is, or terminated it. Http peers ask at the admin
+    /// listener, and classic ones cannot hear anything.
     pub(crate) fn status(self, report: StatusReport) -> Vec<u8> {
         match self {
             Dialect::Native => native::status(report),
-            _ => Vec::new(),
+            Dialect::Classic | Dialect::Http | Dialect::Transit => Vec::new(),
         }
     }
 
     /// Whether a peer that ends its stream while it waits as `role` has left. A classic uploader
     /// has not: it sends all and closes, and its bytes and its end are held in the socket.
     pub(crate) fn leaves_by_ending(self, role: &Role) -> bool {
-        !(self == Dialect::Classic && *role == Role::Side(Side::Upload))
+        match self {
+            Dialect::Classic => *role != Role::Side(Side::Upload),
+            Dialect::Native | Dialect::Http | Dialect::Transit => true,
+        }
+    }
+
+    /// What comes of it if a peer says anything while it waits; `leaves_by_ending` as above.
+    pub(crate) fn interrupted(self, leaves_by_ending: bool) -> Interruption {
+        match self {
+            // A classic downloader has nothing more to say.
+            Dialect::Classic if leaves_by_ending => Interruption::Untold,
+            Dialect::Transit => Interruption::Told(transit::IMPATIENT),
+            Dialect::Native | Dialect::Classic | Dialect::Http => Interruption::Kept,
+        }
+    }
+
+    /// Whether a peer's offer is taken only while nobody exchanges anything under its key, so that
+    /// what repeats a request by itself gets no other payload.
+    pub(crate) fn wants_key_alone(self) -> bool {
+        match self {
+            Dialect::Http => true,
+            Dialect::Native | Dialect::Classic | Dialect::Transit => false,
+        }
     }
 
     /// Whether an uploader of this dialect is sent what a downloader of `other` says. Where not, it
     /// is read and dropped.
     pub(crate) fn hears(self, other: Dialect) -> bool {
-        self == other && matches!(self, Dialect::Native | Dialect::Transit)
+        match self {
+            Dialect::Native | Dialect::Transit => self == other,
+            Dialect::Classic | Dialect::Http => false,
+        }
     }
 
-    /// What a peer is told, and closed, if it sends anything while it waits; `None` if it may.
-    pub(crate) fn impatient(self) -> Option<&'static [u8]> {
-        (self == Dialect::Transit).then_some(transit::IMPATIENT)
+    /// Whether it is the server that shows an uploader how its exchange with a downloader of
+    /// `other` ends, and so must not be wrong.
+    pub(crate) fn is_shown_the_end(self, other: Dialect) -> bool {
+        match self {
+            Dialect::Native | Dialect::Http | Dialect::Transit => !self.hears(other),
+            Dialect::Classic => false,
+        }
     }
 }
 

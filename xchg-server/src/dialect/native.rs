@@ -28,8 +28,11 @@ pub(super) fn waiting(elsewhere: Option<Realm>) -> Vec<u8> {
     Answer::Waiting(waiting).encode()
 }
 
-pub(super) fn heartbeat() -> Vec<u8> {
-    Answer::Heartbeat.encode()
+pub(super) fn heartbeat(elsewhere: Option<Realm>) -> Vec<u8> {
+    match elsewhere {
+        None => Answer::Heartbeat.encode(),
+        elsewhere => waiting(elsewhere),
+    }
 }
 
 pub(super) fn matched(other: Dialect, length: Option<u64>) -> Vec<u8> {

@@ -2,19 +2,17 @@
 //! http connection may greet again once it has been answered.
 
 use std::io;
-use std::time::Duration;
 
 use xchg_core::relay::{Sink, Source};
-use xchg_core::{Key, Place, Realm, Side};
+use xchg_core::{Key, Place};
 
-use crate::Config;
-use crate::dialect::{Dialect, http};
+use crate::dialect::{Dialect, Voice};
 use crate::engine::admission::Standing;
 use crate::engine::bearers::Bearer;
 use crate::engine::net::{Accepted, Readiness, Transport};
 use crate::engine::secure::Securing;
 use crate::engine::stream::Stream;
-use crate::engine::timers::{Soon, Tick};
+use crate::engine::timers::{Far, Soon, Tick};
 use crate::origin::Origin;
 
 /// One peer's connection, owned by one worker.
@@ -27,10 +25,8 @@ pub(crate) struct Connection<T> {
     /// The number of the listener that it came to, which says what it may speak.
     pub(crate) listener: u8,
     pub(crate) standing: Standing,
-    pub(crate) dialect: Option<Dialect>,
-    /// What an http peer has asked for, while that is not settled.
-    pub(crate) http: Option<Box<http::Peer>>,
-    /// How many requests an http peer has made.
+    pub(crate) voice: Voice,
+    /// How many requests it has made, if it may make several.
     pub(crate) requests: u8,
     pub(crate) state: State,
     /// When the state is over, and when the worker's timer next looks.
@@ -41,7 +37,7 @@ pub(crate) struct Connection<T> {
 #[derive(Debug)]
 pub(crate) enum State {
     /// What has been heard so far.
-    Greeting(Vec<u8>),
+    Greeting(Box<[u8]>),
     /// Shaking hands: what it says is within a layer. Boxed, for it is short.
     Securing(Box<Securing>),
     /// Heard, and understood only if nothing follows for a moment. Boxed, for it is rare and short.
@@ -55,6 +51,12 @@ pub(crate) enum State {
     Leaving(Box<Leaving>),
     /// Being answered, with another request to come.
     Replying(Box<Reply>),
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::Greeting(Box::default())
+    }
 }
 
 /// What a peer has said that may be a whole greeting or the beginning of something else.
@@ -71,7 +73,7 @@ pub(crate) struct Undecided {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) place: Place,
-    pub(crate) expires: Tick,
+    pub(crate) expires: Far,
     pub(crate) brought: Brought,
     pub(crate) leaves_by_ending: bool,
 }
@@ -124,10 +126,9 @@ impl<T: Transport> Connection<T> {
             stream: Stream::new(accepted.transport),
             serial: 0,
             standing,
-            dialect: None,
-            http: None,
+            voice: Voice::default(),
             requests: 0,
-            state: State::Greeting(Vec::new()),
+            state: State::default(),
             deadline: Soon::NEVER,
             armed: Soon::NEVER,
         }
@@ -154,60 +155,12 @@ impl<T: Transport> Connection<T> {
     /// Says whether its time is now shorter.
     pub(crate) fn on_end(&mut self, at: Tick, now: Tick) -> bool {
         match &mut self.state {
-            State::Waiting(waiting) if waiting.expires > at => {
-                waiting.expires = at;
+            State::Waiting(waiting) if waiting.expires.tick() > at => {
+                waiting.expires = Far::of(at);
                 self.deadline = Soon::of(self.deadline.tick(now).min(at), now);
                 true
             }
             _ => false,
-        }
-    }
-
-    /// What it is told when it has to wait; `elsewhere` is another realm, where a possible
-    /// counterpart waits, and `gathered` how many others wait for the same exchange.
-    pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>, gathered: u16) -> Vec<u8> {
-        match (&mut self.http, self.dialect) {
-            (Some(peer), _) => peer.waiting(elsewhere, gathered),
-            (None, Some(dialect)) => dialect.waiting(elsewhere),
-            (None, None) => Vec::new(),
-        }
-    }
-
-    /// What it is told when its counterpart is here, who speaks `other` and announced a payload of
-    /// `length` bytes.
-    pub(crate) fn matched(&mut self, other: Dialect, length: Option<u64>) -> Vec<u8> {
-        match (&mut self.http, self.dialect) {
-            (Some(peer), _) => peer.matched(),
-            (None, Some(dialect)) => dialect.matched(other, length),
-            (None, None) => Vec::new(),
-        }
-    }
-
-    /// How often it is told something while it waits; `None` if its dialect has no word for it, or
-    /// `config` wants none.
-    pub(crate) fn heartbeat_interval(&self, config: &Config) -> Option<Duration> {
-        match (&self.http, self.dialect) {
-            (Some(_), _) if config.processing_interval.is_zero() => None,
-            (Some(peer), _) => peer.heartbeat_interval(config.processing_interval),
-            (None, Some(Dialect::Native)) => Some(config.heartbeat),
-            _ => None,
-        }
-    }
-
-    /// What it is told then; `elsewhere` as with [`waiting`](Self::waiting).
-    pub(crate) fn heartbeat(&mut self, elsewhere: Option<Realm>) -> Vec<u8> {
-        match (&mut self.http, self.dialect) {
-            (Some(peer), _) => peer.still_waiting(elsewhere),
-            (None, Some(dialect)) => dialect.heartbeat(elsewhere),
-            (None, None) => Vec::new(),
-        }
-    }
-
-    /// Whether it can be told of a possible counterpart in another realm.
-    pub(crate) fn hears_of_elsewhere(&self) -> bool {
-        match &self.http {
-            Some(peer) => peer.side() == Side::Upload,
-            None => self.dialect == Some(Dialect::Native),
         }
     }
 

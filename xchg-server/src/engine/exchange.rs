@@ -12,7 +12,6 @@ use super::http::{download_framing, upload_framing};
 use super::log::Party;
 use super::looks::Looks;
 use super::receivers::Receivers;
-use crate::dialect::Dialect;
 use crate::engine::allowance::Allowance;
 use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Brought, Connection, Luggage, State, bearer};
@@ -126,7 +125,7 @@ impl<N: Net> Engine<N> {
         let members = iter::once((slot, &brought)).chain(downloads.iter().map(|it| (it.0, &it.1)));
         let origins = members.map(|(slot, it)| (connections[slot as usize].origin, bearer(it)));
         let allowance = self.shared.paces.allowance(origins, self.timers.instant());
-        let dialect = |slot: u32| connections[slot as usize].dialect;
+        let dialect = |slot: u32| connections[slot as usize].voice.dialect();
         // Several receivers speak the same.
         let first = downloads[0].0;
         let dialects = dialect(slot).zip(dialect(first));
@@ -136,8 +135,8 @@ impl<N: Net> Engine<N> {
         let own = bearer(&brought);
         let mut luggage = brought.map_or_else(Luggage::default, |luggage| *luggage);
         let length = luggage.length;
-        let to_upload = connections[slot as usize].matched(download, None);
-        let to_download = connections[first as usize].matched(upload, length);
+        let to_upload = connections[slot as usize].voice.matched(download, None);
+        let to_download = connections[first as usize].voice.matched(upload, length);
         let connection = &mut connections[slot as usize];
         let (framing, description) = upload_framing(connection, &mut luggage, upload == download);
         let about = (length, description.as_deref(), &framing);
@@ -167,7 +166,7 @@ impl<N: Net> Engine<N> {
             downloads: ends,
             allowance,
             pumps,
-            is_told: upload != Dialect::Classic && !hears,
+            is_told: upload.is_shown_the_end(download),
             is_sent: false,
             deadline: self.timers.now().after(self.shared.config.idle_timeout),
             looks: Looks::default(),
@@ -245,7 +244,7 @@ impl<N: Net> Engine<N> {
         has_left: bool,
         unsaid: Vec<u8>,
     ) {
-        match self.connections[end.slot as usize].http.take() {
+        match self.connections[end.slot as usize].voice.take_request() {
             Some(peer) => self.part(end.slot, *peer, outcome, &mut end.framing, unsaid),
             // If what it may still say met a closed socket, the reset could cost it what it has not
             // read.

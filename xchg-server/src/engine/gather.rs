@@ -82,7 +82,7 @@ impl<N: Net> Engine<N> {
             // It was cut while this one was on its way.
             return self.turn_back(arrived);
         };
-        match arrived.connection.http.as_deref() {
+        match arrived.connection.voice.request() {
             Some(Peer::Upload { .. }) => gathering.upload = Some(arrived),
             _ => gathering.downloads.push(arrived),
         }

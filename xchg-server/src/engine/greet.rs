@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use xchg_core::relay::Source;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
-use xchg_core::{Brokered, Offer, Pair, Place, Realm, Role, Side, Sides};
+use xchg_core::{Brokered, Offer, Pair, Place, Realm, Refusal, Role, Side, Sides};
 
 use super::{Engine, Join};
 use crate::Tls;
 use crate::config::Terminate;
 use crate::dialect::proxy::{self, Header};
-use crate::dialect::{self, Arrival, Ask, Detected, Dialect, Heard, MAX_GREETING_LEN};
+use crate::dialect::{
+    self, Arrival, Ask, Detected, Dialect, Heard, Interruption, MAX_GREETING_LEN, NotServed, Voice,
+};
 use crate::engine::admission::{self, Standing};
 use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
@@ -19,7 +21,7 @@ use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
 use crate::engine::tally;
 use crate::engine::throttle::Kind;
-use crate::engine::timers::Tick;
+use crate::engine::timers::{Far, Tick};
 use crate::origin::Origin;
 
 impl<N: Net> Engine<N> {
@@ -61,7 +63,7 @@ impl<N: Net> Engine<N> {
     fn hear_more(&mut self, slot: u32, bytes: &[u8]) {
         let connection = &mut self.connections[slot as usize];
         let (mut heard, by) = match &mut connection.state {
-            State::Greeting(heard) => (std::mem::take(heard), connection.deadline),
+            State::Greeting(heard) => (std::mem::take(heard).into_vec(), connection.deadline),
             State::Undecided(undecided) => {
                 (std::mem::take(&mut undecided.heard), undecided.greeting_by)
             }
@@ -89,8 +91,7 @@ impl<N: Net> Engine<N> {
     /// Takes what a peer has said for all that it wants to say.
     pub(super) fn decide(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
-        let greeting = State::Greeting(Vec::new());
-        let State::Undecided(said) = std::mem::replace(&mut connection.state, greeting) else {
+        let State::Undecided(said) = std::mem::take(&mut connection.state) else {
             unreachable!("callers have seen it undecided")
         };
         connection.deadline = said.greeting_by;
@@ -100,7 +101,7 @@ impl<N: Net> Engine<N> {
     /// Hears `bytes`, of which `earlier` had been heard before the others came.
     fn hear(&mut self, slot: u32, bytes: &[u8], earlier: usize) {
         let connection = &mut self.connections[slot as usize];
-        if let Some(dialect) = connection.dialect {
+        if let Some(dialect) = connection.voice.dialect() {
             return self.hear_in(dialect, slot, bytes);
         }
         if connection.standing == Standing::Unnamed {
@@ -111,7 +112,7 @@ impl<N: Net> Engine<N> {
         }
         let spoken = self.shared.config.dialects_at(connection.listener);
         match dialect::detect(bytes, earlier, spoken) {
-            Detected::Partial => connection.state = State::Greeting(bytes.to_vec()),
+            Detected::Partial => connection.state = State::Greeting(bytes.into()),
             Detected::Dialect(dialect) => self.hear_in(dialect, slot, bytes),
             Detected::InSilence(dialect) => {
                 let greeting_by = connection.deadline;
@@ -142,7 +143,7 @@ impl<N: Net> Engine<N> {
         let connection = &mut self.connections[slot as usize];
         let (len, peer) = match proxy::parse(bytes) {
             Header::Partial => {
-                connection.state = State::Greeting(bytes.to_vec());
+                connection.state = State::Greeting(bytes.into());
                 return;
             }
             Header::Whole { len, peer } => (len, peer),
@@ -161,7 +162,7 @@ impl<N: Net> Engine<N> {
         let id = Id { slot, serial: connection.serial };
         self.note_standing(id);
         match &bytes[len..] {
-            [] => self.connections[slot as usize].state = State::Greeting(Vec::new()),
+            [] => self.connections[slot as usize].state = State::default(),
             rest => self.hear(slot, rest, 0),
         }
     }
@@ -184,24 +185,23 @@ impl<N: Net> Engine<N> {
     }
 
     fn hear_in(&mut self, dialect: Dialect, slot: u32, bytes: &[u8]) {
-        let connection = &mut self.connections[slot as usize];
-        connection.dialect = Some(dialect);
-        if dialect == Dialect::Http {
-            return self.hear_requests(slot, bytes);
-        }
-        if self.is_too_open(slot) {
-            let text = "this address is for TLS only: name the server as https://HOST:PORT";
-            return self.refuse(slot, RefusalCode::Unsupported, text);
-        }
-        let connection = &mut self.connections[slot as usize];
+        self.connections[slot as usize].voice = Voice::of(dialect);
         match dialect.hear(bytes) {
-            Heard::Partial => connection.state = State::Greeting(bytes.to_vec()),
+            Heard::Requests => self.hear_requests(slot, bytes),
+            _ if self.is_too_open(slot) => {
+                let text = "this address is for TLS only: name the server as https://HOST:PORT";
+                self.refuse(slot, RefusalCode::Unsupported, text);
+            }
+            Heard::Partial => {
+                self.connections[slot as usize].state = State::Greeting(bytes.into());
+            }
             Heard::Malformed { code, text } => self.refuse(slot, code, &text),
             Heard::Ask { ask: Ask::Offer(arrival), len } => {
                 match self.bearer_of_offer(slot, dialect, &arrival) {
                     Ok(bearer) => self.offer(slot, dialect, arrival, &bytes[len..], bearer),
                     Err(denied) => {
-                        self.refuse_key(slot, denied.code(), Some(&arrival.key), &denied.text());
+                        let why = NotServed::For { code: denied.code(), text: &denied.text() };
+                        self.refuse_key(slot, Some(&arrival.key), &why);
                     }
                 }
             }
@@ -222,15 +222,17 @@ impl<N: Net> Engine<N> {
     ) {
         let connection = &mut self.connections[slot as usize];
         if connection.standing == Standing::Excess {
-            return self.turn_away(slot, xchg_core::Refusal::OriginFull, &arrival.key);
+            let why = NotServed::Refused(Refusal::OriginFull);
+            return self.refuse_key(slot, Some(&arrival.key), &why);
         }
         if let Err(wait) = self.shared.admit_offer(connection.origin, self.timers.instant()) {
-            return self.put_off(slot, wait, &arrival.key);
+            let why = NotServed::TooOften { seconds: wait.as_secs() + 1 };
+            return self.refuse_key(slot, Some(&arrival.key), &why);
         }
         if let (Some(most), Some(length)) = (self.shared.config.max_exchange_bytes, arrival.length)
             && length > most
         {
-            return self.refuse_length(slot, most, &arrival.key);
+            return self.refuse_key(slot, Some(&arrival.key), &NotServed::TooLong { most });
         }
         if let Some(bytes) = arrival.buffer_bytes {
             connection.set_buffers(bytes);
@@ -251,7 +253,7 @@ impl<N: Net> Engine<N> {
             // The worker's own timer sees to it, which sends the heartbeats too.
             deadline: None,
             may_wait: connection.standing == Standing::Within,
-            exclusive: dialect == Dialect::Http,
+            exclusive: dialect.wants_key_alone(),
             receivers: arrival.receivers,
             conn: me,
         };
@@ -262,9 +264,9 @@ impl<N: Net> Engine<N> {
             Brokered::Waiting { place, gathered } => {
                 let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
                 let expires = wait.map_or(Tick::NEVER, |wait| self.timers.now().after(wait));
-                let has_early = brought.is_some();
                 // Before anything else: whatever goes wrong from now on, its place is given back.
-                let waiting = Waiting { place, expires, brought, leaves_by_ending };
+                let waiting =
+                    Waiting { place, expires: Far::of(expires), brought, leaves_by_ending };
                 self.connections[slot as usize].state = State::Waiting(waiting);
                 if gathered > 0 && side == Some(Side::Download) {
                     self.shared.broker.tell_uploader_with(place, |upload, place| {
@@ -272,8 +274,11 @@ impl<N: Net> Engine<N> {
                         inbox.send(Message::ReceiverCame { slot: upload.slot, place });
                     });
                 }
-                let impatient = dialect.impatient().filter(|_| has_early);
-                self.wait(slot, expires, impatient, gathered);
+                let interruption = match early.is_empty() {
+                    true => Interruption::Kept,
+                    false => dialect.interrupted(leaves_by_ending),
+                };
+                self.wait(slot, expires, interruption, gathered);
             }
             Brokered::Paired(pair) => {
                 for &spare in &pair.spares {
@@ -290,7 +295,9 @@ impl<N: Net> Engine<N> {
                 };
                 self.meet(slot, brought, waits, pair.exchange);
             }
-            Brokered::Refused { why, .. } => self.turn_away(slot, why, &key),
+            Brokered::Refused { why, .. } => {
+                self.refuse_key(slot, Some(&key), &NotServed::Refused(why));
+            }
         }
     }
 
@@ -313,7 +320,7 @@ impl<N: Net> Engine<N> {
     pub(super) fn elsewhere(&self, slot: u32) -> Option<Realm> {
         let connection = &self.connections[slot as usize];
         let waiting = match &connection.state {
-            State::Waiting(waiting) if connection.hears_of_elsewhere() => waiting,
+            State::Waiting(waiting) if connection.voice.hears_of_elsewhere() => waiting,
             _ => return None,
         };
         let (realm, key, role) = self.shared.broker.waiter(waiting.place)?;
@@ -326,23 +333,26 @@ impl<N: Net> Engine<N> {
         self.shared.broker.is_awaited(other, &twin, &role).then_some(other)
     }
 
-    /// Tells a peer that it has to wait, and for whom; unless it has been `impatient`, and is told
-    /// that.
-    fn wait(&mut self, slot: u32, expires: Tick, impatient: Option<&[u8]>, gathered: u16) {
+    /// Tells a peer that it has to wait, and for whom; and what comes of it that it has said more
+    /// than that it waits, if it has.
+    fn wait(&mut self, slot: u32, expires: Tick, interruption: Interruption, gathered: u16) {
         let elsewhere = self.elsewhere(slot);
         let connection = &mut self.connections[slot as usize];
-        let words = connection.waiting(elsewhere, gathered);
-        let beat = connection.heartbeat_interval(&self.shared.config);
+        let words = connection.voice.waiting(elsewhere, gathered);
+        let beat = connection.voice.heartbeat_interval(&self.shared.config);
         let beat = beat.map_or(Tick::NEVER, |interval| self.timers.now().after(interval));
         connection.deadline = self.timers.soon(expires.min(beat));
         if connection.say(&words).is_err() {
             return self.give_up(slot);
         }
-        if let Some(words) = impatient {
-            return self.rebuke(slot, words);
-        }
-        if self.register(slot) {
-            self.arm(slot);
+        match interruption {
+            Interruption::Kept => {
+                if self.register(slot) {
+                    self.arm(slot);
+                }
+            }
+            Interruption::Told(words) => self.rebuke(slot, words),
+            Interruption::Untold => self.spurn(slot),
         }
     }
 
@@ -350,7 +360,7 @@ impl<N: Net> Engine<N> {
     pub(super) fn tell_of_receiver(&mut self, slot: u32, place: Place) {
         if let Some(connection) = self.connections.get_mut(slot as usize)
             && matches!(&connection.state, State::Waiting(waiting) if waiting.place == place)
-            && let Some(peer) = &mut connection.http
+            && let Some(peer) = connection.voice.request_mut()
         {
             let words = peer.receiver_came();
             if connection.say(&words).is_err() {

@@ -1,14 +1,13 @@
 //! Http peers: their requests and replies, and what they are told before and after an exchange.
 
 use std::io;
-use std::time::Duration;
 
 use xchg_core::wire::RefusalCode;
-use xchg_core::{Key, Outcome, Realm, Side};
+use xchg_core::{Outcome, Realm, Side};
 
 use super::Engine;
 use crate::dialect::http::{self, Action, Description, Farewell, Head, Peer, Refusal};
-use crate::dialect::{Arrival, Dialect};
+use crate::dialect::{Arrival, Dialect, Voice};
 use crate::engine::admission::Standing;
 use crate::engine::bearers::Bearer;
 use crate::engine::connection::{Brought, Connection, Luggage, Reply, State};
@@ -94,7 +93,7 @@ impl<N: Net> Engine<N> {
             }
             bytes = rest;
         }
-        self.connections[slot as usize].state = State::Greeting(bytes.to_vec());
+        self.connections[slot as usize].state = State::Greeting(bytes.into());
     }
 
     /// Counts a connection for whom its request is, if a trusted proxy passes that on and says so.
@@ -163,59 +162,16 @@ impl<N: Net> Engine<N> {
             self.note_refusal(slot, RefusalCode::Busy, Some(peer.key()), text);
             return self.leave(slot, peer.refused(Refusal::Failed));
         }
-        self.connections[slot as usize].http = Some(Box::new(peer));
+        self.connections[slot as usize].voice = Voice::Http(Some(Box::new(peer)));
         self.offer(slot, Dialect::Http, arrival, early, bearer);
-    }
-
-    /// Tells a peer in its dialect that its source makes offers too often, and how long it is to
-    /// wait; and closes.
-    pub(super) fn put_off(&mut self, slot: u32, wait: Duration, key: &Key) {
-        let seconds = wait.as_secs() + 1;
-        let text = format!("too many offers come from your address; try again in {seconds} s");
-        match self.connections[slot as usize].http.take() {
-            Some(peer) => {
-                self.note_refusal(slot, RefusalCode::Busy, Some(key), &text);
-                self.leave(slot, peer.refused(Refusal::TooOften { seconds }));
-            }
-            None => self.refuse_key(slot, RefusalCode::Busy, Some(key), &text),
-        }
-    }
-
-    /// Tells a peer in its dialect that its payload is longer than the `most` bytes that an
-    /// exchange may move, and closes.
-    pub(super) fn refuse_length(&mut self, slot: u32, most: u64, key: &Key) {
-        let text = format!("this server passes on {most} bytes at most; send less, or in parts");
-        match self.connections[slot as usize].http.take() {
-            Some(peer) => {
-                self.note_refusal(slot, RefusalCode::Forbidden, Some(key), &text);
-                self.leave(slot, peer.refused(Refusal::TooLong { most }));
-            }
-            None => self.refuse_key(slot, RefusalCode::Forbidden, Some(key), &text),
-        }
     }
 
     /// Notes at an uploader that more came than the `most` bytes that an exchange may move.
     pub(super) fn note_length(&mut self, upload: u32, most: u64) {
         let text = format!("more than {most} bytes came");
         self.note_refusal(upload, RefusalCode::Forbidden, None, &text);
-        if let Some(peer) = &mut self.connections[upload as usize].http {
+        if let Some(peer) = self.connections[upload as usize].voice.request_mut() {
             peer.has_sent_more_than(most);
-        }
-    }
-
-    /// Tells a peer in its dialect why its offer is not taken, and closes.
-    pub(super) fn turn_away(&mut self, slot: u32, why: xchg_core::Refusal, key: &Key) {
-        let code = match why {
-            xchg_core::Refusal::Closed => RefusalCode::Draining,
-            _ => RefusalCode::Busy,
-        };
-        match self.connections[slot as usize].http.take() {
-            Some(peer) => {
-                self.note_refusal(slot, code, Some(key), &why.to_string());
-                let refusal = Refusal::of(why, &peer);
-                self.leave(slot, peer.refused(refusal));
-            }
-            None => self.refuse_key(slot, code, Some(key), &why.to_string()),
         }
     }
 
@@ -296,7 +252,7 @@ pub(super) fn upload_framing<T>(
     luggage: &mut Luggage,
     is_bare: bool,
 ) -> (Framing, Option<Box<Description>>) {
-    let body = connection.http.as_mut().and_then(|peer| peer.take_body());
+    let body = connection.voice.request_mut().and_then(Peer::take_body);
     let framing = match (body, luggage.length) {
         (Some(body), _) => Framing::body(body, std::mem::take(&mut luggage.early)),
         (None, Some(length)) if !is_bare => {
@@ -304,7 +260,7 @@ pub(super) fn upload_framing<T>(
         }
         _ => Framing::Bare,
     };
-    let description = match connection.http.as_deref_mut() {
+    let description = match connection.voice.request_mut() {
         Some(Peer::Upload { upload, .. }) => upload.description.take(),
         _ => None,
     };
@@ -318,7 +274,7 @@ pub(super) fn download_framing<T>(
     brought: &mut Brought,
     (length, description, upload): (Option<u64>, Option<&Description>, &Framing),
 ) -> Framing {
-    match connection.http.as_deref() {
+    match connection.voice.request() {
         Some(Peer::Download(download)) => {
             let early = brought.take().map_or(Vec::new(), |luggage| luggage.early);
             Framing::response(download.reply_to, length, description, upload, early)

@@ -26,8 +26,8 @@ pub(super) struct Party {
 impl Party {
     pub(super) fn of<T: Transport>(connection: &Connection<T>) -> Party {
         let certificate = connection.stream.peer_name();
-        let Connection { origin, dialect, .. } = *connection;
-        Party { origin, dialect, certificate, bearer: None }
+        let dialect = connection.voice.dialect();
+        Party { origin: connection.origin, dialect, certificate, bearer: None }
     }
 
     /// The same, which has shown that tenant's token.
@@ -66,12 +66,12 @@ impl<N: Net> Engine<N> {
             _ => None,
         };
         let key = key
-            .or_else(|| connection.http.as_ref().map(|peer| peer.key()))
+            .or_else(|| connection.voice.request().map(|peer| peer.key()))
             .or_else(|| waiting.as_ref().map(|(_, key, _)| key));
         tracing::info!(
             peer = %connection.origin,
             certificate = connection.stream.peer_name(),
-            dialect = connection.dialect.map(Dialect::as_str),
+            dialect = connection.voice.dialect().map(Dialect::as_str),
             code = code.as_str(),
             key = key.map(|key| self.shared.shown(key)),
             text,

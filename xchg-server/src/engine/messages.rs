@@ -65,7 +65,7 @@ impl<N: Net> Engine<N> {
     /// Takes out what a paired peer has brought, which waits no more.
     pub(super) fn take_brought(&mut self, slot: u32) -> Brought {
         let state = &mut self.connections[slot as usize].state;
-        match std::mem::replace(state, State::Greeting(Vec::new())) {
+        match std::mem::take(state) {
             State::Waiting(waiting) => waiting.brought,
             _ => unreachable!("a paired peer waits until it is sent for"),
         }

@@ -46,7 +46,8 @@ use slab::Slab;
 use xchg_core::Key;
 use xchg_core::wire::RefusalCode;
 
-use crate::dialect::Dialect;
+use crate::dialect::http::Peer;
+use crate::dialect::{Interruption, NotServed};
 use crate::engine::connection::{Connection, Leaving, State};
 use crate::engine::net::{Id, Net, Readiness};
 use crate::engine::shared::Shared;
@@ -229,12 +230,11 @@ impl<N: Net> Engine<N> {
             }
             State::Waiting(_) if !ready.is_readable => {}
             State::Waiting(waiting) => {
-                let dialect = connection.dialect.expect("who waits has said what for");
-                if let Some(words) = dialect.impatient() {
-                    self.rebuke(id.slot, words);
-                } else if dialect == Dialect::Classic && waiting.leaves_by_ending {
-                    // A downloader, and so none: it has more to say.
-                    self.spurn(id.slot);
+                let dialect = connection.voice.dialect().expect("who waits has said what for");
+                match dialect.interrupted(waiting.leaves_by_ending) {
+                    Interruption::Kept => {}
+                    Interruption::Told(words) => self.rebuke(id.slot, words),
+                    Interruption::Untold => self.spurn(id.slot),
                 }
             }
             State::Exchanging { exchange } => {
@@ -353,7 +353,7 @@ impl<N: Net> Engine<N> {
                 let exchange = *exchange;
                 self.on_exchange_timer(exchange);
             }
-            State::Waiting(waiting) if waiting.expires <= now => {
+            State::Waiting(waiting) if waiting.expires.tick() <= now => {
                 let place = waiting.place;
                 // If it was paired meanwhile, its counterpart is on its way here.
                 if self.shared.broker.withdraw(place).is_some() {
@@ -374,15 +374,15 @@ impl<N: Net> Engine<N> {
         let State::Waiting(waiting) = &connection.state else {
             unreachable!("callers have seen it wait")
         };
-        let expires = waiting.expires;
-        let Some(interval) = connection.heartbeat_interval(&self.shared.config) else {
+        let expires = waiting.expires.tick();
+        let Some(interval) = connection.voice.heartbeat_interval(&self.shared.config) else {
             // So early only because it is far away.
             self.connections[slot as usize].deadline = self.timers.soon(expires);
             return self.arm(slot);
         };
         let elsewhere = self.elsewhere(slot);
         let connection = &mut self.connections[slot as usize];
-        let words = connection.heartbeat(elsewhere);
+        let words = connection.voice.heartbeat(elsewhere);
         let next = expires.min(self.timers.now().after(interval));
         connection.deadline = self.timers.soon(next);
         match connection.say(&words) {
@@ -418,29 +418,20 @@ impl<N: Net> Engine<N> {
 
     /// Tells a peer in its dialect that it is not served, and closes.
     fn refuse(&mut self, slot: u32, code: RefusalCode, text: &str) {
-        self.refuse_key(slot, code, None, text);
+        self.refuse_key(slot, None, &NotServed::For { code, text });
     }
 
     /// As [`refuse`](Self::refuse), for the log with what the peer named.
-    fn refuse_key(&mut self, slot: u32, code: RefusalCode, key: Option<&Key>, text: &str) {
-        self.note_refusal(slot, code, key, text);
-        let connection = &mut self.connections[slot as usize];
-        let dialect = connection.dialect;
-        let words = match (connection.http.take(), dialect) {
-            (Some(peer), _) => {
-                // What has waited was taken: if it comes again, its client has not heard why it
-                // ended.
-                if let (State::Waiting(_), Some(named)) =
-                    (&connection.state, peer.idempotency_key())
-                {
-                    self.shared.failed_uploads.add(named);
-                }
-                Some(peer.refused(code.into()))
-            }
-            (None, Some(dialect)) => dialect.refused(code, text),
-            (None, None) => None,
-        };
-        match words {
+    fn refuse_key(&mut self, slot: u32, key: Option<&Key>, why: &NotServed<'_>) {
+        self.note_refusal(slot, why.code(), key, &why.text());
+        let Connection { state, voice, .. } = &mut self.connections[slot as usize];
+        // What has waited was taken: if it comes again, its client has not heard why it ended.
+        if let State::Waiting(_) = state
+            && let Some(named) = voice.request().and_then(Peer::idempotency_key)
+        {
+            self.shared.failed_uploads.add(named);
+        }
+        match voice.refused(why) {
             Some(words) => self.leave(slot, words),
             None => self.remove(slot).reset(),
         }

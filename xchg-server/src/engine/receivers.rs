@@ -140,7 +140,7 @@ impl Running {
 
     /// Tells the uploader that a receiver is lost.
     fn tell_of_loss<T>(&mut self, connections: &mut Slab<Connection<T>>) {
-        if let Some(peer) = &mut connections[self.upload.slot as usize].http {
+        if let Some(peer) = connections[self.upload.slot as usize].voice.request_mut() {
             self.pumps.download.say(&peer.receiver_lost());
         }
     }

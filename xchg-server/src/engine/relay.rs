@@ -13,6 +13,7 @@ use super::Engine;
 use super::exchange::{Downloads, End, Running};
 use super::receivers::Remote;
 use crate::Config;
+use crate::dialect::Dialect;
 use crate::engine::allowance;
 use crate::engine::connection::Connection;
 use crate::engine::endpoint::Endpoint;
@@ -325,12 +326,14 @@ impl Running {
     /// The payload has all been passed on.
     fn on_sent<T: Transport>(&mut self, connections: &mut Slab<Connection<T>>) {
         let mut slots = Side::BOTH.into_iter().flat_map(|side| self.ends(side)).map(|end| end.slot);
-        let is_http = slots.any(|slot| connections[slot as usize].http.is_some());
-        if !is_http || std::mem::replace(&mut self.is_sent, true) {
+        let wants_key_alone = |slot: u32| {
+            connections[slot as usize].voice.dialect().is_some_and(Dialect::wants_key_alone)
+        };
+        if !slots.any(wants_key_alone) || std::mem::replace(&mut self.is_sent, true) {
             return;
         }
         self.exchange.free_key();
-        if let Some(peer) = &mut connections[self.upload.slot as usize].http
+        if let Some(peer) = connections[self.upload.slot as usize].voice.request_mut()
             && !self.pumps.download.has_ended()
         {
             self.pumps.download.say(&peer.sent());

@@ -98,7 +98,7 @@ impl<N: Net> Engine<N> {
         match self.go_on_with_handshake(id.slot, listener, &heard) {
             Ok(()) => {
                 // What is within is heard as if the connection had just come.
-                self.connections[id.slot as usize].state = State::Greeting(Vec::new());
+                self.connections[id.slot as usize].state = State::default();
                 self.shared.counters.secured();
                 self.greet(id.slot);
                 // Its end may have come meanwhile, and is not told a second time.

@@ -64,6 +64,27 @@ impl Soon {
     }
 }
 
+/// Any tick, in five bytes: everybody who waits has one. What is 34 years ahead is never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Far([u8; 5]);
+
+impl Far {
+    const NEVER: u64 = (1 << 40) - 1;
+
+    pub(crate) fn of(at: Tick) -> Far {
+        let [bytes @ .., _, _, _] = at.0.min(Far::NEVER).to_le_bytes();
+        Far(bytes)
+    }
+
+    pub(crate) fn tick(self) -> Tick {
+        let [a, b, c, d, e] = self.0;
+        match u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]) {
+            Far::NEVER => Tick::NEVER,
+            millis => Tick(millis),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Timers<Id> {
     start: Instant,
@@ -157,6 +178,16 @@ impl<Id: Ord + Copy> Timers<Id> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn five_bytes_hold_any_tick_of_34_years() {
+        for at in [0, 1, 0xff_ffff_ffff - 1] {
+            assert_eq!(Far::of(Tick(at)).tick(), Tick(at));
+        }
+        for at in [0xff_ffff_ffff, u64::MAX - 1, u64::MAX] {
+            assert_eq!(Far::of(Tick(at)).tick(), Tick::NEVER);
+        }
+    }
 
     #[test]
     fn whatever_is_not_due_yet_is_due_at_a_later_tick() {

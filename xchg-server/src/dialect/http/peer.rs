@@ -9,6 +9,7 @@ use super::answer::{Failure, Notice, UploadAnswer};
 use super::body::BodyError;
 use super::respond::{PROCESSING, Refusal};
 use super::{Body, Download, Upload};
+use crate::dialect::NotServed;
 use crate::origin::Origin;
 
 /// What an http peer asked for, and how far its answer has come.
@@ -272,19 +273,21 @@ fn begin(upload: &Upload, answer: &mut Option<UploadAnswer>) -> Vec<u8> {
     words
 }
 
-impl From<RefusalCode> for Refusal {
-    fn from(code: RefusalCode) -> Refusal {
-        match code {
-            RefusalCode::TimedOut => Refusal::TimedOut,
-            RefusalCode::Draining => Refusal::Draining,
-            _ => Refusal::Busy,
+impl Refusal {
+    /// What it means to `peer` that it is not served.
+    pub(crate) fn of(why: &NotServed<'_>, peer: &Peer) -> Refusal {
+        match *why {
+            NotServed::Refused(why) => Refusal::of_offer(why, peer),
+            NotServed::TooLong { most } => Refusal::TooLong { most },
+            NotServed::TooOften { seconds } => Refusal::TooOften { seconds },
+            NotServed::For { code: RefusalCode::TimedOut, .. } => Refusal::TimedOut,
+            NotServed::For { code: RefusalCode::Draining, .. } => Refusal::Draining,
+            NotServed::For { .. } => Refusal::Busy,
         }
     }
-}
 
-impl Refusal {
-    /// What it means to `peer` that its offer is refused.
-    pub(crate) fn of(why: xchg_core::Refusal, peer: &Peer) -> Refusal {
+    /// What it means to `peer` that its offer is not taken.
+    fn of_offer(why: xchg_core::Refusal, peer: &Peer) -> Refusal {
         use xchg_core::Refusal as Why;
         match (why, peer.side()) {
             (Why::Receivers { expected }, _) => {
