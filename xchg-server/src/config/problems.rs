@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, and types cannot tell.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::{Config, Terminate};
 use crate::access::Store;
@@ -121,12 +121,11 @@ impl Config {
 
     fn check_times(&self, wrong: &mut impl FnMut(&'static str, &str)) {
         for (setting, time, what) in [
-            ("greeting-timeout", Some(self.greeting_timeout), "nobody could be heard"),
-            ("idle-timeout", Some(self.idle_timeout), "every exchange would be cut"),
-            ("heartbeat", Some(self.heartbeat), "it would never end"),
-            ("wait-timeout", self.wait_timeout, "nobody could wait"),
+            ("greeting-timeout", self.greeting_timeout, "nobody could be heard"),
+            ("idle-timeout", self.idle_timeout, "every exchange would be cut"),
+            ("heartbeat", self.heartbeat, "it would never end"),
         ] {
-            if time == Some(Duration::ZERO) {
+            if time.is_zero() {
                 wrong(setting, &format!("with 0 {what}: use more, such as 0.5"));
             }
         }

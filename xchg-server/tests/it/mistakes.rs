@@ -162,7 +162,6 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("--limit-rate-source=0", &["--limit-rate-source", "'0'", "from 1K on"]),
     ("--limit-rate-total=-1M", &["--limit-rate-total", "'-1M'", "500K or 20M"]),
     ("--wait-timeout=5m", &["--wait-timeout", "'5m'", "seconds, such as 30"]),
-    ("--wait-timeout=0", &["wait-timeout: with 0 ", "such as 0.5"]),
     ("--idle-timeout=0", &["idle-timeout: with 0 ", "such as 0.5"]),
     ("--drain-timeout=inf", &["--drain-timeout", "'inf'", "seconds, such as 30"]),
     ("--workers=2000", &["workers: 2000 ", "1 to 1024"]),
