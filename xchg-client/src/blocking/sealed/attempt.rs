@@ -18,42 +18,40 @@ use xchg_core::{Key, Realm, Side};
 use super::SealedStream;
 use super::half::Half;
 use crate::blocking::net::{Connection, Server, Throttle};
+use crate::blocking::options::Security;
+use crate::key::normalised;
 use crate::session::{self, Secret};
 use crate::{Cancel, Error, Observer};
 
-pub(super) struct Attempt<'a> {
+/// What all attempts at one transfer have in common, and how far the latest has come.
+pub(super) struct Attempts<'a> {
     server: &'a Server,
     side: Side,
-    key: &'a Key,
-    secret: &'a Secret,
-    wait: Wait,
+    key: Key,
+    secret: Secret,
     cancel: &'a Cancel,
     is_confirmed: Arc<AtomicBool>,
     /// When the counterpart came.
     matched: Option<Instant>,
 }
 
-impl<'a> Attempt<'a> {
+impl<'a> Attempts<'a> {
     pub(super) fn new(
         server: &'a Server,
         side: Side,
-        (key, secret): (&'a Key, &'a Secret),
-        wait: Wait,
+        key: &Key,
+        security: Security,
         cancel: &'a Cancel,
-    ) -> Attempt<'a> {
-        Attempt {
-            server,
-            side,
-            key,
-            secret,
-            wait,
-            cancel,
-            is_confirmed: Arc::default(),
-            matched: None,
-        }
+    ) -> Self {
+        let secret = match security {
+            Security::Sealed(secret) => secret,
+            Security::Unauthenticated | Security::Plain => Secret::none(),
+        };
+        let (key, is_confirmed) = (normalised(key), Arc::default());
+        Self { server, side, key, secret, cancel, is_confirmed, matched: None }
     }
 
-    /// Whether the counterpart came, and has the same secret.
+    /// Whether the counterpart came to the latest, and has the same secret.
     pub(super) fn has_met(&self) -> bool {
         self.is_confirmed.load(Ordering::Acquire)
     }
@@ -63,9 +61,10 @@ impl<'a> Attempt<'a> {
         self.matched.map_or(Duration::ZERO, |matched| matched.elapsed())
     }
 
-    /// Waits for the counterpart, agrees on keys with it, and runs `transfer`.
+    /// Waits so long for the counterpart, agrees on keys with it, and runs `transfer`.
     pub(super) fn run<T>(
         &mut self,
+        wait: Wait,
         throttle: Throttle,
         observer: &mut dyn Observer,
         transfer: impl FnOnce(
@@ -74,8 +73,9 @@ impl<'a> Attempt<'a> {
             &Cancel,
         ) -> Result<T, session::Error>,
     ) -> Result<T, Error> {
+        (self.is_confirmed, self.matched) = (Arc::default(), None);
         let mut offer = Offer::new(Realm::Sealed, self.side, self.key.meeting_key());
-        offer.wait = self.wait;
+        offer.wait = wait;
         // With a secret, the server shall not know the key.
         offer.twin = self.secret.is_none().then(|| self.key.clone());
         let (connection, _) = self.server.offer(offer, self.cancel, observer)?;
@@ -93,7 +93,7 @@ impl<'a> Attempt<'a> {
             let hard = stop.hard.clone();
             let abort = move || hard.cancel();
             let stream =
-                SealedStream::establish(reader, writer, abort, self.side, key, self.secret)?;
+                SealedStream::establish(reader, writer, abort, self.side, key, &self.secret)?;
             self.is_confirmed = Arc::clone(&stream.is_confirmed);
             stop.is_established.store(true, Ordering::Release);
             transfer(stream, observer, &stop.token)

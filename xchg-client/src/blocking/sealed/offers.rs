@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 
 use xchg_core::Side;
 
-use super::attempt::Attempt;
+use super::attempt::Attempts;
 use crate::blocking::net::{Server, Throttle};
-use crate::blocking::options::{DownloadOptions, Security, UploadOptions};
+use crate::blocking::options::{DownloadOptions, UploadOptions};
 use crate::blocking::retry::RetryPolicy;
 use crate::blocking::supply::Supply;
 use crate::files::Destination;
-use crate::key::normalised;
-use crate::session::Secret;
 use crate::{Cancel, Downloaded, Error, Observer, Uploaded};
 
 /// Waits for a downloader who knows the secret, and sends it the content.
@@ -23,15 +21,13 @@ pub(crate) fn upload(
     observer: &mut dyn Observer,
 ) -> Result<Uploaded, Error> {
     let UploadOptions { key, security, content, wait, retry, guesses, pace, rate_limit } = options;
-    let (key, secret) = (normalised(&key), secret_of(security));
+    let mut attempts = Attempts::new(server, Side::Upload, &key, security, cancel);
     let mut supply = Supply::new(content);
     let mut policy = RetryPolicy::new(wait, retry, guesses);
     loop {
         observer.collected(supply.prepare()?.manifest());
         let throttle = Throttle::new(pace, rate_limit, Instant::now());
-        let (side, wait) = (Side::Upload, policy.wait());
-        let mut attempt = Attempt::new(server, side, (&key, &secret), wait, cancel);
-        let sent = attempt.run(throttle, observer, |stream, observer, token| {
+        let sent = attempts.run(policy.wait(), throttle, observer, |stream, observer, token| {
             let mut outgoing = supply.take()?;
             let sent = super::upload(stream, &mut outgoing, observer, token);
             supply.take_back(outgoing);
@@ -39,11 +35,11 @@ pub(crate) fn upload(
         });
         match sent {
             Err(error) if supply.is_repeatable() => {
-                policy.pause_after(error, attempt.has_met(), cancel, observer)?;
+                policy.pause_after(error, attempts.has_met(), cancel, observer)?;
             }
             Err(error) => return Err(error),
             Ok(sent) => {
-                let elapsed = attempt.elapsed();
+                let elapsed = attempts.elapsed();
                 return Ok(Uploaded { is_confirmed: true, elapsed, ..sent });
             }
         }
@@ -59,35 +55,27 @@ pub(crate) fn download(
 ) -> Result<Downloaded, Error> {
     let DownloadOptions { key, security, mut destination, place, wait, retry, guesses, rate_limit } =
         options;
-    let (key, secret) = (normalised(&key), secret_of(security));
+    let mut attempts = Attempts::new(server, Side::Download, &key, security, cancel);
     let mut policy = RetryPolicy::new(wait, retry, guesses);
     destination.check()?;
     loop {
         let throttle = Throttle::new(Duration::ZERO, rate_limit, Instant::now());
-        let (side, wait) = (Side::Download, policy.wait());
-        let mut attempt = Attempt::new(server, side, (&key, &secret), wait, cancel);
-        let received = attempt.run(throttle, observer, |stream, observer, token| {
-            super::download(stream, destination.again(), place, observer, token)
-        });
+        let received =
+            attempts.run(policy.wait(), throttle, observer, |stream, observer, token| {
+                super::download(stream, destination.again(), place, observer, token)
+            });
         match received {
             // What a writer got cannot be taken back.
-            Err(error) if matches!(destination, Destination::Writer(_)) && attempt.has_met() => {
+            Err(error) if matches!(destination, Destination::Writer(_)) && attempts.has_met() => {
                 return Err(error);
             }
-            Err(error) => policy.pause_after(error, attempt.has_met(), cancel, observer)?,
+            Err(error) => policy.pause_after(error, attempts.has_met(), cancel, observer)?,
             Ok(received) => {
-                let elapsed = attempt.elapsed();
+                let elapsed = attempts.elapsed();
                 let mut received = Downloaded { is_confirmed: true, elapsed, ..received };
                 received.locate(&destination);
                 return Ok(received);
             }
         }
-    }
-}
-
-fn secret_of(security: Security) -> Secret {
-    match security {
-        Security::Sealed(secret) => secret,
-        Security::Unauthenticated | Security::Plain => Secret::none(),
     }
 }
