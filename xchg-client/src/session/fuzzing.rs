@@ -20,9 +20,7 @@ use crate::files::{Entry, Kind, Manifest};
 /// safe is safe.
 pub fn messages(mut data: &[u8]) {
     while let Ok((message, length)) = Message::decode(data) {
-        let mut written = Vec::new();
-        message.encode(&mut written);
-        assert_eq!(written, data[..length]);
+        assert_eq!(message.encoded(), data[..length]);
         match message {
             Message::Entries(bytes) => entries(bytes),
             Message::Have(bytes) => lists(bytes, decode_points(bytes), |(entry, bytes), out| {

@@ -161,7 +161,7 @@ fn judge(hello: &[u8]) -> Result<&[u8], Error> {
 
 /// The versions that a hello lists.
 fn versions(extensions: &[u8]) -> Result<&[u8], Error> {
-    let mut fields = Fields::of(extensions);
+    let mut fields = Fields(extensions);
     let mut versions = None;
     while !fields.is_empty() {
         let (kind, length) = (fields.u16()?, fields.u16()?);

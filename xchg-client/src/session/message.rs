@@ -110,6 +110,13 @@ impl<'a> Message<'a> {
         out[start..start + HEADER_BYTES].copy_from_slice(&header(self.kind(), body_bytes));
     }
 
+    /// The message's encoding alone.
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        let mut encoded = Vec::new();
+        self.encode(&mut encoded);
+        encoded
+    }
+
     /// Decodes the first message of `bytes`; returns it and the bytes that it takes.
     ///
     /// # Errors
@@ -318,13 +325,9 @@ fn shortened(text: &str) -> &str {
 }
 
 /// The fields that are left of a body.
-pub(crate) struct Fields<'a>(&'a [u8]);
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    pub(crate) fn of(body: &'a [u8]) -> Self {
-        Self(body)
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -396,9 +399,7 @@ mod tests {
         fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok((message, length)) = Message::decode(&bytes) {
                 prop_assert!(length <= bytes.len());
-                let mut encoded = Vec::new();
-                message.encode(&mut encoded);
-                prop_assert_eq!(&encoded[..], &bytes[..length]);
+                prop_assert_eq!(&message.encoded()[..], &bytes[..length]);
             }
         }
 
@@ -410,9 +411,7 @@ mod tests {
             let bytes = [&header(kind, body.len())[..], &body].concat();
             if let Ok((message, length)) = Message::decode(&bytes) {
                 prop_assert_eq!(length, bytes.len());
-                let mut encoded = Vec::new();
-                message.encode(&mut encoded);
-                prop_assert_eq!(encoded, bytes);
+                prop_assert_eq!(message.encoded(), bytes);
             }
         }
 
@@ -430,8 +429,7 @@ mod tests {
     #[test]
     fn a_text_is_cut_between_letters() {
         let text = format!("x{}", "\u{e9}".repeat(600));
-        let mut bytes = Vec::new();
-        Message::Decline(&text).encode(&mut bytes);
+        let bytes = Message::Decline(&text).encoded();
         let (message, _) = Message::decode(&bytes).unwrap();
         assert_eq!(message, Message::Decline(&text[..1023]));
     }

@@ -55,8 +55,7 @@ impl Record {
         }
     }
 
-    /// A record as if it was received.
-    #[cfg(any(test, fuzzing))]
+    /// A record of just this plaintext.
     pub(super) fn of(body: &[u8], last: bool) -> Self {
         let mut record = Self::with_capacity(body.len());
         record.put(body);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::Error;
-use super::message::{HEADER_BYTES, MAX_TEXT, Message, data_header};
+use super::message::{HEADER_BYTES, Message, data_header};
 use super::record::Record;
 use crate::Side;
 
@@ -304,23 +304,14 @@ impl Talk {
         if std::mem::replace(&mut self.has_ended, true) {
             return None;
         }
-        let mut encoded = Vec::new();
-        if let Some(message) = message {
-            message.encode(&mut encoded);
-        }
-        let mut record = Record::with_capacity(2 * MAX_TEXT);
-        record.put(&encoded);
-        Some(record)
+        let body = message.map(Message::encoded).unwrap_or_default();
+        Some(Record::of(&body, true))
     }
 }
 
 /// A record that says that its sender is alive.
 pub(crate) fn sign_of_life() -> Record {
-    let mut encoded = Vec::new();
-    Message::Alive.encode(&mut encoded);
-    let mut record = Record::with_capacity(encoded.len());
-    record.put(&encoded);
-    record
+    Record::of(&Message::Alive.encoded(), false)
 }
 
 /// The error that a downloader's no is.
@@ -337,11 +328,8 @@ mod tests {
     use super::*;
 
     fn record(messages: &[Message<'_>]) -> Record {
-        let mut encoded = Vec::new();
-        messages.iter().for_each(|message| message.encode(&mut encoded));
-        let mut record = Record::new();
-        record.put(&encoded);
-        record
+        let body: Vec<u8> = messages.iter().flat_map(Message::encoded).collect();
+        Record::of(&body, false)
     }
 
     #[test]

@@ -78,6 +78,7 @@ pub enum Event {
 ///
 /// A short offer is made at once, and so is little content: it costs nobody more than to be thrown
 /// away, and the downloader may have it before it has accepted. A stream is not read before that.
+#[derive(Default)]
 pub struct Upload {
     talk: Talk,
     manifest: Arc<Manifest>,
@@ -93,8 +94,9 @@ pub struct Upload {
     events: VecDeque<Event>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     Collect,
     /// A long offer waits for the confirmation.
     Greet,
@@ -112,23 +114,6 @@ enum State {
     Receipt,
     End,
     Done,
-}
-
-impl Default for Upload {
-    fn default() -> Self {
-        Self {
-            talk: Talk::default(),
-            manifest: Arc::default(),
-            state: State::Collect,
-            is_accepted: false,
-            known: Known::default(),
-            hash: ContentHash::new(),
-            room: 0,
-            bytes: 0,
-            moved: 0,
-            events: VecDeque::new(),
-        }
-    }
 }
 
 impl Upload {

@@ -149,8 +149,7 @@ fn messages() {
         ("Error", Message::Error { cancelled: true, text: "cancelled" }),
     ];
     for (name, message) in cases {
-        let mut bytes = Vec::new();
-        message.encode(&mut bytes);
+        let bytes = message.encoded();
         check(name, &bytes);
         assert_eq!(Message::decode(&bytes).unwrap(), (message, bytes.len()));
     }

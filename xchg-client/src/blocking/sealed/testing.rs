@@ -75,8 +75,7 @@ impl Puppet {
     /// Puts a message into the current record, or, if that is full, sends it and puts the message
     /// into the next.
     pub(super) fn put(&mut self, message: &Message<'_>) -> Result<(), Error> {
-        let mut encoded = Vec::new();
-        message.encode(&mut encoded);
+        let encoded = message.encoded();
         if self.out.room() < encoded.len() {
             self.flush()?;
         }
