@@ -11,7 +11,7 @@ mutant 'an edge is dropped' $src/engine/stream.rs \
 mutant 'a message is lost' $src/engine/messages.rs \
     'Message::Release(slot) => self.guard' 'Message::Release(_) if self.index == 0 => {} Message::Release(slot) => self.guard'
 mutant 'a place is not freed' $src/engine/mod.rs \
-    'if self.shared.broker.withdraw(waiting.place).is_some() {' 'let _ = waiting.place; {'
+    'if self.shared.broker.withdraw(place).is_some() {' 'let _ = place; {'
 mutant 'a connection is not counted out' $src/engine/mod.rs \
     'self.shared.admission.leave(connection.origin, connection.standing);' ''
 mutant 'a half-close is lost' $src/engine/endpoint/mod.rs \
@@ -35,14 +35,14 @@ mutant 'a layer is closed with no end within' $src/engine/exchange.rs \
 mutant 'a withdrawn waiter is paired' xchg-core/src/rendezvous/rings.rs \
     'let old = *first.get();' 'let old = *first.get(); let next = if old == index { prev } else { next };'
 mutant 'a heartbeat follows the match' $src/engine/exchange.rs \
-    'let to_download = connections[first as usize].matched(upload, length);' \
-    'let mut to_download = connections[first as usize].matched(upload, length); if download == Dialect::Native { to_download.extend(xchg_core::wire::Answer::Heartbeat.encode()); }'
+    'let to_download = connections[first as usize].voice.matched(upload, length);' \
+    'let mut to_download = connections[first as usize].voice.matched(upload, length); if download == crate::Dialect::Native { to_download.extend(xchg_core::wire::Answer::Heartbeat.encode()); }'
 mutant 'a group forgets a receiver' xchg-core/src/relay/group.rs \
     '.map(|member| member.ahead).min()' '.map(|member| member.ahead).max()'
 mutant 'a full server does not pair' $src/engine/greet.rs \
     'if connection.standing == Standing::Excess {' 'if connection.standing != Standing::Within {'
 mutant 'who has left for good keeps its place' $src/engine/connection.rs \
-    'State::Waiting(waiting) if waiting.expires > at => {' 'State::Waiting(waiting) if waiting.expires < at => {'
+    'State::Waiting(waiting) if waiting.expires.tick() > at => {' 'State::Waiting(waiting) if waiting.expires.tick() < at => {'
 mutant 'a timer fires a fraction of a tick early' $src/engine/timers.rs \
     'timeout.as_nanos().div_ceil(1_000_000)' 'timeout.as_nanos() / 1_000_000'
 mutant 'a request behind an upload is lost' $src/engine/http.rs \
@@ -66,7 +66,7 @@ mutant 'a limit of a source is not the downloader'"'"'s' $src/engine/allowance.r
 mutant 'a limit of a source is not the uploader'"'"'s' $src/engine/allowance.rs \
     'for (origin, bearer) in peers {' 'for (origin, bearer) in &peers[1..] {'
 mutant 'who half-closes keeps its place' $src/dialect/mod.rs \
-    '!(self == Dialect::Classic && *role' 'self != Dialect::Native && !(self == Dialect::Classic && *role'
+    'Dialect::Native | Dialect::Http | Dialect::Transit => true,' 'Dialect::Native => false, Dialect::Http | Dialect::Transit => true,'
 mutant 'a cut greeting ends like an empty payload' $src/engine/greet.rs \
     'State::Greeting(heard) if !heard.is_empty() => self' 'State::Greeting(_) if false => self'
 mutant 'nonsense is more than a worker can take' $src/engine/greet.rs \

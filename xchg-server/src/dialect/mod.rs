@@ -133,8 +133,8 @@ pub(crate) enum Interruption {
     Kept,
     /// It is told so, and closed.
     Told(&'static [u8]),
-    /// It is no peer of this dialect, which has no word for that: it is reset.
-    Untold,
+    /// Its dialect has no word for that: it is reset, and the log says why.
+    Untold(&'static str),
 }
 
 impl Dialect {
@@ -177,16 +177,6 @@ impl Dialect {
         match self {
             Dialect::Classic => *role != Role::Side(Side::Upload),
             Dialect::Native | Dialect::Http | Dialect::Transit => true,
-        }
-    }
-
-    /// What comes of it if a peer says anything while it waits; `leaves_by_ending` as above.
-    pub(crate) fn interrupted(self, leaves_by_ending: bool) -> Interruption {
-        match self {
-            // A classic downloader has nothing more to say.
-            Dialect::Classic if leaves_by_ending => Interruption::Untold,
-            Dialect::Transit => Interruption::Told(transit::IMPATIENT),
-            Dialect::Native | Dialect::Classic | Dialect::Http => Interruption::Kept,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use xchg_core::wire::RefusalCode;
 use xchg_core::{Realm, Side};
 
-use super::{Dialect, NotServed, http, native, transit};
+use super::{Dialect, Interruption, NotServed, http, native, transit};
 use crate::Config;
 
 /// What a peer speaks, and how far it is in that.
@@ -71,6 +71,18 @@ impl Voice {
             Voice::Native => native::heartbeat(elsewhere),
             Voice::Http(Some(peer)) => peer.still_waiting(elsewhere),
             Voice::Unknown | Voice::Classic | Voice::Http(None) | Voice::Transit => Vec::new(),
+        }
+    }
+
+    /// What comes of it if it says anything while it waits; whether it `leaves_by_ending` its
+    /// stream, [`Dialect::leaves_by_ending`] has said.
+    pub(crate) fn interrupted(&self, leaves_by_ending: bool) -> Interruption {
+        match self {
+            Voice::Classic if leaves_by_ending => {
+                Interruption::Untold("a classic downloader says nothing behind its key")
+            }
+            Voice::Transit => Interruption::Told(transit::IMPATIENT),
+            Voice::Unknown | Voice::Native | Voice::Classic | Voice::Http(_) => Interruption::Kept,
         }
     }
 

@@ -59,10 +59,21 @@ impl Default for State {
     }
 }
 
+impl State {
+    /// What has been heard so far of one that greets.
+    pub(crate) fn heard(&mut self) -> Option<&mut Box<[u8]>> {
+        match self {
+            State::Greeting(heard) => Some(heard),
+            State::Undecided(said) => Some(&mut said.heard),
+            _ => None,
+        }
+    }
+}
+
 /// What a peer has said that may be a whole greeting or the beginning of something else.
 #[derive(Debug)]
 pub(crate) struct Undecided {
-    pub(crate) heard: Vec<u8>,
+    pub(crate) heard: Box<[u8]>,
     /// What it speaks if it has said all.
     pub(crate) dialect: Dialect,
     /// When the greeting must have been made, if it goes on.
@@ -101,7 +112,7 @@ pub(crate) fn bearer(brought: &Brought) -> Bearer {
 
 /// A peer that is told a last word: then a half-close, and what it still sends is read so that the
 /// word is not destroyed by a reset.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Leaving {
     words: Vec<u8>,
     sent: usize,
@@ -110,7 +121,7 @@ pub(crate) struct Leaving {
 }
 
 /// An answer on its way to an http peer that may then ask again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Reply {
     pub(crate) words: Vec<u8>,
     pub(crate) sent: usize,
@@ -143,12 +154,12 @@ impl<T: Transport> Connection<T> {
         self.stream.failure().filter(|&error| is_to_hear || error != io::ErrorKind::BrokenPipe)
     }
 
-    /// Whether it waits, and the event says that it has left.
-    pub(crate) fn has_left(&self, ready: Readiness) -> bool {
-        let State::Waiting(waiting) = &self.state else { return false };
+    /// The place that it has left, if it waits and the event says so.
+    pub(crate) fn left(&self, ready: Readiness) -> Option<Place> {
+        let State::Waiting(waiting) = &self.state else { return None };
         let has_ended = ready.has_read_end || ready.has_write_end;
         let leaves = waiting.leaves_by_ending;
-        self.lost(leaves).is_some() || (leaves && has_ended)
+        (self.lost(leaves).is_some() || (leaves && has_ended)).then_some(waiting.place)
     }
 
     /// Bounds the wait of one whose end has been seen though it has not left by that: by `at`.
@@ -195,7 +206,7 @@ impl<T: Transport> Connection<T> {
 
 impl Leaving {
     pub(crate) fn new(words: Vec<u8>) -> Leaving {
-        Leaving { words, sent: 0, has_half_closed: false, drained: 0 }
+        Leaving { words, ..Leaving::default() }
     }
 
     /// Says the word, then reads to the peer's end.

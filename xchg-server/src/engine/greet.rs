@@ -30,7 +30,7 @@ impl<N: Net> Engine<N> {
         // No more than a greeting at a time: what is behind it can wait in the kernel.
         let mut bytes = [0; MAX_GREETING_LEN];
         while let Some(connection) = self.connections.get_mut(slot as usize)
-            && matches!(connection.state, State::Greeting(_) | State::Undecided(_))
+            && connection.state.heard().is_some()
         {
             let read = connection.stream.read(&mut bytes);
             match read {
@@ -62,26 +62,23 @@ impl<N: Net> Engine<N> {
 
     fn hear_more(&mut self, slot: u32, bytes: &[u8]) {
         let connection = &mut self.connections[slot as usize];
-        let (mut heard, by) = match &mut connection.state {
-            State::Greeting(heard) => (std::mem::take(heard).into_vec(), connection.deadline),
-            State::Undecided(undecided) => {
-                (std::mem::take(&mut undecided.heard), undecided.greeting_by)
-            }
-            _ => unreachable!("callers have seen it greet"),
-        };
-        connection.deadline = by;
+        if let State::Undecided(said) = &connection.state {
+            connection.deadline = said.greeting_by;
+        }
+        let heard = connection.state.heard().map(std::mem::take).unwrap_or_default();
         if heard.is_empty() {
             return self.hear(slot, bytes, 0);
         }
         let earlier = heard.len();
+        let mut heard = heard.into_vec();
         heard.extend_from_slice(bytes);
         self.hear(slot, &heard, earlier);
     }
 
     /// The peer has ended its stream: there is nothing behind what it has said.
     fn hear_end(&mut self, slot: u32) {
-        match &self.connections[slot as usize].state {
-            State::Undecided(_) => self.decide(slot),
+        match std::mem::take(&mut self.connections[slot as usize].state) {
+            State::Undecided(said) => self.decide(slot, *said),
             // A mere end would look like an empty payload to a downloader.
             State::Greeting(heard) if !heard.is_empty() => self.remove(slot).reset(),
             _ => self.remove(slot).close(),
@@ -89,11 +86,9 @@ impl<N: Net> Engine<N> {
     }
 
     /// Takes what a peer has said for all that it wants to say.
-    pub(super) fn decide(&mut self, slot: u32) {
+    pub(super) fn decide(&mut self, slot: u32, said: Undecided) {
         let connection = &mut self.connections[slot as usize];
-        let State::Undecided(said) = std::mem::take(&mut connection.state) else {
-            unreachable!("callers have seen it undecided")
-        };
+        connection.state = State::default();
         connection.deadline = said.greeting_by;
         self.hear_in(said.dialect, slot, &said.heard);
     }
@@ -116,7 +111,7 @@ impl<N: Net> Engine<N> {
             Detected::Dialect(dialect) => self.hear_in(dialect, slot, bytes),
             Detected::InSilence(dialect) => {
                 let greeting_by = connection.deadline;
-                let undecided = Undecided { heard: bytes.to_vec(), dialect, greeting_by };
+                let undecided = Undecided { heard: bytes.into(), dialect, greeting_by };
                 connection.state = State::Undecided(Box::new(undecided));
                 connection.deadline = self.timers.soon(self.timers.now().after(dialect::SILENCE));
             }
@@ -276,9 +271,9 @@ impl<N: Net> Engine<N> {
                 }
                 let interruption = match early.is_empty() {
                     true => Interruption::Kept,
-                    false => dialect.interrupted(leaves_by_ending),
+                    false => self.connections[slot as usize].voice.interrupted(leaves_by_ending),
                 };
-                self.wait(slot, expires, interruption, gathered);
+                self.wait(slot, place, expires, interruption, gathered);
             }
             Brokered::Paired(pair) => {
                 for &spare in &pair.spares {
@@ -335,7 +330,14 @@ impl<N: Net> Engine<N> {
 
     /// Tells a peer that it has to wait, and for whom; and what comes of it that it has said more
     /// than that it waits, if it has.
-    fn wait(&mut self, slot: u32, expires: Tick, interruption: Interruption, gathered: u16) {
+    fn wait(
+        &mut self,
+        slot: u32,
+        place: Place,
+        expires: Tick,
+        interruption: Interruption,
+        gathered: u16,
+    ) {
         let elsewhere = self.elsewhere(slot);
         let connection = &mut self.connections[slot as usize];
         let words = connection.voice.waiting(elsewhere, gathered);
@@ -343,16 +345,13 @@ impl<N: Net> Engine<N> {
         let beat = beat.map_or(Tick::NEVER, |interval| self.timers.now().after(interval));
         connection.deadline = self.timers.soon(expires.min(beat));
         if connection.say(&words).is_err() {
-            return self.give_up(slot);
+            return self.give_up(slot, place);
         }
-        match interruption {
-            Interruption::Kept => {
-                if self.register(slot) {
-                    self.arm(slot);
-                }
-            }
-            Interruption::Told(words) => self.rebuke(slot, words),
-            Interruption::Untold => self.spurn(slot),
+        if interruption != Interruption::Kept {
+            return self.interrupt(slot, place, interruption);
+        }
+        if self.register(slot) {
+            self.arm(slot);
         }
     }
 
@@ -364,7 +363,7 @@ impl<N: Net> Engine<N> {
         {
             let words = peer.receiver_came();
             if connection.say(&words).is_err() {
-                self.give_up(slot);
+                self.give_up(slot, place);
             }
         }
     }

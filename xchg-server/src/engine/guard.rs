@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Engine, SERIALS};
-use crate::engine::connection::State;
+use crate::engine::connection::{State, Waiting};
 use crate::engine::net::{Id, Net};
 use crate::engine::throttle::Kind;
 
@@ -70,7 +70,7 @@ impl<N: Net> Engine<N> {
         match self.connections[slot as usize].state {
             ref state if self.is_orphan(state) => self.remove(slot).reset(),
             State::Exchanging { exchange } => self.abandon(exchange),
-            State::Waiting(_) => self.give_up(slot),
+            State::Waiting(Waiting { place, .. }) => self.give_up(slot, place),
             _ => self.remove(slot).reset(),
         }
     }

@@ -137,14 +137,8 @@ impl<N: Net> Engine<N> {
     }
 
     /// Goes on with a reply, and hears the next request once it is sent.
-    pub(super) fn reply_on(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
-        let State::Replying(reply) = &mut connection.state else {
-            unreachable!("callers have seen it being answered")
-        };
+    pub(super) fn reply_on(&mut self, slot: u32, mut reply: Reply) {
         let rest = std::mem::take(&mut reply.rest);
-        let reply =
-            Reply { words: std::mem::take(&mut reply.words), sent: reply.sent, rest: Vec::new() };
         if self.reply(slot, reply, &rest) {
             self.hear_requests(slot, &rest);
             self.greet(slot);
@@ -235,10 +229,16 @@ impl<N: Net> Engine<N> {
     pub(super) fn hear_kept(&mut self) {
         for _ in 0..self.kept.len() {
             let Some(id) = self.kept.pop_front() else { return };
-            match self.connection(id).map(|connection| &connection.state) {
-                Some(State::Replying(_)) => self.guard(id, |engine| engine.reply_on(id.slot)),
+            match self.connection(id).map(|connection| &mut connection.state) {
+                Some(State::Replying(reply)) => {
+                    let reply = std::mem::take(&mut **reply);
+                    self.guard(id, |engine| engine.reply_on(id.slot, reply));
+                }
                 Some(State::Greeting(_)) => self.guard(id, |engine| engine.greet(id.slot)),
-                Some(State::Leaving(_)) => self.guard(id, |engine| engine.leave_on(id.slot)),
+                Some(State::Leaving(leaving)) => {
+                    let leaving = std::mem::take(&mut **leaving);
+                    self.guard(id, |engine| engine.leave_on(id.slot, leaving));
+                }
                 _ => {}
             }
         }

@@ -43,12 +43,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
-use xchg_core::Key;
 use xchg_core::wire::RefusalCode;
+use xchg_core::{Key, Place};
 
 use crate::dialect::http::Peer;
 use crate::dialect::{Interruption, NotServed};
-use crate::engine::connection::{Connection, Leaving, State};
+use crate::engine::connection::{Connection, Leaving, State, Undecided};
 use crate::engine::net::{Id, Net, Readiness};
 use crate::engine::shared::Shared;
 use crate::engine::throttle::{Kind, WINDOW};
@@ -214,12 +214,15 @@ impl<N: Net> Engine<N> {
 
     fn on_ready(&mut self, id: Id, ready: Readiness) {
         let Some(connection) = self.connection(id) else { return };
-        if matches!(connection.state, State::Securing(_)) {
-            connection.stream.note(ready);
-            return self.on_handshake_ready(id, ready);
-        }
-        let ready = connection.stream.on_ready(ready);
-        match &connection.state {
+        let ready = match connection.state {
+            // What is within is heard when the handshake is over.
+            State::Securing(_) => {
+                connection.stream.note(ready);
+                ready
+            }
+            _ => connection.stream.on_ready(ready),
+        };
+        match &mut connection.state {
             State::Greeting(_) | State::Undecided(_) => {
                 self.greet(id.slot);
                 // Its end may have come with its greeting, and is not told a second time.
@@ -230,24 +233,26 @@ impl<N: Net> Engine<N> {
             }
             State::Waiting(_) if !ready.is_readable => {}
             State::Waiting(waiting) => {
-                let dialect = connection.voice.dialect().expect("who waits has said what for");
-                match dialect.interrupted(waiting.leaves_by_ending) {
-                    Interruption::Kept => {}
-                    Interruption::Told(words) => self.rebuke(id.slot, words),
-                    Interruption::Untold => self.spurn(id.slot),
-                }
+                let interruption = connection.voice.interrupted(waiting.leaves_by_ending);
+                let place = waiting.place;
+                self.interrupt(id.slot, place, interruption);
             }
             State::Exchanging { exchange } => {
                 let exchange = *exchange;
                 self.drive_in_turn(exchange);
             }
-            State::Replying(_) => self.reply_on(id.slot),
-            State::Securing(_) => unreachable!("it goes on in its turn"),
+            State::Replying(reply) => {
+                let reply = std::mem::take(&mut **reply);
+                self.reply_on(id.slot, reply);
+            }
+            State::Securing(_) => self.on_handshake_ready(id, ready),
             State::Leaving(leaving) => {
                 let left = ready.has_failed || ready.has_read_end;
-                match leaving.is_out_of_patience() && left {
-                    true => drop(self.remove(id.slot)),
-                    false => self.leave_on(id.slot),
+                if leaving.is_out_of_patience() && left {
+                    self.remove(id.slot);
+                } else {
+                    let leaving = std::mem::take(&mut **leaving);
+                    self.leave_on(id.slot, leaving);
                 }
             }
         }
@@ -259,64 +264,42 @@ impl<N: Net> Engine<N> {
         let now = self.timers.now();
         let by = now.after(self.shared.config.closed_wait);
         let Some(connection) = self.connection(id) else { return };
-        if connection.has_left(ready) {
-            self.withdraw(id.slot);
+        if let Some(place) = connection.left(ready) {
+            drop(self.take_back(id.slot, place));
         } else if ready.has_read_end && connection.on_end(by, now) {
             self.arm(id.slot);
         }
     }
 
-    /// Takes a waiting peer that has left out of the broker and closes it; unless it is paired
-    /// already, and its counterpart on its way here.
-    fn withdraw(&mut self, slot: u32) {
-        drop(self.take_back(slot));
+    /// Takes a waiting peer out of the broker and the table; unless it is paired already, and its
+    /// counterpart on its way here.
+    fn take_back(&mut self, slot: u32, place: Place) -> Option<Connection<N::Transport>> {
+        self.shared.broker.withdraw(place)?;
+        Some(self.remove(slot))
     }
 
-    /// As [`withdraw`](Self::withdraw), of one who may still be there: a mere end would look like
+    /// As [`take_back`](Self::take_back), of one who may still be there: a mere end would look like
     /// an empty payload.
-    fn give_up(&mut self, slot: u32) {
-        if let Some(connection) = self.take_back(slot) {
+    fn give_up(&mut self, slot: u32, place: Place) {
+        if let Some(connection) = self.take_back(slot, place) {
             connection.reset();
         }
     }
 
-    fn take_back(&mut self, slot: u32) -> Option<Connection<N::Transport>> {
-        let State::Waiting(waiting) = &self.connections[slot as usize].state else {
-            unreachable!("callers have seen it wait")
-        };
-        self.shared.broker.withdraw(waiting.place)?;
-        Some(self.remove(slot))
-    }
-
-    /// Closes a waiting peer that sent what it must not yet, unless its counterpart is on its way
-    /// here.
-    fn rebuke(&mut self, slot: u32, words: &[u8]) {
-        let State::Waiting(waiting) = &self.connections[slot as usize].state else {
-            unreachable!("callers have seen it wait")
-        };
-        if self.shared.broker.withdraw(waiting.place).is_some() {
-            self.note_refusal(
-                slot,
-                RefusalCode::Malformed,
-                None,
-                "it did not wait for its counterpart",
-            );
-            self.leave(slot, words.to_vec());
+    /// Does what comes of it that a waiting peer has sent something, unless its counterpart is on
+    /// its way here.
+    fn interrupt(&mut self, slot: u32, place: Place, interruption: Interruption) {
+        if interruption == Interruption::Kept || self.shared.broker.withdraw(place).is_none() {
+            return;
         }
-    }
-
-    /// Resets a classic peer that says what none would, unless its counterpart is on its way here:
-    /// there is no word for it.
-    fn spurn(&mut self, slot: u32) {
-        let State::Waiting(waiting) = &self.connections[slot as usize].state else {
-            unreachable!("callers have seen it wait")
-        };
-        if self.shared.broker.withdraw(waiting.place).is_some() {
-            self.refuse(
-                slot,
-                RefusalCode::Malformed,
-                "a classic downloader says nothing behind its key",
-            );
+        match interruption {
+            Interruption::Kept => {}
+            Interruption::Told(words) => {
+                let text = "it did not wait for its counterpart";
+                self.note_refusal(slot, RefusalCode::Malformed, None, text);
+                self.leave(slot, words.to_vec());
+            }
+            Interruption::Untold(text) => self.refuse(slot, RefusalCode::Malformed, text),
         }
     }
 
@@ -327,7 +310,7 @@ impl<N: Net> Engine<N> {
         if connection.deadline.tick(now) > now {
             return self.arm(id.slot);
         }
-        match &connection.state {
+        match &mut connection.state {
             State::Greeting(heard) => {
                 let (is_answered, has_begun) = (connection.requests > 0, !heard.is_empty());
                 // An idle connection that has been answered before is not counted as refused.
@@ -347,7 +330,10 @@ impl<N: Net> Engine<N> {
                 self.shared.counters.handshake_failed();
                 self.remove(id.slot).reset();
             }
-            State::Undecided(_) => self.decide(id.slot),
+            State::Undecided(said) => {
+                let said = Undecided { heard: std::mem::take(&mut said.heard), ..**said };
+                self.decide(id.slot, said);
+            }
             State::Leaving(_) | State::Replying(_) => drop(self.remove(id.slot)),
             State::Exchanging { exchange } => {
                 let exchange = *exchange;
@@ -364,17 +350,16 @@ impl<N: Net> Engine<N> {
                     );
                 }
             }
-            State::Waiting(_) => self.beat(id.slot),
+            State::Waiting(waiting) => {
+                let (place, expires) = (waiting.place, waiting.expires.tick());
+                self.beat(id.slot, place, expires);
+            }
         }
     }
 
     /// Tells a waiting peer that it still has its place.
-    fn beat(&mut self, slot: u32) {
+    fn beat(&mut self, slot: u32, place: Place, expires: Tick) {
         let connection = &self.connections[slot as usize];
-        let State::Waiting(waiting) = &connection.state else {
-            unreachable!("callers have seen it wait")
-        };
-        let expires = waiting.expires.tick();
         let Some(interval) = connection.voice.heartbeat_interval(&self.shared.config) else {
             // So early only because it is far away.
             self.connections[slot as usize].deadline = self.timers.soon(expires);
@@ -387,7 +372,7 @@ impl<N: Net> Engine<N> {
         connection.deadline = self.timers.soon(next);
         match connection.say(&words) {
             Ok(()) => self.arm(slot),
-            Err(_) => self.give_up(slot),
+            Err(_) => self.give_up(slot, place),
         }
     }
 
@@ -440,16 +425,14 @@ impl<N: Net> Engine<N> {
     /// Says a last word and closes.
     fn leave(&mut self, slot: u32, words: Vec<u8>) {
         let connection = &mut self.connections[slot as usize];
-        connection.state = State::Leaving(Box::new(Leaving::new(words)));
+        // Whatever it waited for or took part in is over.
+        connection.state = State::default();
         connection.deadline = self.timers.soon(self.timers.now().after(LEAVING_TIMEOUT));
-        self.leave_on(slot);
+        self.leave_on(slot, Leaving::new(words));
     }
 
-    fn leave_on(&mut self, slot: u32) {
+    fn leave_on(&mut self, slot: u32, mut leaving: Leaving) {
         let connection = &mut self.connections[slot as usize];
-        let State::Leaving(leaving) = &mut connection.state else {
-            unreachable!("callers have seen it leave")
-        };
         let turn = leaving.turn(&mut connection.stream, self.resources.scratch());
         match turn {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -467,6 +450,7 @@ impl<N: Net> Engine<N> {
                 return;
             }
         }
+        self.connections[slot as usize].state = State::Leaving(Box::new(leaving));
         if self.register(slot) {
             self.arm(slot);
         }

@@ -68,9 +68,8 @@ impl<N: Net> Engine<N> {
 
     /// Something has happened to the stream of one that shakes hands.
     pub(super) fn on_handshake_ready(&mut self, id: Id, ready: Readiness) {
-        let Some(connection) = self.connection(id) else { return };
-        let State::Securing(securing) = &mut connection.state else {
-            unreachable!("callers have seen it shake hands")
+        let Some(State::Securing(securing)) = self.connection(id).map(|it| &mut it.state) else {
+            return;
         };
         match &mut securing.news {
             Some(news) => *news = news.and(ready),
