@@ -55,6 +55,15 @@
 //! A peer's first bytes decide which dialect it speaks; PROTOCOL.md specifies the native one. How
 //! the server works inside is in ARCHITECTURE.md.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "tests bring the time and the sockets along"
+    )
+)]
+
 mod access;
 mod admin;
 mod config;

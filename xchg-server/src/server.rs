@@ -1,5 +1,11 @@
 //! From a configuration to a running server, and to its end.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it brings clock and poll to the workers"
+)]
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -142,7 +148,8 @@ impl Server {
             listeners += self.admin.len() + admin::DESCRIPTORS;
         }
         let descriptors = Descriptors::here(self.config.workers, listeners);
-        let (mut shared, drains) = Shared::new(self.config, descriptors, inboxes, Broker::new);
+        let (mut shared, drains) =
+            Shared::new(self.config, descriptors, inboxes, Broker::new, Instant::now());
         shared.gate = Gate::new(shared.config.token.clone(), self.tokens.clone());
         shared.certificates = self.certificates;
         let shared = Arc::new(shared);
@@ -228,7 +235,7 @@ impl Drop for Crew {
 /// so that nobody hangs.
 fn outlive(shared: &Shared<SystemSocket>, worker: usize) {
     shared.note_panic();
-    shared.drain();
+    shared.drain(Instant::now());
     tracing::error!(worker, "a worker panicked; the server drains");
     if !shared.stops.load(Ordering::Acquire) {
         shared.inboxes[worker].discard_until_stopped();
@@ -270,12 +277,12 @@ impl ServerHandle {
     /// Closes the listeners, tells all who wait why they are let go, and has the server end with
     /// its last exchange.
     pub fn drain(&self) {
-        self.shared.drain();
+        self.shared.drain(Instant::now());
     }
 
     /// Drains, and ends the exchanges that still run.
     pub fn cut(&self) {
-        self.shared.drain();
+        self.shared.drain(Instant::now());
         self.shared.cut();
     }
 

@@ -6,6 +6,7 @@
 //! show that it works.
 
 #![expect(clippy::print_stderr, reason = "reporting is this program's job")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "peers with a clock")]
 
 #[cfg(target_os = "linux")]
 mod suite;

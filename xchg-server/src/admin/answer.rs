@@ -149,7 +149,7 @@ impl<S: Send + 'static> Panel<S> {
             (Page::Drain, "GET" | "HEAD") => self.progress(request, Status::Ok, now),
             (Page::Drain, "POST") => {
                 tracing::info!(%peer, "the admin listener was asked to drain the server");
-                self.shared.drain();
+                self.shared.drain(now);
                 self.progress(request, Status::Accepted, now)
             }
             (page, method) => {

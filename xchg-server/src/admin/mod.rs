@@ -4,6 +4,12 @@
 //! that hangs holds up nobody, and a worker that is stuck can be told of. It speaks HTTP as the
 //! peers' dialect parses it, with one request a connection.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a thread of its own, with sockets of its own"
+)]
+
 mod answer;
 mod client;
 mod exchanges;
@@ -63,7 +69,7 @@ impl Service {
             // Unwind safe: what the panic may have broken goes with it.
             if catch_unwind(AssertUnwindSafe(|| desk.serve())).is_err() {
                 shared.note_panic();
-                shared.drain();
+                shared.drain(Instant::now());
             }
         };
         let thread = thread::Builder::new().name("xchg-admin".to_owned()).spawn(run)?;

@@ -165,6 +165,7 @@ impl Config {
 
     /// What is right and yet to be seen to: a certificate that has expired, or is about to, and
     /// addresses where nobody has to show one though others do.
+    #[expect(clippy::disallowed_methods, reason = "asked before there is an engine")]
     pub fn warnings(&self) -> Vec<String> {
         let store = Files::of(self).and_then(|files| tls::Store::open(files).ok());
         let warning = store.and_then(|store| store.warning(SystemTime::now()));

@@ -400,7 +400,7 @@ impl<N: Net> Engine<N> {
             );
         }
         let report = self.report();
-        self.shared.drain();
+        self.shared.drain(self.timers.instant());
         let peer = self.connections[slot as usize].origin;
         tracing::info!(%peer, dialect = dialect.as_str(), "a peer terminates the server");
         self.leave(slot, dialect.status(StatusReport { draining: true, ..report }));
@@ -439,6 +439,6 @@ impl<N: Net> Engine<N> {
     }
 
     fn report(&self) -> StatusReport {
-        self.shared.report()
+        self.shared.report(self.timers.instant())
     }
 }

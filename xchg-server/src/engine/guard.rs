@@ -102,8 +102,13 @@ mod tests {
 
     fn engine() -> Engine {
         let inbox = Inbox::new(Box::new(|| Ok(())));
-        let (shared, _) =
-            Shared::new(Config::default(), Descriptors::here(1, 0), vec![inbox], Broker::new);
+        let (shared, _) = Shared::new(
+            Config::default(),
+            Descriptors::here(1, 0),
+            vec![inbox],
+            Broker::new,
+            Instant::now(),
+        );
         let system = System::new(&Poll::new().unwrap(), Vec::new(), None).unwrap();
         Engine::new(0, system, Arc::new(shared), Instant::now())
     }

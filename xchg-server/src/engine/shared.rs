@@ -259,6 +259,7 @@ impl<T> Shared<T> {
         descriptors: Descriptors,
         inboxes: Vec<Inbox<T>>,
         broker: impl FnOnce(Limits) -> Broker<Address>,
+        now: Instant,
     ) -> (Shared<T>, Receiver<()>) {
         descriptors.bound(&mut config);
         let (drain, drains) = crossbeam_channel::bounded(1);
@@ -286,7 +287,7 @@ impl<T> Shared<T> {
             throttles: Throttles::default(),
             handshakes: Handshakes::default(),
             certificates: None,
-            started: Instant::now(),
+            started: now,
             drain_began: OnceLock::new(),
             drain,
             cuts: AtomicBool::new(false),
@@ -311,8 +312,8 @@ impl<T> Shared<T> {
     }
 
     /// Begins the drain; further calls change nothing.
-    pub(crate) fn drain(&self) {
-        self.drain_began.get_or_init(|| (Instant::now(), self.moved()));
+    pub(crate) fn drain(&self, now: Instant) {
+        self.drain_began.get_or_init(|| (now, self.moved()));
         // Refused only when one is asked for already, or is over.
         self.drain.try_send(()).ok();
     }
@@ -380,14 +381,15 @@ impl<T> Shared<T> {
         self.inboxes.iter().for_each(|inbox| inbox.send(message()));
     }
 
-    pub(crate) fn report(&self) -> StatusReport {
+    pub(crate) fn report(&self, now: Instant) -> StatusReport {
         let counts = self.broker.counts();
+        let uptime = now.saturating_duration_since(self.started);
         StatusReport {
             waiting: counts.waiting,
             exchanging: counts.exchanging,
             completed: counts.completed,
             failed: counts.failed,
-            uptime_millis: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            uptime_millis: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             draining: counts.draining,
         }
     }

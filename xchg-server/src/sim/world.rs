@@ -73,9 +73,9 @@ impl World {
             })
             .collect();
         let descriptors = Descriptors { connections: 4096, pipes: scenario::pipes(&mut random) };
-        let (shared, _) =
-            Shared::new(config, descriptors, inboxes, |limits| Broker::with_seed(limits, seed));
-        let (shared, start) = (Arc::new(shared), Instant::now());
+        let (broker, start) = (|limits| Broker::with_seed(limits, seed), Instant::now());
+        let (shared, _) = Shared::new(config, descriptors, inboxes, broker, start);
+        let shared = Arc::new(shared);
         let events = shared.broker.subscribe(1_000);
         let ends = shared.broker.subscribe(1_000);
         let seats = wakes.into_iter().zip(0..);

@@ -1,5 +1,7 @@
 //! The kernel under a worker: its sockets, its listeners, and the [loop](driver) that drives it.
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the system")]
+
 pub(crate) mod descriptors;
 mod driver;
 pub(crate) mod listener;

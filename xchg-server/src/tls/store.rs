@@ -145,6 +145,7 @@ impl Store {
     }
 
     /// Says what certificate is in use.
+    #[expect(clippy::disallowed_methods, reason = "for the log alone")]
     pub(crate) fn tell(&self) {
         let current = self.current.lock();
         let left = current.not_after.duration_since(SystemTime::now()).unwrap_or_default();

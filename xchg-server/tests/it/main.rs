@@ -1,6 +1,7 @@
 //! The server on real sockets, as a library and as a process. One binary: linking two dozen took
 //! longer than running them.
 #![allow(clippy::unwrap_used, reason = "whatever fails here is a failed test")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are peers")]
 
 mod browser;
 mod common;
