@@ -12,7 +12,7 @@ mutant 'a message is lost' $src/engine/messages.rs \
     'Message::Release(slot) => self.guard' 'Message::Release(_) if self.index == 0 => {} Message::Release(slot) => self.guard'
 mutant 'a place is not freed' $src/engine/mod.rs \
     'if self.shared.broker.withdraw(place).is_some() {' 'let _ = place; {'
-mutant 'a connection is not counted out' $src/engine/mod.rs \
+mutant 'a connection is not counted out' $src/engine/table.rs \
     'self.shared.admission.leave(connection.origin, connection.standing);' ''
 mutant 'a half-close is lost' $src/engine/endpoint/mod.rs \
     'self.stream.half_close()' 'Ok(())'

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xchg_core::relay::Source;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
-use xchg_core::{Brokered, Offer, Pair, Place, Realm, Refusal, Role, Side, Sides};
+use xchg_core::{Brokered, Offer, Pair, Realm, Refusal, Role, Side, Sides};
 
 use super::{Engine, Join};
 use crate::Tls;
@@ -307,65 +307,6 @@ impl<N: Net> Engine<N> {
         let waited = all.map(|one| now.wrapping_sub(one.came).cast_signed().max(0)).max();
         let waited = waited.map_or(0, i32::unsigned_abs);
         self.shared.tally.paired(Duration::from_millis(waited.into()));
-    }
-
-    /// The other realm, if a possible counterpart of one who waits, and can be told, has come
-    /// there: one of the two has made a mistake. Of two who come at once, one sees the other,
-    /// because each waits already when it is looked for.
-    pub(super) fn elsewhere(&self, slot: u32) -> Option<Realm> {
-        let connection = &self.connections[slot as usize];
-        let waiting = match &connection.state {
-            State::Waiting(waiting) if connection.voice.hears_of_elsewhere() => waiting,
-            _ => return None,
-        };
-        let (realm, key, role) = self.shared.broker.waiter(waiting.place)?;
-        let twin = waiting.brought.as_ref().and_then(|luggage| luggage.twin.clone());
-        let (other, twin) = match realm {
-            Realm::Plain => (Realm::Sealed, key.meeting_key()),
-            Realm::Sealed => (Realm::Plain, twin?),
-            _ => return None,
-        };
-        self.shared.broker.is_awaited(other, &twin, &role).then_some(other)
-    }
-
-    /// Tells a peer that it has to wait, and for whom; and what comes of it that it has said more
-    /// than that it waits, if it has.
-    fn wait(
-        &mut self,
-        slot: u32,
-        place: Place,
-        expires: Tick,
-        interruption: Interruption,
-        gathered: u16,
-    ) {
-        let elsewhere = self.elsewhere(slot);
-        let connection = &mut self.connections[slot as usize];
-        let words = connection.voice.waiting(elsewhere, gathered);
-        let beat = connection.voice.heartbeat_interval(&self.shared.config);
-        let beat = beat.map_or(Tick::NEVER, |interval| self.timers.now().after(interval));
-        connection.deadline = self.timers.soon(expires.min(beat));
-        if connection.say(&words).is_err() {
-            return self.give_up(slot, place);
-        }
-        if interruption != Interruption::Kept {
-            return self.interrupt(slot, place, interruption);
-        }
-        if self.register(slot) {
-            self.arm(slot);
-        }
-    }
-
-    /// Tells an uploader that waits at `place` for several receivers that one has come.
-    pub(super) fn tell_of_receiver(&mut self, slot: u32, place: Place) {
-        if let Some(connection) = self.connections.get_mut(slot as usize)
-            && matches!(&connection.state, State::Waiting(waiting) if waiting.place == place)
-            && let Some(peer) = connection.voice.request_mut()
-        {
-            let words = peer.receiver_came();
-            if connection.say(&words).is_err() {
-                self.give_up(slot, place);
-            }
-        }
     }
 
     /// Brings a newcomer together with the peer that waits for it, at the latter's worker.

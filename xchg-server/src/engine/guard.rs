@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Engine, SERIALS};
+use super::Engine;
+use super::table::SERIALS;
 use crate::engine::connection::{State, Waiting};
 use crate::engine::net::{Id, Net};
 use crate::engine::throttle::Kind;
@@ -57,12 +58,6 @@ impl<N: Net> Engine<N> {
             State::Exchanging { exchange } => !self.exchanges.contains(*exchange as usize),
             _ => false,
         }
-    }
-
-    /// The connection in `slot`, or nobody's if it is empty.
-    pub(super) fn id(&self, slot: u32) -> Id {
-        let connection = self.connections.get(slot as usize);
-        Id { slot, serial: connection.map_or(u32::MAX, |connection| connection.serial) }
     }
 
     /// Closes a connection in whatever state, with what depends on it.

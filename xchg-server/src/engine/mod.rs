@@ -22,6 +22,7 @@ mod gather;
 mod greet;
 mod guard;
 mod http;
+mod leaving;
 mod log;
 mod looks;
 mod messages;
@@ -33,25 +34,23 @@ mod schedule;
 pub(crate) mod secure;
 pub(crate) mod shared;
 pub(crate) mod stream;
+mod table;
 pub(crate) mod tally;
 pub(crate) mod throttle;
 mod timers;
+mod waiting;
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 use xchg_core::wire::RefusalCode;
-use xchg_core::{Key, Place};
 
-use crate::dialect::http::Peer;
-use crate::dialect::{Interruption, NotServed};
-use crate::engine::connection::{Connection, Leaving, State, Undecided};
+use crate::engine::connection::{Connection, State, Undecided};
 use crate::engine::net::{Id, Net, Readiness};
 use crate::engine::shared::Shared;
-use crate::engine::throttle::{Kind, WINDOW};
+use crate::engine::throttle::WINDOW;
 use crate::engine::timers::{Soon, Tick, Timers};
 
 use accept::Door;
@@ -60,24 +59,11 @@ use gather::Gatherings;
 use schedule::Schedule;
 use xchg_core::relay::Resources;
 
-/// Connections beyond which memory is returned when the last of them has gone.
-const MANY: usize = 1024;
-
-/// How long a peer that is leaving may take to hear its last word.
-const LEAVING_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long one may take that goes on sending: its kernel has the word, and many browsers read it
-/// only when they can send no more.
-const OVERRUN_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// How long those who are leaving may take when the server stops.
 const STOPPING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes that reads go through, and what makes a flow bulk: a read that fills it.
 const SCRATCH_BYTES: usize = 64 << 10;
-
-/// Serials have 31 bits, so that a connection fits one word of the system's poll.
-const SERIALS: u32 = 0x7fff_ffff;
 
 pub(crate) struct Engine<N: Net> {
     index: u16,
@@ -205,13 +191,6 @@ impl<N: Net> Engine<N> {
         self.shared.throttles.tell(self.timers.instant() + WINDOW);
     }
 
-    /// The connection, unless it is gone and its slot another's.
-    fn connection(&mut self, id: Id) -> Option<&mut Connection<N::Transport>> {
-        self.connections
-            .get_mut(id.slot as usize)
-            .filter(|connection| connection.serial == id.serial)
-    }
-
     fn on_ready(&mut self, id: Id, ready: Readiness) {
         let Some(connection) = self.connection(id) else { return };
         let ready = match connection.state {
@@ -255,51 +234,6 @@ impl<N: Net> Engine<N> {
                     self.leave_on(id.slot, leaving);
                 }
             }
-        }
-    }
-
-    /// Lets go of a waiting peer that has left, and bounds the wait of one that has only ended its
-    /// stream.
-    fn on_end(&mut self, id: Id, ready: Readiness) {
-        let now = self.timers.now();
-        let by = now.after(self.shared.config.closed_wait);
-        let Some(connection) = self.connection(id) else { return };
-        if let Some(place) = connection.left(ready) {
-            drop(self.take_back(id.slot, place));
-        } else if ready.has_read_end && connection.on_end(by, now) {
-            self.arm(id.slot);
-        }
-    }
-
-    /// Takes a waiting peer out of the broker and the table; unless it is paired already, and its
-    /// counterpart on its way here.
-    fn take_back(&mut self, slot: u32, place: Place) -> Option<Connection<N::Transport>> {
-        self.shared.broker.withdraw(place)?;
-        Some(self.remove(slot))
-    }
-
-    /// As [`take_back`](Self::take_back), of one who may still be there: a mere end would look like
-    /// an empty payload.
-    fn give_up(&mut self, slot: u32, place: Place) {
-        if let Some(connection) = self.take_back(slot, place) {
-            connection.reset();
-        }
-    }
-
-    /// Does what comes of it that a waiting peer has sent something, unless its counterpart is on
-    /// its way here.
-    fn interrupt(&mut self, slot: u32, place: Place, interruption: Interruption) {
-        if interruption == Interruption::Kept || self.shared.broker.withdraw(place).is_none() {
-            return;
-        }
-        match interruption {
-            Interruption::Kept => {}
-            Interruption::Told(words) => {
-                let text = "it did not wait for its counterpart";
-                self.note_refusal(slot, RefusalCode::Malformed, None, text);
-                self.leave(slot, words.to_vec());
-            }
-            Interruption::Untold(text) => self.refuse(slot, RefusalCode::Malformed, text),
         }
     }
 
@@ -355,153 +289,6 @@ impl<N: Net> Engine<N> {
                 self.beat(id.slot, place, expires);
             }
         }
-    }
-
-    /// Tells a waiting peer that it still has its place.
-    fn beat(&mut self, slot: u32, place: Place, expires: Tick) {
-        let connection = &self.connections[slot as usize];
-        let Some(interval) = connection.voice.heartbeat_interval(&self.shared.config) else {
-            // So early only because it is far away.
-            self.connections[slot as usize].deadline = self.timers.soon(expires);
-            return self.arm(slot);
-        };
-        let elsewhere = self.elsewhere(slot);
-        let connection = &mut self.connections[slot as usize];
-        let words = connection.voice.heartbeat(elsewhere);
-        let next = expires.min(self.timers.now().after(interval));
-        connection.deadline = self.timers.soon(next);
-        match connection.say(&words) {
-            Ok(()) => self.arm(slot),
-            Err(_) => self.give_up(slot, place),
-        }
-    }
-
-    /// Has the timer look at the connection by its deadline.
-    fn arm(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
-        let now = self.timers.now();
-        let deadline = connection.deadline.tick(now);
-        if deadline < connection.armed.tick(now) {
-            if connection.armed != Soon::NEVER {
-                self.timers.disarm();
-            }
-            connection.armed = connection.deadline;
-            self.timers.arm(deadline, Id { slot, serial: connection.serial });
-        }
-    }
-
-    /// Drops the timers' entries of connections that are gone, once they are many.
-    fn sweep_timers(&mut self) {
-        if self.timers.is_mostly_stale() {
-            let (connections, now) = (&self.connections, self.timers.now());
-            self.timers.sweep(|at, id| {
-                let connection = connections.get(id.slot as usize);
-                connection.is_some_and(|one| one.serial == id.serial && one.armed.tick(now) == at)
-            });
-        }
-    }
-
-    /// Tells a peer in its dialect that it is not served, and closes.
-    fn refuse(&mut self, slot: u32, code: RefusalCode, text: &str) {
-        self.refuse_key(slot, None, &NotServed::For { code, text });
-    }
-
-    /// As [`refuse`](Self::refuse), for the log with what the peer named.
-    fn refuse_key(&mut self, slot: u32, key: Option<&Key>, why: &NotServed<'_>) {
-        self.note_refusal(slot, why.code(), key, &why.text());
-        let Connection { state, voice, .. } = &mut self.connections[slot as usize];
-        // What has waited was taken: if it comes again, its client has not heard why it ended.
-        if let State::Waiting(_) = state
-            && let Some(named) = voice.request().and_then(Peer::idempotency_key)
-        {
-            self.shared.failed_uploads.add(named);
-        }
-        match voice.refused(why) {
-            Some(words) => self.leave(slot, words),
-            None => self.remove(slot).reset(),
-        }
-    }
-
-    /// Says a last word and closes.
-    fn leave(&mut self, slot: u32, words: Vec<u8>) {
-        let connection = &mut self.connections[slot as usize];
-        // Whatever it waited for or took part in is over.
-        connection.state = State::default();
-        connection.deadline = self.timers.soon(self.timers.now().after(LEAVING_TIMEOUT));
-        self.leave_on(slot, Leaving::new(words));
-    }
-
-    fn leave_on(&mut self, slot: u32, mut leaving: Leaving) {
-        let connection = &mut self.connections[slot as usize];
-        let turn = leaving.turn(&mut connection.stream, self.resources.scratch());
-        match turn {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if leaving.is_out_of_patience() {
-                    let now = self.timers.now();
-                    let by = connection.deadline.tick(now).min(now.after(OVERRUN_TIMEOUT));
-                    connection.deadline = self.timers.soon(by);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.kept.push_back(self.id(slot));
-            }
-            Ok(()) | Err(_) => {
-                self.remove(slot);
-                return;
-            }
-        }
-        self.connections[slot as usize].state = State::Leaving(Box::new(leaving));
-        if self.register(slot) {
-            self.arm(slot);
-        }
-    }
-
-    /// Registers a connection that is to stay; one that cannot be is closed.
-    fn register(&mut self, slot: u32) -> bool {
-        let connection = &mut self.connections[slot as usize];
-        let id = Id { slot, serial: connection.serial };
-        match connection.stream.watch(&mut self.net, id) {
-            Ok(()) => true,
-            Err(error) => {
-                let peer = connection.origin;
-                if self.may_log(Kind::Unwatched) {
-                    tracing::warn!(%peer, %error, "cannot watch a connection; it is closed");
-                }
-                self.discard(slot);
-                false
-            }
-        }
-    }
-
-    fn insert(&mut self, mut connection: Connection<N::Transport>) -> u32 {
-        self.serial = self.serial.wrapping_add(1) & SERIALS;
-        connection.serial = self.serial;
-        let slot = self.connections.insert(connection);
-        u32::try_from(slot).expect("descriptors run out long before 2^32 connections")
-    }
-
-    /// Takes a connection out of the table, to be handed to another worker.
-    fn take(&mut self, slot: u32) -> Connection<N::Transport> {
-        let mut connection = self.connections.remove(slot as usize);
-        if connection.armed != Soon::NEVER {
-            self.timers.disarm();
-        }
-        connection.stream.unwatch(&mut self.net);
-        connection.armed = Soon::NEVER;
-        connection
-    }
-
-    /// Takes a connection out of the table; dropping it closes it.
-    fn remove(&mut self, slot: u32) -> Connection<N::Transport> {
-        let connection = self.connections.remove(slot as usize);
-        if connection.armed != Soon::NEVER {
-            self.timers.disarm();
-        }
-        self.shared.admission.leave(connection.origin, connection.standing);
-        if self.connections.is_empty() && self.connections.capacity() > MANY {
-            self.connections.shrink_to_fit();
-        }
-        connection
     }
 }
 
