@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType};
 use rustls::ClientConfig;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use xchg_server::{Config, Server};
 
@@ -96,6 +99,31 @@ fn the_log_calls_peers_what_their_certificates_do() {
     rest(saying(&anna, b"BREW / HTTP/1.0\r\nHost: localhost\r\n\r\n"));
     eventually("it is logged", || !lines(&process, "refused").is_empty());
     assert_eq!(lines(&process, "refused")[0]["certificate"], "anna");
+}
+
+#[test]
+fn who_has_not_the_key_of_a_certificate_is_not_called_by_it() {
+    let authority = Authority::new();
+    let mut params = CertificateParams::new([]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "anna");
+    authority.issue(params, "client.pem", "client-key.pem");
+    let path = |name: &str| authority.path(name).display().to_string();
+    let (root, certificate, key) = (path("root.pem"), path("cert.pem"), path("key.pem"));
+    let args = ["--client-ca", &root, "--tls-cert", &certificate, "--tls-key", &key];
+    let (process, address) = Process::start(&[&args, &["--log-format", "json"][..]].concat());
+    // Certificates are no secret: everybody may have anna's, and sign with a key of his own.
+    let shown = CertificateDer::from_pem_file(authority.path("client.pem")).unwrap();
+    let own = PrivateKeyDer::from_pem_file(authority.path("key.pem")).unwrap();
+    let own = rustls::crypto::ring::sign::any_ecdsa_type(&own).unwrap();
+    let mut liar = (*authority.client()).clone();
+    let identity = SingleCertAndKey::from(CertifiedKey::new(vec![shown], own));
+    liar.client_auth_cert_resolver = Arc::new(identity);
+    let mut stream = tls(address, &Arc::new(liar));
+    let asked = stream.write_all(b"GET /help HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    assert!(asked.and_then(|()| stream.read_to_end(&mut Vec::new())).is_err());
+    eventually("it is logged", || !lines(&process, "refused").is_empty());
+    assert_eq!(lines(&process, "refused")[0]["text"], "its handshake has failed");
+    assert!(!process.stderr().contains("anna"), "{}", process.stderr());
 }
 
 #[test]
