@@ -219,10 +219,10 @@ fn decode_matched(body: &[u8]) -> Result<Matched, Error> {
 fn decode_refused(body: &[u8]) -> Result<Answer, Error> {
     let (code, text) =
         body.split_first_chunk().ok_or(Error::Malformed { what: "Refused lacks its code" })?;
-    Ok(Answer::Refused {
-        code: RefusalCode::from_wire(u16::from_be_bytes(*code)),
-        text: String::from_utf8_lossy(text).into_owned(),
-    })
+    // A byte that is no text becomes three of a mark that says so.
+    let mut text = String::from_utf8_lossy(text).into_owned();
+    text.truncate(text.floor_char_boundary(Answer::MAX_TEXT_LEN));
+    Ok(Answer::Refused { code: RefusalCode::from_wire(u16::from_be_bytes(*code)), text })
 }
 
 impl StatusReport {
