@@ -93,11 +93,11 @@ impl<N: Net> Engine<N> {
             receivers = downloads.len(),
             "matched"
         );
+        let number = exchange.id();
         let running = self.running(exchange, upload, downloads);
         let deadline = running.deadline;
         let index = u32::try_from(self.exchanges.insert(running)).expect("fewer than connections");
-        let slots = || iter::once(slot).chain(downloads.iter().map(|&(slot, _)| slot));
-        for slot in slots() {
+        for slot in iter::once(slot).chain(downloads.iter().map(|&(slot, _)| slot)) {
             let connection = &mut self.connections[slot as usize];
             connection.state = State::Exchanging { exchange: index };
             connection.deadline = Soon::NEVER;
@@ -108,10 +108,16 @@ impl<N: Net> Engine<N> {
             return self.cut(index);
         }
         self.arm(slot);
-        // One that cannot be registered has ended the exchange.
-        if slots().all(|slot| self.register(slot)) {
-            self.guard(id, |engine| engine.drive(index));
-        }
+        self.guard(id, |engine| engine.drive(index));
+        // Whoever came last waits for nothing before that, and most small exchanges are over by now.
+        let running = self.exchanges.get(index as usize);
+        let Some(running) = running.filter(|running| running.exchange.id() == number) else {
+            return;
+        };
+        let ends = iter::once(&running.upload).chain(running.downloads.ends());
+        let slots: Vec<_> = ends.map(|end| end.slot).collect();
+        // One that cannot be registered ends the exchange.
+        slots.into_iter().all(|slot| self.register(slot));
     }
 
     /// An exchange at its beginning: what each is told first, and what each has sent already.

@@ -185,11 +185,13 @@ impl<T: Transport> Stream<T> {
     /// Whoever closes with bytes unread, or before they come, causes a reset instead of an
     /// acknowledgement, which leaves an error behind.
     pub(crate) fn has_acknowledged_all(&mut self) -> Option<bool> {
-        let left = self.unacknowledged()?;
+        if self.unacknowledged()? > 0 {
+            return Some(false);
+        }
         // A reset may have come since the poll last reported. Its event is on the way, and finds
         // the failure noted here.
         self.failure = self.failure.or(self.transport.take_failure().ok()?);
-        Some(left == 0 && self.failure.is_none())
+        Some(self.failure.is_none())
     }
 
     /// Has the kernel buffer so many bytes each way. A wish: its own choice serves as well.
