@@ -6,7 +6,9 @@
 
 use std::io;
 
-use super::{Pipe, Sink, Source};
+#[cfg(target_os = "linux")]
+use super::Pipe;
+use super::{Sink, Source};
 
 /// What is in all members' pipes together: those of a user may have 64 MiB (pipe(7)).
 #[cfg(target_os = "linux")]
