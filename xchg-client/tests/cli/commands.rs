@@ -222,6 +222,14 @@ fn an_unreadable_command_line_exits_2_and_says_why() {
 }
 
 #[test]
+fn a_mistyped_code_is_told_in_its_own_words_and_no_usage() {
+    let args = ["download", "12343-fabric-lemon-orbit"];
+    let finished =
+        Client::start(Path::new("."), &args).finish().expect(2, "is the number of no code");
+    assert_eq!(finished.stderr[1..], ["", "For more information, try '--help'."]);
+}
+
+#[test]
 fn a_server_that_is_not_there_is_named_with_a_way_out() {
     let address = nowhere();
     Client::start(Path::new("."), &["status", "--server", &address])

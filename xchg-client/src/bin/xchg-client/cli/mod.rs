@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use xchg_client::{Address, Fingerprint, Token, Trust, Wait};
 
+use crate::exit::ExitCode;
 use crate::say::say;
 use help::EXIT_CODES;
 pub(crate) use help::EXIT_CODES_AND_EVENTS;
@@ -267,9 +267,11 @@ impl Transfer {
     }
 }
 
-/// Ends the program as clap does when the command line cannot be understood.
+/// Ends the program as clap does when the command line cannot be understood; but for the usage, of
+/// which clap would show that of no command in particular.
 pub(crate) fn usage_error(text: &str) -> ! {
-    leave(&Cli::command().error(ErrorKind::ValueValidation, text))
+    say(&format!("xchg-client: {text}\n\nFor more information, try '--help'."));
+    process::exit(ExitCode::Usage as i32);
 }
 
 /// Shows what clap has to say, and ends the program. Errors begin as all others of this program.
@@ -284,6 +286,8 @@ pub(crate) fn leave(error: &clap::Error) -> ! {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
