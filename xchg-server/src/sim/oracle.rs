@@ -132,6 +132,16 @@ pub(super) fn all_goes_well(world: &World) -> Result<(), Wrong> {
     }
 }
 
+/// While the server runs, whoever is let go of within records is told its end there.
+pub(super) fn ends_are_said(world: &World) -> Result<(), Wrong> {
+    match world.peers.iter().position(Peer::is_cut_short) {
+        Some(index) if world.panics_wanted == 0 => {
+            Err(world.wrong(format!("peer {index} is let go of, and its end is not said")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Once nothing moves any more, whoever is still to be told something waits for a counterpart.
 fn nobody_is_forgotten(world: &World) -> Result<(), Wrong> {
     let awaited: Result<Vec<_>, _> = world.peers.iter().map(Peer::awaits).collect();

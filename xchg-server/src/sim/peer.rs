@@ -221,6 +221,16 @@ impl Peer {
         matched(&self.all_heard().0).is_some()
     }
 
+    /// Whether it has been told of all that it asked for, and its connection then ended with no end
+    /// said within.
+    pub(super) fn is_cut_short(&self) -> bool {
+        let (_, ending) = self.all_heard();
+        let is_reset = self.link.lock().peer_failure;
+        let is_told = |seen: &Seen| !matches!(seen, Seen::Nothing | Seen::Failed);
+        let is_cut = self.plan.is_wrapped && ending == Ending::Reset && !is_reset;
+        is_cut && self.plan.speaks.is_http() && !self.is_closed && self.seen().iter().all(is_told)
+    }
+
     /// The part that it is still to be told of, once the server has all that it has said.
     ///
     /// # Errors

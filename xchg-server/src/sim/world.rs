@@ -111,6 +111,7 @@ impl World {
         let horizon = 20 * SECOND + self.random.below(600 * SECOND);
         self.go_on_until(horizon)?;
         oracle::all_goes_well(self)?;
+        oracle::ends_are_said(self)?;
         if self.random.once_in(2) {
             self.send_everybody_home();
             let patience = self.shared.config.closed_wait.max(self.shared.config.idle_timeout);
