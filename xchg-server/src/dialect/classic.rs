@@ -18,7 +18,7 @@ pub(super) fn hear(bytes: &[u8]) -> Heard {
     };
     if greeting[0] != b'P' && !behind.is_empty() {
         // Another protocol's, most likely: whoever downloads or terminates has nothing else to say.
-        return malformed(format!("{} bytes too many", behind.len()));
+        return malformed("something follows its nine bytes".to_owned());
     }
     let side = match greeting[0] {
         b'P' => Side::Upload,
