@@ -26,8 +26,9 @@ pub(crate) struct Verified {
 }
 
 impl Trust {
-    fn judge(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, String> {
-        Ok(match self {
+    fn judge(&self, provider: Arc<CryptoProvider>) -> Result<Judge, String> {
+        Ok(Judge::Library(match self {
+            Trust::Pin(pin) => return Ok(Judge::Pin(*pin)),
             Trust::System => Arc::new(
                 SystemVerifier::new(provider)
                     .map_err(|error| format!("this system trusts nobody: {error}"))?,
@@ -39,8 +40,7 @@ impl Trust {
                     .build()
                     .map_err(|error| wrong(error.to_string()))?
             }
-            Trust::Pin(pin) => Arc::new(Pinned { pin: *pin, provider }),
-        })
+        }))
     }
 }
 
@@ -50,7 +50,8 @@ impl Credentials {
     pub(crate) fn verified(&self) -> Result<Verified, String> {
         let provider = Arc::new(provider::default_provider());
         let judge = self.trust.judge(provider.clone())?;
-        let verifier = Arc::new(Verifier { judge, refused: Mutex::new(None) });
+        let refused = Mutex::new(None);
+        let verifier = Arc::new(Verifier { judge, provider: provider.clone(), refused });
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
@@ -143,11 +144,21 @@ fn authorities(path: &Path) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Remembers what its judge refuses.
+/// Judges the server's certificate, and remembers which one it refuses. That the server has its key
+/// is proved by its signature, whoever judges.
 #[derive(Debug)]
 struct Verifier {
-    judge: Arc<dyn ServerCertVerifier>,
+    judge: Judge,
+    provider: Arc<CryptoProvider>,
     refused: Mutex<Option<Fingerprint>>,
+}
+
+#[derive(Debug)]
+enum Judge {
+    /// Takes one certificate only, whatever names and times it has.
+    Pin(Fingerprint),
+    /// Takes what an authority has signed.
+    Library(Arc<dyn ServerCertVerifier>),
 }
 
 impl ServerCertVerifier for Verifier {
@@ -159,55 +170,15 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.judge
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .inspect_err(|_| *self.refused.lock() = Some(Fingerprint::of(end_entity)))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.judge.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.judge.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.judge.supported_verify_schemes()
-    }
-}
-
-/// Takes one certificate only. That the server has its key is proved by its signature, as for any
-/// other.
-#[derive(Debug)]
-struct Pinned {
-    pin: Fingerprint,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match Fingerprint::of(end_entity) == self.pin {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(CertificateError::ApplicationVerificationFailure.into()),
-        }
+        let fingerprint = Fingerprint::of(end_entity);
+        let judged = match &self.judge {
+            Judge::Pin(pin) if *pin == fingerprint => Ok(ServerCertVerified::assertion()),
+            Judge::Pin(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
+            Judge::Library(judge) => {
+                judge.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+        };
+        judged.inspect_err(|_| *self.refused.lock() = Some(fingerprint))
     }
 
     fn verify_tls12_signature(
