@@ -230,6 +230,23 @@ fn a_mistyped_code_is_told_in_its_own_words_and_no_usage() {
 }
 
 #[test]
+fn a_usage_names_as_needed_only_what_is() {
+    for (args, usage) in [
+        (&["upload"][..], "Usage: xchg-client upload [OPTIONS] [PATH]..."),
+        (
+            &["download", "--overwrite", "--rename"],
+            "Usage: xchg-client download [OPTIONS] [KEY[:SECRET]|CODE|LINK]",
+        ),
+    ] {
+        let mut command = command(Path::new("."), args);
+        command.env("XCHG_SERVER", "localhost");
+        let finished = Client::spawn(command).finish();
+        assert_eq!(finished.code, Some(2), "{finished:?}");
+        assert!(finished.stderr.contains(&usage.to_owned()), "{finished:?}");
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there_is_named_with_a_way_out() {
     let address = nowhere();
     Client::start(Path::new("."), &["status", "--server", &address])

@@ -109,7 +109,9 @@ pub(crate) enum Command {
     },
 }
 
+// What clap makes up for a mistake names options as needed that only the environment has given.
 #[derive(Debug, Args)]
+#[command(override_usage = "xchg-client upload [OPTIONS] [PATH]...")]
 pub(crate) struct Upload {
     /// Files, folders with all that is in them, or `-` for the standard input
     #[arg(value_name = "PATH", required_unless_present = "text")]
@@ -161,6 +163,7 @@ pub(crate) enum SpecialFiles {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "xchg-client download [OPTIONS] [KEY[:SECRET]|CODE|LINK]")]
 pub(crate) struct Download {
     /// What the uploader names too, or its code or link [default: what you answer when asked for
     /// it, on a terminal]
