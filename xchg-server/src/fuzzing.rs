@@ -104,11 +104,13 @@ pub fn requests(mut data: &[u8]) {
                 data = rest;
             }
             Action::Download(_) => return,
-            Action::Upload(upload) => {
-                let at_once = read(upload.body.expect("nobody has taken it"), rest, rest.len());
+            Action::Upload(mut upload) => {
+                let at_once = read(upload.open().0, rest, rest.len());
                 let Head::Request { request, .. } = parse(data) else { unreachable!("it was one") };
-                let Action::Upload(upload) = request.action() else { unreachable!("it was one") };
-                let in_pieces = read(upload.body.expect("nobody has taken it"), rest, 1);
+                let Action::Upload(mut upload) = request.action() else {
+                    unreachable!("it was one")
+                };
+                let in_pieces = read(upload.open().0, rest, 1);
                 assert_eq!(at_once, in_pieces);
                 let Read::Whole { len, .. } = at_once else { return };
                 data = &rest[len..];

@@ -252,7 +252,7 @@ pub(super) fn upload_framing<T>(
     luggage: &mut Luggage,
     is_bare: bool,
 ) -> (Framing, Option<Box<Description>>) {
-    let body = connection.voice.request_mut().and_then(Peer::take_body);
+    let (body, description) = connection.voice.request_mut().and_then(Peer::open).unzip();
     let framing = match (body, luggage.length) {
         (Some(body), _) => Framing::body(body, std::mem::take(&mut luggage.early)),
         (None, Some(length)) if !is_bare => {
@@ -260,11 +260,7 @@ pub(super) fn upload_framing<T>(
         }
         _ => Framing::Bare,
     };
-    let description = match connection.voice.request_mut() {
-        Some(Peer::Upload { upload, .. }) => upload.description.take(),
-        _ => None,
-    };
-    (framing, description)
+    (framing, description.flatten())
 }
 
 /// How the bytes of a downloader are framed, whose payload has this length and description, and is

@@ -102,6 +102,15 @@ pub(super) enum BodyLength {
 }
 
 impl BodyLength {
+    /// So many bytes, if that is known from the beginning.
+    pub(super) fn known(self) -> Option<u64> {
+        match self {
+            Self::Unsaid => Some(0),
+            Self::Known(length) => Some(length),
+            Self::Chunked => None,
+        }
+    }
+
     pub(super) fn is_none(self) -> bool {
         matches!(self, Self::Unsaid | Self::Known(0))
     }

@@ -17,9 +17,9 @@
 //!    once paired, [`download_head`] and the payload in the framing that it asks for. A payload
 //!    that was cut is shown by closing before the end of the framing, or by a reset.
 //! 4. [`Action::Upload`]: offer; when that is taken, [`UploadAnswer::begin`] and its notices; take
-//!    the payload out of the [`Body`]. A form's [`description`](MultipartBody::description) is
-//!    known only after some of the body has been decoded, and the downloader's head has to wait for
-//!    it.
+//!    the payload out of the [`Body`] that [`Upload::open`] gives. A form's
+//!    [`description`](MultipartBody::description) is known only after some of the body has been
+//!    decoded, and the downloader's head has to wait for it.
 //! 5. A [`Refusal`] answers an offer that was not taken, and a downloader whose wait was in vain.
 //!    An uploader's is [`closing`](ReplyTo::closing), as in step 2, for its body is not read.
 
@@ -63,7 +63,6 @@ use std::net::IpAddr;
 use xchg_core::Key;
 use xchg_core::wire::Token;
 
-use fields::FieldValue;
 use head::{BodyLength, Method};
 use multipart::Boundary;
 use respond::Refused;
@@ -90,7 +89,8 @@ pub(crate) enum Action {
     Health(ReplyTo),
 }
 
-/// An upload that waits or runs. Small, since there may be many that wait.
+/// An upload that waits or runs. Small, since there may be many that wait, and plain data: what
+/// reads its body is made when there is something to read.
 #[derive(Debug)]
 pub(crate) struct Upload {
     /// Where it goes to.
@@ -101,16 +101,37 @@ pub(crate) struct Upload {
     pub(crate) expects_continue: bool,
     /// How many receivers it asks for, at most [`target::MAX_RECEIVERS`].
     pub(crate) receivers: u16,
-    /// The payload's length in bytes, if it is known before the body has been read.
-    pub(crate) length: Option<u64>,
     /// What its client names it by, however often it sends it, hashed.
     pub(crate) idempotency_key: Option<u64>,
     /// The proxy that passed it on, if that said for whom.
     pub(crate) proxy: Option<Box<Origin>>,
-    /// What the request's own header says of the payload; nothing for a form.
-    pub(crate) description: Option<Box<Description>>,
-    /// Where the payload is; taken by whoever reads it.
-    pub(crate) body: Option<Body>,
+    /// What the request's own header says of its body.
+    description: Option<Box<Description>>,
+    body: BodyLength,
+    /// Whether the body is a form, with the payload in one of its parts.
+    is_form: bool,
+}
+
+impl Upload {
+    /// The payload's length in bytes, if it is known before the body has been read.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.body.known().filter(|_| !self.is_form)
+    }
+
+    /// What reads the body, and what the request's own header says of the payload: nothing for a
+    /// form, whose part describes itself. To be called once.
+    pub(crate) fn open(&mut self) -> (Body, Option<Box<Description>>) {
+        let length = self.body.known();
+        let framing = length.map_or_else(BodyDecoder::chunked, BodyDecoder::with_length);
+        let form = self.description.as_deref().and_then(|request| {
+            let boundary = Boundary::of_form(request).ok().flatten()?;
+            Some(Box::new(MultipartBody::new(framing.clone(), boundary, request)))
+        });
+        match form {
+            Some(form) => (Body::Form(form), None),
+            None => (Body::Framed(framing), self.description.take()),
+        }
+    }
 }
 
 /// An upload's body.
@@ -238,33 +259,17 @@ impl Request {
         }
         let receivers = target::receivers(&self.query, "Invalid \"n\" query parameter")?;
         self.description.check_size(self.key.len())?;
-        let (framing, length) = match self.body {
-            BodyLength::Unsaid => (BodyDecoder::with_length(0), Some(0)),
-            BodyLength::Known(length) => (BodyDecoder::with_length(length), Some(length)),
-            BodyLength::Chunked => (BodyDecoder::chunked(), None),
-        };
-        let media_type = self.description.media_type.as_ref();
-        let boundary = media_type
-            .map(FieldValue::as_bytes)
-            .filter(|value| multipart::is_form(value))
-            .map(|value| Boundary::of(value).ok_or_else(Boundary::refused))
-            .transpose()?;
-        let form = boundary
-            .map(|boundary| MultipartBody::new(framing.clone(), boundary, &self.description));
+        let is_form = Boundary::of_form(&self.description)?.is_some();
         Ok(Action::Upload(Upload {
             key: key(&self.key)?,
             reply_to: self.reply_to,
             expects_continue: self.expects_continue && !self.body.is_none(),
             receivers,
-            length: length.filter(|_| form.is_none()),
             idempotency_key: self.idempotency_key,
             proxy: None,
-            description: (form.is_none() && !self.description.is_empty())
-                .then(|| Box::new(self.description)),
-            body: Some(match form {
-                Some(form) => Body::Form(Box::new(form)),
-                None => Body::Framed(framing),
-            }),
+            description: (!self.description.is_empty()).then(|| Box::new(self.description)),
+            body: self.body,
+            is_form,
         }))
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Boundary<'a>(&'a [u8]);
 impl<'a> Boundary<'a> {
     /// Takes the boundary from a `multipart/form-data` content type; `None` if there is not
     /// exactly one, or it is none.
-    pub(super) fn of(content_type: &'a [u8]) -> Option<Self> {
+    fn of(content_type: &'a [u8]) -> Option<Self> {
         let mut boundaries = fields::parameters(content_type)
             .filter(|(name, _)| name.eq_ignore_ascii_case(b"boundary"));
         let (_, boundary) = boundaries.next()?;
@@ -45,16 +45,20 @@ impl<'a> Boundary<'a> {
         valid.then_some(Self(boundary))
     }
 
-    pub(super) fn refused() -> Refused {
+    /// The boundary of the form that a request with such a description has as its body; `None` if
+    /// its body is none.
+    ///
+    /// # Errors
+    /// If it is a form, and says no boundary.
+    pub(super) fn of_form(request: &'a Description) -> Result<Option<Self>, Refused> {
+        let content_type = request.media_type.as_ref().map_or(&b""[..], FieldValue::as_bytes);
+        let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
+        if !fields::trim(essence).eq_ignore_ascii_case(b"multipart/form-data") {
+            return Ok(None);
+        }
         let text = "the form's boundary is missing or not as RFC 2046 has it";
-        Refused::new(Status::BadRequest, text)
+        Self::of(content_type).map(Some).ok_or_else(|| Refused::new(Status::BadRequest, text))
     }
-}
-
-/// Whether `content_type` is that of a form with parts.
-pub(super) fn is_form(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
-    fields::trim(essence).eq_ignore_ascii_case(b"multipart/form-data")
 }
 
 /// A form's body, from the bytes of the connection to the bytes of its payload.

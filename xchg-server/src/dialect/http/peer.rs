@@ -8,7 +8,7 @@ use xchg_core::{Key, Outcome, Realm, Side};
 use super::answer::{Failure, Notice, UploadAnswer};
 use super::body::BodyError;
 use super::respond::{PROCESSING, Refusal};
-use super::{Body, Download, Upload};
+use super::{Body, Description, Download, Upload};
 use crate::dialect::NotServed;
 use crate::origin::Origin;
 
@@ -100,7 +100,7 @@ impl Peer {
     /// The payload's length in bytes, where an uploader said it.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
-            Peer::Upload { upload, .. } => upload.length,
+            Peer::Upload { upload, .. } => upload.length(),
             Peer::Download(_) => None,
         }
     }
@@ -255,10 +255,10 @@ impl Peer {
         Some(Farewell { words: answer.failed(failure), keep_alive: false })
     }
 
-    /// Takes out the body of an upload, once.
-    pub(crate) fn take_body(&mut self) -> Option<Body> {
+    /// As [`Upload::open`], of an uploader.
+    pub(crate) fn open(&mut self) -> Option<(Body, Option<Box<Description>>)> {
         match self {
-            Peer::Upload { upload, .. } => upload.body.take(),
+            Peer::Upload { upload, .. } => Some(upload.open()),
             Peer::Download(_) => None,
         }
     }

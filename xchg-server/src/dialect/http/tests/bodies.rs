@@ -130,13 +130,13 @@ fn form(parts: &[Part]) -> Vec<u8> {
 }
 
 fn form_body(framing: &str) -> Box<MultipartBody> {
-    let upload = upload(&format!(
+    let mut upload = upload(&format!(
         "POST /k HTTP/1.1\r\nHost: h\r\nX-Piping: kept\r\n{framing}\r\n\
          Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
     ));
-    match upload.body {
-        Some(Body::Form(body)) => body,
-        _ => panic!("a form"),
+    match upload.open().0 {
+        Body::Form(body) => body,
+        Body::Framed(_) => panic!("a form"),
     }
 }
 

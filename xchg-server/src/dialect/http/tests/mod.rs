@@ -4,6 +4,7 @@ mod bodies;
 mod heads;
 mod responses;
 
+use super::fields::FieldValue;
 use super::*;
 
 /// The request in `input`, which has to be a whole head.

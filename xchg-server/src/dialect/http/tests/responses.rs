@@ -96,7 +96,7 @@ fn what_no_person_asks_for_is_not_taken() {
     assert!(
         reply(&format!("GET /help HTTP/1.1\r\nHost: h\r\n{robot}\r\n")).contains(" 200 OK\r\n")
     );
-    assert_eq!(upload(&format!("PUT /k HTTP/1.1\r\nHost: h\r\n{robot}\r\n")).length, Some(0));
+    assert_eq!(upload(&format!("PUT /k HTTP/1.1\r\nHost: h\r\n{robot}\r\n")).length(), Some(0));
 }
 
 #[test]
