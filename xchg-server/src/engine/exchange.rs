@@ -194,7 +194,6 @@ impl<N: Net> Engine<N> {
         for id in ids {
             self.guard_exchange(id, Self::cut);
         }
-        self.cut_gatherings();
     }
 
     /// Does `work` with the exchange that a connection is in, if it is in one. A panic in it ends
@@ -217,15 +216,15 @@ impl<N: Net> Engine<N> {
     pub(super) fn end(&mut self, index: u32, outcome: Outcome) {
         let running = self.exchanges.remove(index as usize);
         let Running { exchange, upload, downloads, mut pumps, .. } = running;
-        let uploader = Some(upload.party(&self.connections));
+        let uploader = upload.party(&self.connections);
         // Who is told finds it ended.
         match &downloads {
             Downloads::One(end) => {
                 let downloader = end.party(&self.connections);
-                self.conclude(exchange, outcome, uploader, &[downloader]);
+                self.conclude(exchange, outcome, &uploader, &[downloader]);
             }
             Downloads::Several(receivers) => {
-                self.conclude(exchange, outcome, uploader, &receivers.parties);
+                self.conclude(exchange, outcome, &uploader, &receivers.parties);
             }
         }
         let (has_left, unsaid) = (pumps.upload.has_ended(), pumps.download.unwritten());

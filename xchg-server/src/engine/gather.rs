@@ -1,8 +1,12 @@
-//! Bringing everybody who is to take part in an exchange with several receivers to one worker.
+//! Bringing everybody who is to take part in an exchange to one worker.
+//!
+//! Whoever came last travels: to the worker where its counterpart waits, and before that to those
+//! where others wait who are to take part, and come along. So a [`Gathering`] is always on its way,
+//! and nothing is kept of it that would have to be ended if it did not come.
 //!
 //! **Several receivers gather in one ring.** Who names `?n=3` waits in the matcher with the others
-//! until uploader and receivers are complete, and comes out with all of them at once. Each is then
-//! sent to the uploader's worker (`gather.rs`), where they are an exchange like any other: to its
+//! until uploader and receivers are complete, and comes out with all of them at once. The one who
+//! came last takes the others along to one worker, where they are an exchange like any other: to its
 //! pump they are one sink, a `Group`, that has taken what all have taken. What is held is one
 //! buffer, whatever the number. A stream that fills the buffer is not copied: each block goes from
 //! the pump's pipe into one of each receiver by `tee(2)`, for 0.17 s of the server's time per GiB
@@ -10,115 +14,159 @@
 //! receiver that is lost, or stands still for as long as an exchange may, leaves the others alone
 //! (`receivers.rs`); the uploader's answer is cut at its end, for not everybody has everything.
 
-use std::collections::HashMap;
+use std::iter;
 
-use xchg_core::{Exchange, ExchangeId, Outcome, Pair};
+use xchg_core::Pair;
 
 use super::Engine;
-use super::log::Party;
-use crate::dialect::http::Peer;
-use crate::engine::connection::{Address, Brought, Connection};
-use crate::engine::net::Net;
+use super::exchange::Member;
+use crate::engine::connection::{Address, Brought, Connection, State};
+use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
 
-/// Who is on the way here to take part in an exchange.
+/// An exchange on its way to the worker that is to run it, with those who have left theirs for it.
 #[derive(Debug)]
 pub(crate) struct Gathering<T> {
-    pub(super) exchange: Exchange,
-    pub(super) upload: Option<Arrived<T>>,
-    pub(super) downloads: Vec<Arrived<T>>,
-    missing: usize,
+    pair: Pair<Address>,
+    newcomer: Moved<T>,
+    /// Who has been taken along.
+    others: Vec<Moved<T>>,
+}
+
+/// A connection between two workers.
+#[derive(Debug)]
+struct Moved<T> {
+    from: Address,
+    connection: Connection<T>,
+    brought: Brought,
 }
 
 impl<T> Gathering<T> {
-    pub(super) fn id(&self) -> ExchangeId {
-        self.exchange.id()
+    /// Begins with the newcomer that made the pair complete.
+    pub(super) fn new(
+        pair: Pair<Address>,
+        from: Address,
+        connection: Connection<T>,
+        brought: Brought,
+    ) -> Gathering<T> {
+        Gathering { pair, newcomer: Moved { from, connection, brought }, others: Vec::new() }
+    }
+
+    /// Who is still where it has waited, the one first to whom all others are brought.
+    fn waiting(&self) -> impl Iterator<Item = Address> {
+        peers(&self.pair).filter(|&it| {
+            let mut moved = iter::once(&self.newcomer).chain(&self.others);
+            !moved.any(|moved| moved.from == it)
+        })
+    }
+
+    /// Somebody who is still at that worker.
+    fn waits_at(&self, worker: u16) -> Option<Address> {
+        self.waiting().find(|it| it.worker == worker)
+    }
+
+    /// The worker that is to run the exchange.
+    fn home(&self) -> u16 {
+        self.waiting().next().expect("nobody is fetched from there").worker
     }
 }
 
-/// The exchanges that gather at a worker.
-pub(super) type Gatherings<T> = HashMap<ExchangeId, Gathering<T>>;
-
-/// A connection that has been brought to the worker where its exchange is to run.
-#[derive(Debug)]
-pub(crate) struct Arrived<T> {
-    pub(super) connection: Connection<T>,
-    pub(super) brought: Brought,
+/// All who are to take part.
+fn peers(pair: &Pair<Address>) -> impl Iterator<Item = Address> {
+    [pair.upload, pair.download].into_iter().chain(pair.others.iter().copied())
 }
 
 impl<N: Net> Engine<N> {
-    /// Has everybody in `pair` brought to the uploader's worker. `me` is the newcomer that made it
-    /// complete.
-    pub(super) fn gather(&mut self, me: Address, brought: Brought, pair: Pair<Address>) {
-        let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
-        let exchange = pair.exchange.id();
-        let members: Vec<_> = [pair.upload, pair.download].into_iter().chain(pair.others).collect();
-        home.send(Message::Gather(Box::new(Gathering {
-            exchange: pair.exchange,
-            upload: None,
-            downloads: Vec::new(),
-            missing: members.len(),
-        })));
-        for member in members.into_iter().filter(|&member| member != me) {
-            let inbox = &self.shared.inboxes[usize::from(member.worker)];
-            inbox.send(Message::Summon { slot: member.slot, to: pair.upload.worker, exchange });
+    /// Brings everybody in a pair together. `me` is the newcomer that made it complete.
+    pub(super) fn meet(&mut self, me: Address, brought: Brought, pair: Pair<Address>) {
+        // Several receivers come behind the word that each of them is there.
+        if pair.others.is_empty() && peers(&pair).all(|it| it.worker == self.index) {
+            return self.bring_together(pair, (me, (me.slot, brought)), Vec::new());
         }
-        let arrived = Arrived { connection: self.take(me.slot), brought };
-        let home = &self.shared.inboxes[usize::from(pair.upload.worker)];
-        home.send(Message::Arrive { exchange, arrived: Box::new(arrived) });
+        let connection = self.take(me.slot);
+        self.pass_on(Box::new(Gathering::new(pair, me, connection, brought)));
     }
 
-    /// Sends a peer that waited here to the worker where its exchange is to run.
-    pub(super) fn summon(&mut self, slot: u32, to: u16, exchange: ExchangeId) {
-        let brought = self.take_brought(slot);
-        let connection = self.take(slot);
-        let arrived = Box::new(Arrived { connection, brought });
-        self.shared.inboxes[usize::from(to)].send(Message::Arrive { exchange, arrived });
-    }
-
-    /// Starts the exchange once everybody is here.
-    pub(super) fn arrive(&mut self, exchange: ExchangeId, arrived: Arrived<N::Transport>) {
-        let Some(gathering) = self.gatherings.get_mut(&exchange) else {
-            // It was cut while this one was on its way.
-            return self.turn_back(arrived);
-        };
-        match arrived.connection.voice.request() {
-            Some(Peer::Upload { .. }) => gathering.upload = Some(arrived),
-            _ => gathering.downloads.push(arrived),
+    /// Starts an exchange that has come here to be run; or takes along who waits here for it.
+    pub(super) fn gather(&mut self, mut gathering: Box<Gathering<N::Transport>>) {
+        if gathering.home() == self.index {
+            let Gathering { pair, newcomer, others } = *gathering;
+            let mut insert = |it: Moved<_>| (it.from, (self.insert(it.connection), it.brought));
+            let (newcomer, others) =
+                (insert(newcomer), others.into_iter().map(&mut insert).collect());
+            return self.bring_together(pair, newcomer, others);
         }
-        gathering.missing -= 1;
-        if gathering.missing == 0
-            && let Some(gathering) = self.gatherings.remove(&exchange)
-        {
-            self.guard_all([], |engine| engine.start_gathered(gathering));
-        }
-    }
-
-    fn start_gathered(&mut self, gathering: Gathering<N::Transport>) {
-        let mut insert = |it: Arrived<_>| (self.insert(it.connection), it.brought);
-        let upload = insert(gathering.upload.expect("one of them uploads"));
-        let mut downloads: Vec<_> = gathering.downloads.into_iter().map(insert).collect();
-        self.start(gathering.exchange, upload, &mut downloads);
-    }
-
-    /// Ends the exchanges whose peers are still on their way.
-    pub(super) fn cut_gatherings(&mut self) {
-        for (_, gathering) in std::mem::take(&mut self.gatherings) {
-            self.shared.counters.cut_exchange();
-            let outcome = Outcome::Cancelled;
-            let upload = gathering.upload.as_ref().map(|it| Party::of(&it.connection));
-            let downloads: Vec<_> =
-                gathering.downloads.iter().map(|it| Party::of(&it.connection)).collect();
-            self.conclude(gathering.exchange, outcome, upload, &downloads);
-            for arrived in gathering.upload.into_iter().chain(gathering.downloads) {
-                self.turn_back(arrived);
+        while let Some(from) = gathering.waits_at(self.index) {
+            let mut moved = None;
+            self.guard(self.id(from.slot), |engine| {
+                let brought = engine.take_brought(from.slot);
+                moved = Some(Moved { from, connection: engine.take(from.slot), brought });
+            });
+            match moved {
+                Some(moved) => gathering.others.push(moved),
+                None => return self.break_up(*gathering, from),
             }
         }
+        self.pass_on(gathering);
     }
 
-    fn turn_back(&self, arrived: Arrived<N::Transport>) {
-        let connection = arrived.connection;
-        self.shared.admission.leave(connection.origin, connection.standing);
-        connection.reset();
+    fn pass_on(&self, gathering: Box<Gathering<N::Transport>>) {
+        let home = gathering.home();
+        let stop = gathering.waiting().map(|it| it.worker).find(|&worker| worker != home);
+        let inbox = &self.shared.inboxes[usize::from(stop.unwrap_or(home))];
+        inbox.send(Message::Gather(gathering));
+    }
+
+    /// Starts an exchange of which everybody is here, those in their slots who came from elsewhere.
+    /// A panic in it ends them all.
+    fn bring_together(
+        &mut self,
+        pair: Pair<Address>,
+        mut newcomer: (Address, Member),
+        mut others: Vec<(Address, Member)>,
+    ) {
+        let id = |address: Address| {
+            let came = iter::once(&newcomer).chain(&others).find(|(from, _)| *from == address);
+            self.id(came.map_or(address.slot, |(_, (slot, _))| *slot))
+        };
+        let ids = [id(pair.upload), id(pair.download)];
+        let more: Vec<Id> = pair.others.iter().map(|&address| id(address)).collect();
+        self.guard_all(ids.into_iter().chain(more), |engine| {
+            let mut member = |address: Address| {
+                let mut came = iter::once(&mut newcomer).chain(&mut others);
+                match came.find(|(from, _)| *from == address) {
+                    Some((_, (slot, brought))) => (*slot, brought.take()),
+                    None => (address.slot, engine.take_brought(address.slot)),
+                }
+            };
+            let (upload, download) = (member(pair.upload), member(pair.download));
+            if pair.others.is_empty() {
+                engine.start(pair.exchange, upload, &mut [download]);
+            } else {
+                let others = pair.others.into_iter().map(member);
+                let mut downloads: Vec<_> = iter::once(download).chain(others).collect();
+                engine.start(pair.exchange, upload, &mut downloads);
+            }
+        });
+    }
+
+    /// Takes out what a paired peer has brought, which waits no more.
+    pub(super) fn take_brought(&mut self, slot: u32) -> Brought {
+        let state = &mut self.connections[slot as usize].state;
+        match std::mem::take(state) {
+            State::Waiting(waiting) => waiting.brought,
+            _ => unreachable!("a paired peer waits until it is sent for"),
+        }
+    }
+
+    /// Ends an exchange that cannot be run, for one who was to take part is `lost`.
+    fn break_up(&self, gathering: Gathering<N::Transport>, lost: Address) {
+        for left in gathering.waiting().filter(|&it| it != lost) {
+            self.shared.inboxes[usize::from(left.worker)].send(Message::Spare(left.slot));
+        }
+        for Moved { connection, .. } in iter::once(gathering.newcomer).chain(gathering.others) {
+            self.shared.admission.leave(connection.origin, connection.standing);
+            connection.reset();
+        }
     }
 }

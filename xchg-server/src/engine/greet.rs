@@ -7,7 +7,7 @@ use xchg_core::relay::Source;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
 use xchg_core::{Brokered, Offer, Pair, Realm, Refusal, Role, Side, Sides};
 
-use super::{Engine, Join};
+use super::Engine;
 use crate::Tls;
 use crate::config::Terminate;
 use crate::dialect::proxy::{self, Header};
@@ -16,7 +16,7 @@ use crate::dialect::{
 };
 use crate::engine::admission::{self, Standing};
 use crate::engine::bearers::Bearer;
-use crate::engine::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
+use crate::engine::connection::{Address, Luggage, State, Undecided, Waiting};
 use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
 use crate::engine::tally;
@@ -281,14 +281,7 @@ impl<N: Net> Engine<N> {
                 }
                 self.shared.admission.serve(&mut self.connections[slot as usize].standing);
                 self.note_pair(&pair);
-                if !pair.others.is_empty() {
-                    return self.gather(me, brought, pair);
-                }
-                let waits = match pair.upload == me {
-                    true => (Side::Download, pair.download),
-                    false => (Side::Upload, pair.upload),
-                };
-                self.meet(slot, brought, waits, pair.exchange);
+                self.meet(me, brought, pair);
             }
             Brokered::Refused { why, .. } => {
                 self.refuse_key(slot, Some(&key), &NotServed::Refused(why));
@@ -307,22 +300,6 @@ impl<N: Net> Engine<N> {
         let waited = all.map(|one| now.wrapping_sub(one.came).cast_signed().max(0)).max();
         let waited = waited.map_or(0, i32::unsigned_abs);
         self.shared.tally.paired(Duration::from_millis(waited.into()));
-    }
-
-    /// Brings a newcomer together with the peer that waits for it, at the latter's worker.
-    fn meet(
-        &mut self,
-        slot: u32,
-        brought: Brought,
-        (side, other): (Side, Address),
-        exchange: xchg_core::Exchange,
-    ) {
-        if other.worker == self.index {
-            return self.bring_together(exchange, (slot, brought), (side, other.slot));
-        }
-        let connection = self.take(slot);
-        let join = Join { connection, brought, waits: (side, other.slot), exchange };
-        self.shared.inboxes[usize::from(other.worker)].send(Message::Join(Box::new(join)));
     }
 
     fn terminate(&mut self, slot: u32, dialect: Dialect, token: Option<Token>) {

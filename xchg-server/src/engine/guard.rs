@@ -16,9 +16,9 @@ impl<N: Net> Engine<N> {
 
     /// Does `work` for several connections; a panic in it ends them only, and those that it has
     /// brought here.
-    pub(super) fn guard_all<const COUNT: usize>(
+    pub(super) fn guard_all(
         &mut self,
-        ids: [Id; COUNT],
+        ids: impl IntoIterator<Item = Id>,
         work: impl FnOnce(&mut Self),
     ) {
         let newest = self.serial;
@@ -81,14 +81,14 @@ mod tests {
 
     use mio::Poll;
     use xchg_core::relay::Socket;
-    use xchg_core::{Broker, Brokered, Exchange, ExchangeHandle, Key, Offer, Outcome, Realm, Side};
+    use xchg_core::{Broker, Brokered, ExchangeHandle, Key, Offer, Outcome, Pair, Realm, Side};
 
     use crate::Config;
     use crate::dialect::Dialect;
+    use crate::engine::Gathering;
     use crate::engine::connection::{Address, Connection};
     use crate::engine::net::Accepted;
     use crate::engine::shared::{Inbox, Message, Shared};
-    use crate::engine::{Arrived, Join};
     use crate::origin::Origin;
     use crate::system::System;
     use crate::system::descriptors::Descriptors;
@@ -96,11 +96,11 @@ mod tests {
     type Engine = super::Engine<System>;
 
     fn engine() -> Engine {
-        let inbox = Inbox::new(Box::new(|| Ok(())));
+        let inboxes = [(); 2].map(|()| Inbox::new(Box::new(|| Ok(())))).into();
         let (shared, _) = Shared::new(
             Config::default(),
-            Descriptors::here(1, 0),
-            vec![inbox],
+            Descriptors::here(2, 0),
+            inboxes,
             Broker::new,
             Instant::now(),
         );
@@ -127,22 +127,25 @@ mod tests {
         (slot, peer)
     }
 
-    /// An exchange of nobody.
-    fn exchange(engine: &Engine) -> (Exchange, ExchangeHandle) {
-        let offer = |side| {
-            let conn = Address { worker: 0, dialect: Dialect::Native, slot: 99, came: 0 };
-            Offer::new(Realm::Plain, Key::parse(b"theirs").unwrap(), side, conn)
-        };
+    /// An exchange of nobody, whose uploader waits at the first of these workers, and the receivers
+    /// at the others; the last of them is the newcomer.
+    fn pair(engine: &Engine, workers: &[u16]) -> (Pair<Address>, ExchangeHandle) {
         let broker = &engine.shared.broker;
-        let first = broker.offer(offer(Side::Upload), Instant::now());
-        assert!(matches!(first, Brokered::Waiting { .. }));
-        match broker.offer(offer(Side::Download), Instant::now()) {
-            Brokered::Paired(pair) => {
-                let handle = pair.exchange.handle();
-                (pair.exchange, handle)
+        let mut paired = None;
+        for (slot, &worker) in (1000..).zip(workers) {
+            let side = if slot == 1000 { Side::Upload } else { Side::Download };
+            let conn = Address { worker, dialect: Dialect::Native, slot, came: 0 };
+            let offer = Offer::new(Realm::Plain, Key::parse(b"theirs").unwrap(), side, conn);
+            let receivers = u16::try_from(workers.len() - 1).unwrap();
+            match broker.offer(Offer { receivers, ..offer }, Instant::now()) {
+                Brokered::Waiting { .. } => {}
+                Brokered::Paired(pair) => paired = Some(pair),
+                other => panic!("{other:?}"),
             }
-            other => panic!("{other:?}"),
         }
+        let pair = paired.expect("all are there");
+        let handle = pair.exchange.handle();
+        (pair, handle)
     }
 
     fn is_closed(mut peer: UnixStream) {
@@ -177,13 +180,11 @@ mod tests {
                 let (silent, silent_peer) = connect(engine, b"");
                 let slot = if is_there { silent } else { 1000 };
                 let (newcomer, newcomer_peer) = connection(engine, b"");
-                let (exchange, handle) = exchange(engine);
-                engine.on_message(Message::Join(Box::new(Join {
-                    connection: newcomer,
-                    brought: None,
-                    waits: (Side::Upload, slot),
-                    exchange,
-                })));
+                let (mut pair, handle) = pair(engine, &[0, 1]);
+                pair.upload.slot = slot;
+                let from = pair.download;
+                let gathering = Gathering::new(pair, from, newcomer, None);
+                engine.on_message(Message::Gather(Box::new(gathering)));
                 assert_eq!(handle.ended().unwrap().outcome, Outcome::Cancelled);
                 is_closed(newcomer_peer);
                 if !is_there {
@@ -198,31 +199,48 @@ mod tests {
     fn a_message_for_somebody_who_is_not_there_harms_nobody() {
         let mut engine = engine();
         beside_others(&mut engine, |engine| {
-            let (exchange, _) = exchange(engine);
-            let exchange = exchange.id();
-            for message in [
-                Message::Release(1000),
-                Message::Spare(1000),
-                Message::Summon { slot: 1000, to: 0, exchange },
-            ] {
+            for message in [Message::Release(1000), Message::Spare(1000)] {
                 engine.on_message(message);
             }
-            let (late, late_peer) = connection(engine, b"");
-            let arrived = Box::new(Arrived { connection: late, brought: None });
-            engine.on_message(Message::Arrive { exchange, arrived });
-            is_closed(late_peer);
         });
     }
 
     #[test]
-    fn one_who_is_sent_for_and_does_not_wait_is_closed() {
+    fn one_who_is_to_come_along_and_does_not_wait_ends_the_exchange_for_all() {
         let mut engine = engine();
         beside_others(&mut engine, |engine| {
-            let (exchange, _) = exchange(engine);
-            let (slot, peer) = connect(engine, b"");
-            engine.on_message(Message::Summon { slot, to: 0, exchange: exchange.id() });
-            is_closed(peer);
+            let (silent, silent_peer) = connect(engine, b"");
+            let (newcomer, newcomer_peer) = connection(engine, b"");
+            let (mut pair, handle) = pair(engine, &[1, 0, 1]);
+            assert_eq!((pair.upload.worker, pair.others.len()), (1, 1));
+            pair.download.slot = silent;
+            let (upload, from) = (pair.upload, pair.others[0]);
+            let gathering = Gathering::new(pair, from, newcomer, None);
+            engine.on_message(Message::Gather(Box::new(gathering)));
+            assert_eq!(handle.ended().unwrap().outcome, Outcome::Cancelled);
+            is_closed(newcomer_peer);
+            is_closed(silent_peer);
+            let told: Vec<_> = engine.shared.inboxes[1].drain().collect();
+            assert!(matches!(told[..], [Message::Spare(slot)] if slot == upload.slot));
         });
+    }
+
+    #[test]
+    fn an_uploader_hears_of_each_receiver_before_its_exchange_starts() {
+        let mut engine = engine();
+        let say = |start: &str, rest: &str| format!("{start} HTTP/1.1\r\nHost: a\r\n{rest}\r\n");
+        let (_, mut uploader) =
+            connect(&mut engine, say("PUT /k?n=2", "Content-Length: 0\r\n").as_bytes());
+        // All of them before the worker looks at its messages.
+        let _receivers = [(); 2].map(|()| connect(&mut engine, say("GET /k?n=2", "").as_bytes()));
+        (0..2).for_each(|_| engine.receive());
+        let mut told = String::new();
+        while !told.contains("Start sending") {
+            let mut byte = [0];
+            uploader.read_exact(&mut byte).unwrap();
+            told.push(byte[0].into());
+        }
+        assert_eq!(told.matches("A receiver was connected.").count(), 2, "{told}");
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl<N: Net> Engine<N> {
         &mut self,
         exchange: Exchange,
         outcome: Outcome,
-        upload: Option<Party>,
+        upload: &Party,
         downloads: &[Party],
     ) {
         let handle = exchange.handle();
@@ -99,7 +99,7 @@ impl<N: Net> Engine<N> {
         &mut self,
         handle: &ExchangeHandle,
         (outcome, took): (Outcome, Duration),
-        upload: Option<Party>,
+        upload: &Party,
         downloads: &[Party],
     ) {
         if !self.may_log(Kind::Ended) {
@@ -111,7 +111,6 @@ impl<N: Net> Engine<N> {
         let addresses: Vec<_> = downloads.iter().map(|party| party.origin.to_string()).collect();
         let tenants = listed(downloads.iter().filter_map(Party::tenant));
         let certificates = listed(downloads.iter().filter_map(|it| it.certificate.as_deref()));
-        let dialect = |party: Option<&Party>| party.and_then(|party| party.dialect);
         tracing::info!(
             exchange = %handle.id(),
             key = self.shared.shown(handle.key()),
@@ -120,14 +119,14 @@ impl<N: Net> Engine<N> {
             bytes,
             seconds,
             rate = u64::try_from(rate).unwrap_or(u64::MAX),
-            uploader = upload.as_ref().map(|party| tracing::field::display(party.origin)),
-            upload_certificate = upload.as_ref().and_then(|party| party.certificate.as_deref()),
-            upload_tenant = upload.as_ref().and_then(Party::tenant),
-            upload_dialect = dialect(upload.as_ref()).map(Dialect::as_str),
+            uploader = %upload.origin,
+            upload_certificate = upload.certificate.as_deref(),
+            upload_tenant = upload.tenant(),
+            upload_dialect = upload.dialect.map(Dialect::as_str),
             downloader = addresses.join(","),
             download_certificate = certificates,
             download_tenant = tenants,
-            download_dialect = dialect(downloads.first()).map(Dialect::as_str),
+            download_dialect = downloads[0].dialect.map(Dialect::as_str),
             "ended"
         );
     }

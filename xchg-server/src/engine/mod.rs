@@ -2,10 +2,11 @@
 //! moves exchanges' bytes. The [system](crate::engine::net) under it is a parameter, and the time
 //! an argument.
 //!
-//! A connection belongs to one worker, who alone touches it. Only when two peers of different
-//! workers are paired does a connection move: the newcomer travels to the one who waits, before it
-//! was ever registered with a poll in most cases. That worker may still send a heartbeat meanwhile;
-//! nothing else can interleave, so no lock is needed.
+//! A connection belongs to one worker, who alone touches it. Only when peers of different workers
+//! are paired does a connection move: the newcomer travels to the one who waits, before it was ever
+//! registered with a poll in most cases, and takes others along if they are several. The worker of
+//! who waits may still send a heartbeat meanwhile; nothing else can interleave, so no lock is
+//! needed.
 //!
 //! Edge-triggered: what the poll says is remembered in the connection until a call is refused with
 //! `EAGAIN`.
@@ -55,7 +56,6 @@ use crate::engine::timers::{Soon, Tick, Timers};
 
 use accept::Door;
 use exchange::Running;
-use gather::Gatherings;
 use schedule::Schedule;
 use xchg_core::relay::Resources;
 
@@ -71,7 +71,6 @@ pub(crate) struct Engine<N: Net> {
     doors: Vec<Door>,
     connections: Slab<Connection<N::Transport>>,
     exchanges: Slab<Running>,
-    gatherings: Gatherings<N::Transport>,
     schedule: Schedule,
     /// Connections that came over a limit and are still to say what they want, the oldest first.
     unheard: VecDeque<Id>,
@@ -102,7 +101,6 @@ impl<N: Net> Engine<N> {
             net,
             connections: Slab::new(),
             exchanges: Slab::new(),
-            gatherings: Gatherings::new(),
             schedule: Schedule::new(),
             unheard: VecDeque::new(),
             kept: VecDeque::new(),
@@ -180,10 +178,10 @@ impl<N: Net> Engine<N> {
         self.stops.is_some_and(|by| self.connections.is_empty() || by <= self.timers.now())
     }
 
-    /// How many exchanges it runs, and how many gather there.
+    /// How many exchanges it runs.
     #[cfg(feature = "sim")]
-    pub(crate) fn holdings(&self) -> (usize, usize) {
-        (self.exchanges.len(), self.gatherings.len())
+    pub(crate) fn exchanges(&self) -> usize {
+        self.exchanges.len()
     }
 
     /// Says what is left to say when it is over.
@@ -292,5 +290,4 @@ impl<N: Net> Engine<N> {
     }
 }
 
-pub(crate) use gather::{Arrived, Gathering};
-pub(crate) use messages::Join;
+pub(crate) use gather::Gathering;

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use xchg_core::wire::{RefusalCode, StatusReport};
-use xchg_core::{Broker, ExchangeId, Key, Limits, Place};
+use xchg_core::{Broker, Key, Limits, Place};
 
 use crate::Config;
 use crate::access::Gate;
 use crate::admin::Answers;
 use crate::dialect::http::FailedUploads;
+use crate::engine::Gathering;
 use crate::engine::admission::{Admission, WAITING_PER_SOURCE};
 use crate::engine::allowance::Paces;
 use crate::engine::connection::Address;
@@ -23,7 +24,6 @@ use crate::engine::pulse::Pulse;
 use crate::engine::secure::Handshakes;
 use crate::engine::tally::Tally;
 use crate::engine::throttle::Throttles;
-use crate::engine::{Arrived, Gathering, Join};
 use crate::origin::Origin;
 use crate::system::descriptors::Descriptors;
 use crate::tls::Store;
@@ -64,20 +64,14 @@ pub(crate) struct Shared<T> {
 
 /// What is asked of a worker.
 pub(crate) enum Message<T> {
-    /// To run an exchange with a peer that waits there.
-    Join(Box<Join<T>>),
+    /// To run an exchange with who waits there, or to have them taken along to where it is to run.
+    Gather(Box<Gathering<T>>),
     /// To let go of a waiting peer that the broker has given back.
     Release(u32),
     /// To close a waiting peer that the broker has given back because others were paired.
     Spare(u32),
     /// To tell an uploader, if it still waits at that place, that one of its receivers has come.
     ReceiverCame { slot: u32, place: Place },
-    /// To run an exchange with several receivers, once all have arrived.
-    Gather(Box<Gathering<T>>),
-    /// To send a peer that waits to the worker that runs its exchange.
-    Summon { slot: u32, to: u16, exchange: ExchangeId },
-    /// To take in a peer that was sent for.
-    Arrive { exchange: ExchangeId, arrived: Box<Arrived<T>> },
     /// To look at an exchange that a handle has cancelled.
     Cancelled(Id),
     /// To accept nobody any more.

@@ -318,10 +318,10 @@ impl World {
         self.seats.iter().any(|seat| seat.worker.is_none())
     }
 
-    /// What the workers hold beside connections.
-    pub(super) fn holdings(&self) -> Vec<(usize, usize)> {
+    /// How many exchanges the workers run.
+    pub(super) fn exchanges(&self) -> usize {
         let workers = self.seats.iter().filter_map(|seat| seat.worker.as_ref());
-        workers.map(Engine::holdings).collect()
+        workers.map(Engine::exchanges).sum()
     }
 
     pub(super) fn wrong(&self, what: impl Into<String>) -> Wrong {
