@@ -196,6 +196,9 @@ fn advice(error: &Error) -> &'static str {
         }
         Error::UnsafeName { .. } => "name the file yourself: -o FILE",
         Error::Files(error) => advice_on_files(error),
+        Error::Session(session::Error::Peer { .. } | session::Error::Unable { .. }) => {
+            "start both sides again once that is mended"
+        }
         Error::Session(session::Error::Unconfirmed { .. }) => {
             "start both again, or allow more guesses with --guesses N"
         }
@@ -313,7 +316,9 @@ mod tests {
         let address = || "host".parse().expect("it is one");
         let connect =
             |kind: io::ErrorKind| Error::Connect { address: address(), source: kind.into() };
-        let cases: [(Failure, &str); 16] = [
+        let peer = session::Error::Peer { text: "the disk is full".into() };
+        let cases: [(Failure, &str); 17] = [
+            (Error::from(peer).into(), "start both sides again"),
             (Files::Nothing.into(), "name at least one"),
             (
                 Files::Unreadable { path: path(), source: unreadable.into() }.into(),
