@@ -79,8 +79,7 @@ fn peers(pair: &Pair<Address>) -> impl Iterator<Item = Address> {
 impl<N: Net> Engine<N> {
     /// Brings everybody in a pair together. `me` is the newcomer that made it complete.
     pub(super) fn meet(&mut self, me: Address, brought: Brought, pair: Pair<Address>) {
-        // Several receivers come behind the word that each of them is there.
-        if pair.others.is_empty() && peers(&pair).all(|it| it.worker == self.index) {
+        if peers(&pair).all(|it| it.worker == self.index) {
             return self.bring_together(pair, (me, (me.slot, brought)), Vec::new());
         }
         let connection = self.take(me.slot);

@@ -21,6 +21,8 @@ pub(crate) enum Peer {
         upload: Upload,
         /// What it is told.
         answer: Option<UploadAnswer>,
+        /// How many receivers it knows to be there.
+        came: u16,
         /// How many of several receivers have been lost.
         lost: u16,
         /// What was too much of it, if the exchange was ended for that.
@@ -32,7 +34,7 @@ pub(crate) enum Peer {
 
 impl From<Upload> for Peer {
     fn from(upload: Upload) -> Peer {
-        Peer::Upload { upload, answer: None, lost: 0, too_long: None }
+        Peer::Upload { upload, answer: None, came: 0, lost: 0, too_long: None }
     }
 }
 
@@ -109,7 +111,8 @@ impl Peer {
     /// downloader's response begins only when it knows what comes.
     #[must_use]
     pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>, gathered: u16) -> Vec<u8> {
-        let Peer::Upload { upload, answer, .. } = self else { return Vec::new() };
+        let Peer::Upload { upload, answer, came, .. } = self else { return Vec::new() };
+        *came = gathered;
         let mut words = begin(upload, answer);
         if let (Some(answer), 1..) = (answer.as_mut(), gathered) {
             words.extend(answer.notice(Notice::ReceiversThere { receivers: gathered }));
@@ -125,7 +128,10 @@ impl Peer {
     #[must_use]
     pub(crate) fn receiver_came(&mut self) -> Vec<u8> {
         match self {
-            Peer::Upload { answer: Some(answer), .. } => answer.notice(Notice::ReceiverCame),
+            Peer::Upload { answer: Some(answer), came, .. } => {
+                *came = came.saturating_add(1);
+                answer.notice(Notice::ReceiverCame)
+            }
             _ => Vec::new(),
         }
     }
@@ -181,19 +187,21 @@ impl Peer {
         }
     }
 
-    /// To an uploader whose counterpart is here.
+    /// To an uploader whose counterpart is here. Of several receivers, who come at once at different
+    /// workers, it may not have heard of each.
     #[must_use]
     pub(crate) fn matched(&mut self) -> Vec<u8> {
-        let Peer::Upload { upload, answer, .. } = self else { return Vec::new() };
+        let Peer::Upload { upload, answer, came, .. } = self else { return Vec::new() };
         let receivers = upload.receivers;
         let has_waited = answer.is_some();
         let mut words = if has_waited { Vec::new() } else { begin(upload, answer) };
         if let Some(answer) = answer {
-            let came = match has_waited {
-                true => Notice::ReceiverCame,
-                false => Notice::ReceiversThere { receivers },
-            };
-            words.extend(answer.notice(came));
+            if has_waited {
+                let unknown = receivers.saturating_sub(*came).max(1);
+                (0..unknown).for_each(|_| words.extend(answer.notice(Notice::ReceiverCame)));
+            } else {
+                words.extend(answer.notice(Notice::ReceiversThere { receivers }));
+            }
             words.extend(answer.notice(Notice::Started { receivers }));
         }
         words
@@ -236,7 +244,7 @@ impl Peer {
     /// it is gone, or none.
     #[must_use]
     pub(crate) fn ended(self, outcome: Outcome, body: Option<BodyError>) -> Option<Farewell> {
-        let Peer::Upload { upload, answer: Some(answer), lost, too_long } = self else {
+        let Peer::Upload { upload, answer: Some(answer), lost, too_long, .. } = self else {
             return None;
         };
         let failure = match (outcome, body) {
