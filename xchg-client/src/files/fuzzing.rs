@@ -10,7 +10,10 @@ use crate::terminal::{escape, is_deceptive};
 pub fn names(data: &[u8]) {
     let name = Name::from(data);
     assert!(!escape(&name.to_string_lossy()).contains(is_deceptive));
-    assert_eq!(fold(&fold(&name)), fold(&name), "folding is done at once");
+    // Where a name is no text, what stood around an invisible character may become a letter.
+    if name.as_str().is_some() {
+        assert_eq!(fold(&fold(&name)), fold(&name), "folding is done at once");
+    }
     for rules in [Rules::default(), Rules::windows()] {
         let Ok(fit) = rules.replaced(&name) else { continue };
         assert_eq!(rules.problem(&fit), None);
