@@ -34,9 +34,10 @@ struct Load {
 fn main() -> io::Result<()> {
     let (options, directories): (Vec<_>, Vec<_>) =
         std::env::args().skip(1).partition(|argument| argument.starts_with('-'));
-    let load = match options.iter().any(|option| option == "--bench") {
-        true => Load { runs: 5, big_mib: 2048, small_files: 10_000 },
-        false => Load { runs: 1, big_mib: 4, small_files: 100 },
+    let load = if options.iter().any(|option| option == "--bench") {
+        Load { runs: 5, big_mib: 2048, small_files: 10_000 }
+    } else {
+        Load { runs: 1, big_mib: 4, small_files: 100 }
     };
     let directory = directories.first().map_or("/dev/shm", String::as_str);
     let temp = tempfile::tempdir_in(directory)?;

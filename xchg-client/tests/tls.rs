@@ -25,16 +25,16 @@ impl Drop for World {
 }
 
 impl World {
-    fn new(change: impl FnOnce(&mut CertificateParams)) -> World {
-        World::make(change, false)
+    fn new(change: impl FnOnce(&mut CertificateParams)) -> Self {
+        Self::make(change, false)
     }
 
     /// One where those of clients must be signed by the same authority.
-    fn wanting_certificates() -> World {
-        World::make(|_| {}, true)
+    fn wanting_certificates() -> Self {
+        Self::make(|_| {}, true)
     }
 
-    fn make(change: impl FnOnce(&mut CertificateParams), wants: bool) -> World {
+    fn make(change: impl FnOnce(&mut CertificateParams), wants: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: String| {
             let path = folder.path().join(name);
@@ -66,7 +66,7 @@ impl World {
             ..Config::default()
         };
         let server = Server::bind(config).unwrap().start().unwrap();
-        World { server, fingerprint, folder }
+        Self { server, fingerprint, folder }
     }
 
     fn port(&self) -> u16 {
@@ -102,8 +102,8 @@ impl World {
 }
 
 impl Default for World {
-    fn default() -> World {
-        World::new(|_| {})
+    fn default() -> Self {
+        Self::new(|_| {})
     }
 }
 

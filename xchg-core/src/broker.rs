@@ -58,7 +58,7 @@ pub struct Broker<Conn> {
 
 impl<Conn> Clone for Broker<Conn> {
     fn clone(&self) -> Self {
-        Broker { inner: self.inner.clone() }
+        Self { inner: self.inner.clone() }
     }
 }
 
@@ -125,23 +125,23 @@ pub struct Place {
 
 impl<Conn> Broker<Conn> {
     /// A broker for whom nobody waits.
-    pub fn new(limits: Limits) -> Broker<Conn> {
-        Broker::with_hasher(limits, KeyHasher::random())
+    pub fn new(limits: Limits) -> Self {
+        Self::with_hasher(limits, KeyHasher::random())
     }
 
     /// As [`new`](Self::new), for a simulation: what comes out in an order that hashes of keys
     /// decide comes out in the same order for the same seed.
     ///
     /// Who knows the seed can choose keys that slow each other down.
-    pub fn with_seed(limits: Limits, seed: u64) -> Broker<Conn> {
-        Broker::with_hasher(limits, KeyHasher::Seeded(seed))
+    pub fn with_seed(limits: Limits, seed: u64) -> Self {
+        Self::with_hasher(limits, KeyHasher::Seeded(seed))
     }
 
-    fn with_hasher(limits: Limits, hasher: KeyHasher) -> Broker<Conn> {
+    fn with_hasher(limits: Limits, hasher: KeyHasher) -> Self {
         let quota = Arc::new(Quota::new(limits));
         let matcher = |_| Mutex::new(Rendezvous::with(quota.clone(), hasher.clone()));
         let (shards, registry) = (std::array::from_fn(matcher), Arc::new(Registry::new()));
-        Broker { inner: Arc::new(Inner { shards, hasher, quota, registry }) }
+        Self { inner: Arc::new(Inner { shards, hasher, quota, registry }) }
     }
 
     /// Pairs `offer` with the first counterpart that waits, or lets it wait. `now` is when the

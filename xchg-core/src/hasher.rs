@@ -13,14 +13,14 @@ pub(crate) enum KeyHasher {
 }
 
 impl KeyHasher {
-    pub(crate) fn random() -> KeyHasher {
-        KeyHasher::Random(RandomState::new())
+    pub(crate) fn random() -> Self {
+        Self::Random(RandomState::new())
     }
 
     pub(crate) fn hash(&self, realm: Realm, key: &Key) -> u64 {
         match self {
-            KeyHasher::Random(state) => state.hash_one((realm, key)),
-            KeyHasher::Seeded(seed) => {
+            Self::Random(state) => state.hash_one((realm, key)),
+            Self::Seeded(seed) => {
                 let mut hasher = DefaultHasher::new();
                 (seed, realm, key).hash(&mut hasher);
                 hasher.finish()

@@ -26,11 +26,11 @@ impl Key {
     ///
     /// # Errors
     /// [`Error::KeyLength`] if there are none, or more than [`MAX_LEN`](Key::MAX_LEN).
-    pub fn parse(bytes: &[u8]) -> Result<Key, Error> {
-        if bytes.is_empty() || bytes.len() > Key::MAX_LEN {
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.is_empty() || bytes.len() > Self::MAX_LEN {
             return Err(Error::KeyLength { len: bytes.len() });
         }
-        Ok(Key(bytes.into()))
+        Ok(Self(bytes.into()))
     }
 
     /// The key's bytes.
@@ -44,9 +44,9 @@ impl Key {
     /// A secret does not enter it, so that two peers of whom one mistyped it, or gave none, still
     /// meet, and are told. The hash hides the key from the server's logs; it is no protection for a
     /// key that can be guessed, and the secret does not rest on it.
-    pub fn meeting_key(&self) -> Key {
+    pub fn meeting_key(&self) -> Self {
         let hash = Sha256::new().chain_update(MEETING_KEY_LABEL).chain_update(&self.0);
-        Key(hash.finalize().as_slice().into())
+        Self(hash.finalize().as_slice().into())
     }
 
     /// Eight hexadecimal digits that tell keys apart in a log without giving them away.
@@ -79,14 +79,14 @@ pub enum Realm {
 
 impl Realm {
     /// Every realm.
-    pub const ALL: [Realm; 3] = [Realm::Plain, Realm::Sealed, Realm::Transit];
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Sealed, Self::Transit];
 
     /// The realm's name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Realm::Plain => "plain",
-            Realm::Sealed => "sealed",
-            Realm::Transit => "transit",
+            Self::Plain => "plain",
+            Self::Sealed => "sealed",
+            Self::Transit => "transit",
         }
     }
 }

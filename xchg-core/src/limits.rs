@@ -18,7 +18,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    fn default() -> Limits {
-        Limits { waiting: 100_000, waiting_per_key: 1_000, waiting_per_origin: None }
+    fn default() -> Self {
+        Self { waiting: 100_000, waiting_per_key: 1_000, waiting_per_origin: None }
     }
 }

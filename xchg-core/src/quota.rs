@@ -21,8 +21,8 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    pub(crate) fn new(limits: Limits) -> Quota {
-        Quota { limits, waiting: AtomicUsize::new(0), per_origin: Default::default() }
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, waiting: AtomicUsize::new(0), per_origin: Default::default() }
     }
 
     pub(crate) fn limits(&self) -> &Limits {

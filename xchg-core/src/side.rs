@@ -14,24 +14,24 @@ pub enum Side {
 
 impl Side {
     /// Both sides, upload first.
-    pub const BOTH: [Side; 2] = [Side::Upload, Side::Download];
+    pub const BOTH: [Self; 2] = [Self::Upload, Self::Download];
 
     /// The side's name in logs, metrics and messages.
     pub fn as_str(self) -> &'static str {
         match self {
-            Side::Upload => "upload",
-            Side::Download => "download",
+            Self::Upload => "upload",
+            Self::Download => "download",
         }
     }
 }
 
 impl Not for Side {
-    type Output = Side;
+    type Output = Self;
 
-    fn not(self) -> Side {
+    fn not(self) -> Self {
         match self {
-            Side::Upload => Side::Download,
-            Side::Download => Side::Upload,
+            Self::Upload => Self::Download,
+            Self::Download => Self::Upload,
         }
     }
 }
@@ -48,10 +48,10 @@ pub struct Sides<T> {
 
 impl<T> Sides<T> {
     /// Puts `this` at `side` and `that` at its counterpart.
-    pub fn of(side: Side, this: T, that: T) -> Sides<T> {
+    pub fn of(side: Side, this: T, that: T) -> Self {
         match side {
-            Side::Upload => Sides { upload: this, download: that },
-            Side::Download => Sides { upload: that, download: this },
+            Side::Upload => Self { upload: this, download: that },
+            Side::Download => Self { upload: that, download: this },
         }
     }
 }

@@ -128,7 +128,7 @@ struct Fields<'a>(BTreeMap<&'a str, &'a str>);
 impl<'a> Fields<'a> {
     /// Takes `what` apart: a message's name, then `field=value`, of which a text goes to the end of
     /// the line.
-    fn of(what: &'a str) -> (&'a str, Fields<'a>) {
+    fn of(what: &'a str) -> (&'a str, Self) {
         let (what, text) = what.split_once(" text=").map_or((what, None), |(w, t)| (w, Some(t)));
         let mut words = what.split(' ');
         let name = words.next().unwrap();

@@ -27,16 +27,16 @@ struct Running {
 }
 
 impl Running {
-    fn start(upload: Conn, download: Conn) -> Running {
+    fn start(upload: Conn, download: Conn) -> Self {
         let broker = Broker::new(Limits::default());
         let Pair { exchange, upload, download, .. } = pair(&broker, upload, download);
         let handle = exchange.handle();
         let thread = thread::spawn(move || relay::run(exchange, upload, download));
-        Running { thread, handle, broker }
+        Self { thread, handle, broker }
     }
 
-    fn over(upload: Memory, download: Memory) -> Running {
-        Running::start(Arc::new(upload), Arc::new(download))
+    fn over(upload: Memory, download: Memory) -> Self {
+        Self::start(Arc::new(upload), Arc::new(download))
     }
 
     /// The outcome and the bytes moved, which everybody is told alike.

@@ -135,8 +135,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    fn default() -> Config {
-        Config {
+    fn default() -> Self {
+        Self {
             listen: vec![Listen::default()],
             dialects: Dialect::ALL.to_vec(),
             admin: Vec::new(),

@@ -46,13 +46,13 @@ pub enum Tls {
 }
 
 impl Tls {
-    const ALL: [Tls; 3] = [Tls::Offered, Tls::Required, Tls::Off];
+    const ALL: [Self; 3] = [Self::Offered, Self::Required, Self::Off];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Tls::Offered => "offered",
-            Tls::Required => "required",
-            Tls::Off => "off",
+            Self::Offered => "offered",
+            Self::Required => "required",
+            Self::Off => "off",
         }
     }
 }
@@ -124,19 +124,19 @@ impl Listen {
 }
 
 impl Default for ListenAddress {
-    fn default() -> ListenAddress {
-        ListenAddress::Tcp((Ipv6Addr::UNSPECIFIED, 4980).into())
+    fn default() -> Self {
+        Self::Tcp((Ipv6Addr::UNSPECIFIED, 4980).into())
     }
 }
 
 impl From<ListenAddress> for Listen {
-    fn from(address: ListenAddress) -> Listen {
-        Listen { address, ..Listen::default() }
+    fn from(address: ListenAddress) -> Self {
+        Self { address, ..Self::default() }
     }
 }
 
 impl From<SocketAddr> for Listen {
-    fn from(address: SocketAddr) -> Listen {
+    fn from(address: SocketAddr) -> Self {
         ListenAddress::Tcp(address).into()
     }
 }
@@ -144,10 +144,10 @@ impl From<SocketAddr> for Listen {
 impl FromStr for Listen {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Listen, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(',');
         let address = parts.next().unwrap_or_default().parse::<ListenAddress>()?;
-        let mut listen = Listen::from(address);
+        let mut listen = Self::from(address);
         parts.try_for_each(|option| listen.set(option))?;
         Ok(listen)
     }
@@ -181,18 +181,18 @@ fn dialect(name: &str) -> Result<Dialect, String> {
 impl FromStr for ListenAddress {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<ListenAddress, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
                 "" => Err("a path must follow `unix:`".to_owned()),
-                path => Ok(ListenAddress::Unix(path.into())),
+                path => Ok(Self::Unix(path.into())),
             };
         }
         if let Ok(address) = text.parse() {
-            return Ok(ListenAddress::Tcp(address));
+            return Ok(Self::Tcp(address));
         }
         match Zoned::parse(text) {
-            Some(zoned) => Ok(ListenAddress::Tcp(zoned.resolve()?.into())),
+            Some(zoned) => Ok(Self::Tcp(zoned.resolve()?.into())),
             None => Err(format!(
                 "`{text}` is no ADDR:PORT (such as 127.0.0.1:4980 or [::]:4980) and no unix:PATH"
             )),
@@ -203,8 +203,8 @@ impl FromStr for ListenAddress {
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ListenAddress::Tcp(address) => address.fmt(f),
-            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

@@ -41,10 +41,8 @@ impl MetricsFormat {
     /// The media type to serve it as.
     pub fn media_type(self) -> &'static str {
         match self {
-            MetricsFormat::OpenMetrics => {
-                "application/openmetrics-text; version=1.0.0; charset=utf-8"
-            }
-            MetricsFormat::Prometheus => prometheus_text::CONTENT_TYPE,
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => prometheus_text::CONTENT_TYPE,
         }
     }
 }
@@ -56,10 +54,10 @@ pub(crate) struct Metrics<S> {
 }
 
 impl<S: Send + 'static> Metrics<S> {
-    pub(crate) fn new(shared: Arc<Shared<S>>) -> Metrics<S> {
+    pub(crate) fn new(shared: Arc<Shared<S>>) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Counted(shared.clone())));
-        Metrics { registry, shared }
+        Self { registry, shared }
     }
 
     /// All of them as they are now.

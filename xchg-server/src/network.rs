@@ -17,9 +17,9 @@ pub struct Network {
 
 impl Network {
     /// The addresses of this machine alone: `127.0.0.0/8` and `::1`.
-    pub const LOOPBACK: [Network; 2] = [
-        Network { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix_len: 8 },
-        Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_len: 128 },
+    pub const LOOPBACK: [Self; 2] = [
+        Self { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix_len: 8 },
+        Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_len: 128 },
     ];
 
     /// Whether `address` belongs to it.
@@ -46,7 +46,7 @@ fn masked(address: IpAddr, prefix_len: u8) -> IpAddr {
 impl FromStr for Network {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Network, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let (address, len) = match text.split_once('/') {
             Some((address, len)) => (address, Some(len)),
             None => (text, None),
@@ -69,7 +69,7 @@ impl FromStr for Network {
                 "`{text}` is an address within a network; write {first}/{prefix_len} for all of it, or {address}"
             ));
         }
-        Ok(Network { address, prefix_len })
+        Ok(Self { address, prefix_len })
     }
 }
 

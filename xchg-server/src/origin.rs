@@ -39,26 +39,26 @@ const UNNAMED: Origin = Origin(Ipv6Addr::from_bits(ELSEWHERE << 32));
 
 impl Origin {
     /// The unix sockets of this machine.
-    pub(crate) const UNIX: Origin = Origin(Ipv6Addr::UNSPECIFIED);
+    pub(crate) const UNIX: Self = Self(Ipv6Addr::UNSPECIFIED);
 
     /// The address of a peer.
-    pub(crate) fn of(address: IpAddr) -> Origin {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address {
-            IpAddr::V4(address) => Origin(address.to_ipv6_mapped()),
-            IpAddr::V6(address) => Origin(address),
+            IpAddr::V4(address) => Self(address.to_ipv6_mapped()),
+            IpAddr::V6(address) => Self(address),
         }
     }
 
     /// Somebody for whom a proxy came that says an `address`, or none. Never on this machine:
     /// loopback is the proxy's.
-    pub(crate) fn behind_proxy(address: Option<IpAddr>) -> Origin {
-        address.map_or(UNNAMED, |address| Origin::of(address).elsewhere())
+    pub(crate) fn behind_proxy(address: Option<IpAddr>) -> Self {
+        address.map_or(UNNAMED, |address| Self::of(address).elsewhere())
     }
 
     /// The same, and not on this machine: somebody else stands behind this peer, or may.
-    pub(crate) fn elsewhere(self) -> Origin {
+    pub(crate) fn elsewhere(self) -> Self {
         let behind = |address: Ipv4Addr| {
-            Origin(Ipv6Addr::from_bits(ELSEWHERE << 32 | u128::from(address.to_bits())))
+            Self(Ipv6Addr::from_bits(ELSEWHERE << 32 | u128::from(address.to_bits())))
         };
         match self.address() {
             None => UNNAMED,
@@ -76,7 +76,7 @@ impl Origin {
     pub(crate) fn address(self) -> Option<IpAddr> {
         let [.., high, low] = self.0.segments();
         match self {
-            Origin::UNIX | UNNAMED => None,
+            Self::UNIX | UNNAMED => None,
             _ if self.is_elsewhere() => {
                 Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into())
             }
@@ -104,7 +104,7 @@ impl Origin {
         const IPV4: u64 = 0xffff_0000_0000;
         const ELSEWHERE: u64 = 0xfffe_0000_0000;
         xchg_core::Origin(match self.address() {
-            None if self == Origin::UNIX => 0,
+            None if self == Self::UNIX => 0,
             None => ELSEWHERE,
             Some(IpAddr::V4(address)) if self.is_elsewhere() => {
                 ELSEWHERE | u64::from(address.to_bits())
@@ -143,7 +143,7 @@ impl fmt::Display for Origin {
                 write!(f, "{}/48", Ipv6Addr::from_bits(address.to_bits() >> 80 << 80))
             }
             Some(address) => address.fmt(f),
-            None if *self == Origin::UNIX => f.write_str("unix"),
+            None if *self == Self::UNIX => f.write_str("unix"),
             None => f.write_str("proxy"),
         }
     }

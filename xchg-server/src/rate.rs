@@ -14,8 +14,8 @@ impl Rate {
     pub const MIN: u64 = 1024;
 
     /// Takes so many bytes a second; `None` if they are fewer than [`MIN`](Self::MIN).
-    pub fn new(bytes_per_second: u64) -> Option<Rate> {
-        NonZeroU64::new(bytes_per_second).filter(|rate| rate.get() >= Rate::MIN).map(Rate)
+    pub fn new(bytes_per_second: u64) -> Option<Self> {
+        NonZeroU64::new(bytes_per_second).filter(|rate| rate.get() >= Self::MIN).map(Rate)
     }
 
     /// The bytes a second.
@@ -27,7 +27,7 @@ impl Rate {
 impl FromStr for Rate {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Rate, &'static str> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let digits = text.trim_end_matches(['K', 'k', 'M', 'm', 'G', 'g']);
         let shift = match &text[digits.len()..] {
             "" => Some(0),
@@ -39,7 +39,7 @@ impl FromStr for Rate {
         let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
         let number = digits.parse::<u64>().ok().filter(|_| is_number);
         let bytes = number.zip(shift).and_then(|(number, shift)| number.checked_mul(1 << shift));
-        bytes.and_then(Rate::new).ok_or("write bytes a second, from 1K on, such as 500K or 20M")
+        bytes.and_then(Self::new).ok_or("write bytes a second, from 1K on, such as 500K or 20M")
     }
 }
 

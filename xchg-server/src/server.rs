@@ -57,8 +57,8 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Config`] if a setting has no sense, [`Error::Listen`] if an address cannot be had.
-    pub fn bind(config: Config) -> Result<Server, Error> {
-        Server::bind_with(config, Vec::new())
+    pub fn bind(config: Config) -> Result<Self, Error> {
+        Self::bind_with(config, Vec::new())
     }
 
     /// As [`bind`](Self::bind), but takes `open` sockets for those addresses of [`Config::listen`]
@@ -71,7 +71,7 @@ impl Server {
     /// # Errors
     /// As [`bind`](Self::bind); [`Error::Config`] also if `config` names no such address as one of
     /// them has.
-    pub fn bind_with(config: Config, mut open: Vec<OpenSocket>) -> Result<Server, Error> {
+    pub fn bind_with(config: Config, mut open: Vec<OpenSocket>) -> Result<Self, Error> {
         config.check()?;
         listener::check_congestion(&config)?;
         let tokens = match config.token_file.as_deref().map(Store::open).transpose() {
@@ -99,7 +99,7 @@ impl Server {
         let admin = (0..config.admin.len()).map(|index| listener::open_admin(&config, index));
         let admin = admin.collect::<Result<Vec<_>, _>>()?;
         let (admin_addresses, admin) = admin.into_iter().unzip();
-        Ok(Server { config, addresses, listeners, admin_addresses, admin, tokens, certificates })
+        Ok(Self { config, addresses, listeners, admin_addresses, admin, tokens, certificates })
     }
 
     /// The bound addresses, with the ports that the system chose.
@@ -175,12 +175,13 @@ impl Server {
         for (worker, poll) in workers {
             crew.add(worker, poll).map_err(failed("starting a thread"))?;
         }
-        let admin = match self.admin.is_empty() {
-            true => None,
-            false => Some(
+        let admin = if self.admin.is_empty() {
+            None
+        } else {
+            Some(
                 admin::Service::start(shared.clone(), self.admin)
                     .map_err(failed("starting the admin listener"))?,
-            ),
+            )
         };
         let course = Arc::new(Course::default());
         let told = course.clone();

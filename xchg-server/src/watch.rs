@@ -33,9 +33,9 @@ impl Watcher {
     ///
     /// # Errors
     /// If the system has no thread.
-    pub(crate) fn start(looks: Vec<Look>) -> io::Result<Watcher> {
+    pub(crate) fn start(looks: Vec<Look>) -> io::Result<Self> {
         if looks.is_empty() {
-            return Ok(Watcher { stop: None, thread: None });
+            return Ok(Self { stop: None, thread: None });
         }
         let (stop, stops) = crossbeam_channel::bounded::<()>(0);
         let run = move || {
@@ -51,7 +51,7 @@ impl Watcher {
             }
         };
         let thread = thread::Builder::new().name("xchg-watch".to_owned()).spawn(run)?;
-        Ok(Watcher { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -90,9 +90,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
     }
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    match bytes.len() as u64 > MAX_BYTES {
-        true => Err("it is longer than 4 MiB".to_owned()),
-        false => Ok(bytes),
+    if bytes.len() as u64 > MAX_BYTES {
+        Err("it is longer than 4 MiB".to_owned())
+    } else {
+        Ok(bytes)
     }
 }
 

@@ -11,7 +11,7 @@ impl WebOrigin {
 
     /// Whether that is every site.
     pub(crate) fn is_any(&self) -> bool {
-        &*self.0 == WebOrigin::ANY
+        &*self.0 == Self::ANY
     }
 
     /// Whether it is the site that a browser names as `origin`.
@@ -30,7 +30,7 @@ impl FromStr for WebOrigin {
 
     /// `*`, or an origin as browsers name it (RFC 6454 section 6.2): scheme, host, and the port
     /// unless it is the scheme's own.
-    fn from_str(text: &str) -> Result<WebOrigin, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let is_scheme = |scheme: &str| {
             scheme.starts_with(|first: char| first.is_ascii_alphabetic())
                 && scheme.chars().all(|byte| byte.is_ascii_alphanumeric() || "+-.".contains(byte))
@@ -42,8 +42,8 @@ impl FromStr for WebOrigin {
         let is_origin = text
             .split_once("://")
             .is_some_and(|(scheme, authority)| is_scheme(scheme) && is_authority(authority));
-        if text == WebOrigin::ANY || is_origin {
-            return Ok(WebOrigin(text.to_ascii_lowercase().into()));
+        if text == Self::ANY || is_origin {
+            return Ok(Self(text.to_ascii_lowercase().into()));
         }
         Err(format!(
             "`{text}` is no origin; write such as https://example.org, http://localhost:3000 or *"

@@ -30,22 +30,22 @@ pub(crate) enum Candidate {
 
 impl Candidate {
     /// All that can send `what` and are installed; of the others it is said that they are missing.
-    pub(crate) fn of(what: What, wormholes: bool) -> Vec<Candidate> {
-        let mut all = vec![Candidate::Sealed];
+    pub(crate) fn of(what: What, wormholes: bool) -> Vec<Self> {
+        let mut all = vec![Self::Sealed];
         let socat = find("XCHG_SOCAT_BIN", "socat").is_some();
         let tar = find("XCHG_TAR_BIN", "tar").is_some();
         match what {
             What::Far => {
-                all.push(Candidate::Plain);
+                all.push(Self::Plain);
                 return all;
             }
             What::Big => {
-                all.push(Candidate::Plain);
-                all.extend(socat.then_some(Candidate::Socat));
+                all.push(Self::Plain);
+                all.extend(socat.then_some(Self::Socat));
             }
             What::Small => {
-                all.extend(tar.then_some(Candidate::TarPlain));
-                all.extend((tar && socat).then_some(Candidate::TarSocat));
+                all.extend(tar.then_some(Self::TarPlain));
+                all.extend((tar && socat).then_some(Self::TarSocat));
             }
         }
         for (is_there, name) in [(socat, "socat"), (tar, "tar")] {
@@ -58,7 +58,7 @@ impl Candidate {
             return all;
         }
         let twist = find("XCHG_WORMHOLE_BIN", "twist");
-        let found = |name, make: fn(PathBuf, PathBuf) -> Candidate| {
+        let found = |name, make: fn(PathBuf, PathBuf) -> Self| {
             let found = find("XCHG_WORMHOLE_BIN", name).zip(twist.clone());
             if found.is_none() {
                 eprintln!(
@@ -67,23 +67,23 @@ impl Candidate {
             }
             found.map(|(program, twist)| make(program, twist))
         };
-        all.extend(found("wormhole-rs", |wormhole_rs, twist| Candidate::WormholeRs {
+        all.extend(found("wormhole-rs", |wormhole_rs, twist| Self::WormholeRs {
             wormhole_rs,
             twist,
         }));
-        all.extend(found("wormhole", |wormhole, twist| Candidate::Wormhole { wormhole, twist }));
+        all.extend(found("wormhole", |wormhole, twist| Self::Wormhole { wormhole, twist }));
         all
     }
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Candidate::Sealed => "xchg",
-            Candidate::Plain => "xchg --plain",
-            Candidate::Socat => "socat, direct",
-            Candidate::TarPlain => "tar, xchg --plain, tar",
-            Candidate::TarSocat => "tar, socat, direct, tar",
-            Candidate::Wormhole { .. } => "magic-wormhole (Python)",
-            Candidate::WormholeRs { .. } => "wormhole-rs",
+            Self::Sealed => "xchg",
+            Self::Plain => "xchg --plain",
+            Self::Socat => "socat, direct",
+            Self::TarPlain => "tar, xchg --plain, tar",
+            Self::TarSocat => "tar, socat, direct, tar",
+            Self::Wormhole { .. } => "magic-wormhole (Python)",
+            Self::WormholeRs { .. } => "wormhole-rs",
         }
     }
 
@@ -102,12 +102,12 @@ impl Candidate {
     fn run(&self, relay: &Relay, payload: &Payload) -> Result<f64, Error> {
         let (path, inbox) = (payload.path.as_os_str(), payload.inbox.as_os_str());
         match self {
-            Candidate::Sealed => relayed(
+            Self::Sealed => relayed(
                 relay,
                 xchg(relay, ["upload".as_ref(), path, "--key=k:secret".as_ref()]),
                 xchg(relay, ["download".as_ref(), "k:secret".as_ref(), "-o".as_ref(), inbox]),
             ),
-            Candidate::Plain => relayed(
+            Self::Plain => relayed(
                 relay,
                 xchg(relay, ["upload".as_ref(), "--plain".as_ref(), path, "--key=k".as_ref()]),
                 xchg(
@@ -121,7 +121,7 @@ impl Candidate {
                     ],
                 ),
             ),
-            Candidate::Socat => {
+            Self::Socat => {
                 let (from, to) = (payload.path.display(), payload.arrived());
                 let to = to.display();
                 direct(
@@ -141,7 +141,7 @@ impl Candidate {
                     None,
                 )
             }
-            Candidate::TarPlain => {
+            Self::TarPlain => {
                 let start = Instant::now();
                 let mut packing = Process::start(&mut pack(&payload.path))?;
                 let mut upload = xchg(relay, ["upload", "--plain", "-", "--key=k"]);
@@ -153,13 +153,13 @@ impl Candidate {
                 all_finish([packing, upload, download, unpacking])?;
                 Ok(start.elapsed().as_secs_f64())
             }
-            Candidate::TarSocat => direct(
+            Self::TarSocat => direct(
                 |port| socat(&format!("TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr"), "STDOUT"),
                 |port| socat("STDIN", &format!("TCP:127.0.0.1:{port},retry=1000,interval=0.001")),
                 Some(pack(&payload.path)),
                 Some(unpack(&payload.inbox)),
             ),
-            Candidate::Wormhole { wormhole, twist } => {
+            Self::Wormhole { wormhole, twist } => {
                 let mailbox = Mailbox::start(twist, &payload.inbox.with_file_name(""))?;
                 let (relay, path) = (format!("tcp:{}", relay.address()), path.to_string_lossy());
                 let common = ["--relay-url", &mailbox.url, "--transit-helper", &relay];
@@ -171,7 +171,7 @@ impl Candidate {
                     quiet(wormhole, &[&common[..], &receive].concat(), &payload.inbox),
                 )
             }
-            Candidate::WormholeRs { wormhole_rs, twist } => {
+            Self::WormholeRs { wormhole_rs, twist } => {
                 let mailbox = Mailbox::start(twist, &payload.inbox.with_file_name(""))?;
                 let (relay, path) = (format!("tcp://{}", relay.address()), path.to_string_lossy());
                 let common = [

@@ -80,15 +80,16 @@ const FAR: [Option<Duration>; 2] =
 impl What {
     /// The round trips to the server to try it with.
     fn distances(self) -> &'static [Option<Duration>] {
-        if self == What::Far { &FAR } else { &[None] }
+        if self == Self::Far { &FAR } else { &[None] }
     }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let arguments = match arguments.bench {
-        true => arguments,
-        false => Arguments { rounds: 1, mib: 4, files: 100, no_wormholes: true, ..arguments },
+    let arguments = if arguments.bench {
+        arguments
+    } else {
+        Arguments { rounds: 1, mib: 4, files: 100, no_wormholes: true, ..arguments }
     };
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -165,18 +166,19 @@ fn report(payload: &Payload, rows: &[(Candidate, Vec<f64>)], arguments: &Argumen
         let middle = median(seconds);
         let spread = 100.0 * (slowest - fastest) / middle;
         let (rate, times) = (payload.amount / middle, middle / first);
-        match arguments.json {
-            true => println!(
+        if arguments.json {
+            println!(
                 "{}",
                 serde_json::json!({
                     "payload": payload.name, "candidate": candidate.name(), "seconds": middle,
                     "spread_percent": spread, "rate": rate, "unit": payload.unit, "times_the_first": times,
                 })
-            ),
-            false => println!(
+            )
+        } else {
+            println!(
                 "| {} | {middle:.2} | {spread:.0} | {rate:.0} | {times:.2} |",
                 candidate.name()
-            ),
+            )
         }
     }
     if !arguments.json {

@@ -22,24 +22,24 @@ pub(crate) struct Payload {
 
 impl Payload {
     /// One file of so many MiB that do not repeat within one.
-    pub(crate) fn big(folder: &Path, mib: usize) -> Result<Payload, Error> {
+    pub(crate) fn big(folder: &Path, mib: usize) -> Result<Self, Error> {
         let path = folder.join("big");
         let mut piece = vec![0; MIB];
         blake3::Hasher::new().finalize_xof().fill(&mut piece);
         let mut file = File::create(&path)?;
         (0..mib).try_for_each(|_| file.write_all(&piece))?;
-        Payload::new(format!("one file of {mib} MiB"), mib, "MiB/s", path, folder)
+        Self::new(format!("one file of {mib} MiB"), mib, "MiB/s", path, folder)
     }
 
     /// One file of 1 KiB.
-    pub(crate) fn kib(folder: &Path) -> Result<Payload, Error> {
+    pub(crate) fn kib(folder: &Path) -> Result<Self, Error> {
         let path = folder.join("kib");
         fs::write(&path, [7; 1024])?;
-        Payload::new("one file of 1 KiB".into(), 1, "KiB/s", path, folder)
+        Self::new("one file of 1 KiB".into(), 1, "KiB/s", path, folder)
     }
 
     /// The same, sent through a server that is so far away.
-    pub(crate) fn at(mut self, distance: Option<Duration>) -> Payload {
+    pub(crate) fn at(mut self, distance: Option<Duration>) -> Self {
         if let Some(round_trip) = distance {
             self.name += &format!(", server {} ms away", round_trip.as_millis());
         }
@@ -47,14 +47,14 @@ impl Payload {
     }
 
     /// A folder of so many files of 4 KiB, each with content of its own.
-    pub(crate) fn small(folder: &Path, files: usize) -> Result<Payload, Error> {
+    pub(crate) fn small(folder: &Path, files: usize) -> Result<Self, Error> {
         let path = folder.join("small");
         fs::create_dir(&path)?;
         for number in 0..files {
             let content = [number.to_string().into_bytes(), vec![7; SMALL_BYTES]].concat();
             fs::write(path.join(number.to_string()), &content[..SMALL_BYTES])?;
         }
-        Payload::new(format!("{files} files of 4 KiB"), files, "files/s", path, folder)
+        Self::new(format!("{files} files of 4 KiB"), files, "files/s", path, folder)
     }
 
     fn new(
@@ -63,9 +63,9 @@ impl Payload {
         unit: &'static str,
         path: PathBuf,
         folder: &Path,
-    ) -> Result<Payload, Error> {
+    ) -> Result<Self, Error> {
         let amount = f64::from(u32::try_from(amount)?);
-        Ok(Payload { name, amount, unit, path, inbox: folder.join("inbox") })
+        Ok(Self { name, amount, unit, path, inbox: folder.join("inbox") })
     }
 
     /// Its name where it arrives.
@@ -75,20 +75,19 @@ impl Payload {
 
     /// Says whether all of it is there.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        match self.path.is_dir() {
-            false => same(&self.path, &self.arrived()),
-            true => {
-                let (sent, arrived) = (fs::read_dir(&self.path)?, fs::read_dir(self.arrived())?);
-                let (sent, arrived) = (sent.count(), arrived.count());
-                if sent != arrived {
-                    return Err(format!("{arrived} of {sent} files arrived").into());
-                }
-                for entry in fs::read_dir(&self.path)? {
-                    let entry = entry?;
-                    same(&entry.path(), &self.arrived().join(entry.file_name()))?;
-                }
-                Ok(())
+        if !self.path.is_dir() {
+            same(&self.path, &self.arrived())
+        } else {
+            let (sent, arrived) = (fs::read_dir(&self.path)?, fs::read_dir(self.arrived())?);
+            let (sent, arrived) = (sent.count(), arrived.count());
+            if sent != arrived {
+                return Err(format!("{arrived} of {sent} files arrived").into());
             }
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                same(&entry.path(), &self.arrived().join(entry.file_name()))?;
+            }
+            Ok(())
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// On this machine, or a round trip of this length away.
-    pub(crate) fn start(distance: Option<Duration>) -> Result<Relay, Error> {
+    pub(crate) fn start(distance: Option<Duration>) -> Result<Self, Error> {
         let listen = vec!["127.0.0.1:0".parse::<Listen>()?];
         let server = Server::bind(Config { listen, ..Config::default() })?.start()?;
         let address = server.addresses()[0].to_string().parse()?;
@@ -28,7 +28,7 @@ impl Relay {
             Some(round_trip) => line::to(address, round_trip)?,
             None => address,
         };
-        Ok(Relay { server, address, distance })
+        Ok(Self { server, address, distance })
     }
 
     /// Host and port.
@@ -66,11 +66,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(command: &mut Command) -> Result<Process, Error> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self, Error> {
         let name = Path::new(command.get_program()).display().to_string();
         let child = command.stderr(Stdio::piped()).spawn();
         let child = child.map_err(|error| format!("{name} does not start: {error}"))?;
-        Ok(Process { name, child })
+        Ok(Self { name, child })
     }
 
     /// What it writes, for a process behind it.
@@ -121,7 +121,7 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(crate) fn start(twist: &Path, folder: &Path) -> Result<Mailbox, Error> {
+    pub(crate) fn start(twist: &Path, folder: &Path) -> Result<Self, Error> {
         let mut process = Process::start(
             Command::new(twist)
                 .args([
@@ -144,7 +144,7 @@ impl Mailbox {
         let port = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
         // What it goes on to say must not fill the pipe.
         std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-        Ok(Mailbox { _process: process, url: format!("ws://127.0.0.1:{port}/v1") })
+        Ok(Self { _process: process, url: format!("ws://127.0.0.1:{port}/v1") })
     }
 }
 

@@ -170,8 +170,8 @@ impl Error {
         use RefusalCode::{Busy, Draining, TimedOut};
         matches!(
             self,
-            Error::ServerLost { had_place: true, .. }
-                | Error::Refused { code: Busy | Draining | TimedOut, .. }
+            Self::ServerLost { had_place: true, .. }
+                | Self::Refused { code: Busy | Draining | TimedOut, .. }
         )
     }
 
@@ -179,7 +179,7 @@ impl Error {
     /// ended.
     pub fn is_cut_short(&self) -> bool {
         use session::Error::{Lost, PeerCancelled, Silent, Stream};
-        matches!(self, Error::Session(Lost | Silent | Stream { .. } | PeerCancelled))
+        matches!(self, Self::Session(Lost | Silent | Stream { .. } | PeerCancelled))
     }
 
     /// Whether the reader of the standard output, or of another pipe that was written to, has left.

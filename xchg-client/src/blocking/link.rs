@@ -28,7 +28,7 @@ impl Link {
     ///
     /// # Errors
     /// If it names no key, or is for other clients than this.
-    pub fn parse(text: &str) -> Result<Link, InvalidAddress> {
+    pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
         let wrong = |why| InvalidAddress { text: text.into(), why };
         let scheme_end = text.find("//").map_or(0, |at| at + 2);
         let rest = &text[scheme_end..];
@@ -48,7 +48,7 @@ impl Link {
         };
         let key = percent_decode(key).ok_or_else(|| wrong("a `%` is followed by two digits"))?;
         match Key::parse(&key) {
-            Ok(key) => Ok(Link { address, key }),
+            Ok(key) => Ok(Self { address, key }),
             Err(_) if key.is_empty() => Err(wrong("it names no key: http://HOST:PORT/KEY")),
             Err(_) => Err(wrong("its key is longer than 255 bytes")),
         }

@@ -42,8 +42,8 @@ impl Retry {
 impl Default for Retry {
     /// From a quarter of a second to 15 seconds: quick after a short break, and no burden on a
     /// server that is down.
-    fn default() -> Retry {
-        Retry { first: Duration::from_millis(250), longest: Duration::from_secs(15) }
+    fn default() -> Self {
+        Self { first: Duration::from_millis(250), longest: Duration::from_secs(15) }
     }
 }
 
@@ -88,18 +88,11 @@ pub(crate) struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    pub(crate) fn new(wait: Wait, retry: Option<Retry>, guesses: NonZeroU32) -> RetryPolicy {
+    pub(crate) fn new(wait: Wait, retry: Option<Retry>, guesses: NonZeroU32) -> Self {
         let deadline = Deadline::of(wait);
         let pause = retry.map_or(Duration::ZERO, |retry| retry.first);
         let guesses_left = guesses.get() - 1;
-        RetryPolicy {
-            deadline,
-            retry,
-            guesses_left,
-            pause,
-            was_reached: false,
-            began: Instant::now(),
-        }
+        Self { deadline, retry, guesses_left, pause, was_reached: false, began: Instant::now() }
     }
 
     /// How long the next offer may wait for the counterpart.

@@ -102,7 +102,7 @@ impl Code {
     ///
     /// # Errors
     /// If the system has none.
-    pub fn random() -> io::Result<Code> {
+    pub fn random() -> io::Result<Self> {
         let system = SystemRandom::new();
         let random = || rand::generate(&system).map(|bytes| u32::from_be_bytes(bytes.expose()));
         draw(random).map_err(|Unspecified| io::Error::other("the system gives no random numbers"))
@@ -117,12 +117,12 @@ impl Code {
     ///
     /// # Errors
     /// If it is no code; the error says which part is wrong, and what may have been meant.
-    pub fn parse(text: &str) -> Result<Code, InvalidCode> {
+    pub fn parse(text: &str) -> Result<Self, InvalidCode> {
         let [number, words @ ..] = parts(text).ok_or(InvalidCode::Shape)?;
         let number =
             parse_number(number).ok_or_else(|| InvalidCode::Number { text: number.to_owned() })?;
         let [first, second, third] = words.map(parse_word);
-        Ok(Code { number, words: [first?, second?, third?] })
+        Ok(Self { number, words: [first?, second?, third?] })
     }
 
     /// Whether `text` is meant as a code, right or mistyped: a number and three parts of letters.

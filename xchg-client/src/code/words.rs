@@ -139,9 +139,10 @@ mod tests {
         for word in all() {
             for len in 1..=word.len() {
                 let prefix = &word[..len];
-                let expected = match all().contains(&prefix) {
-                    true => Some(prefix),
-                    false => (len >= UNIQUE_PREFIX_LEN).then_some(*word),
+                let expected = if all().contains(&prefix) {
+                    Some(prefix)
+                } else {
+                    (len >= UNIQUE_PREFIX_LEN).then_some(*word)
                 };
                 assert_eq!(find(prefix), expected, "{prefix}");
                 assert_eq!(find(&prefix.to_uppercase()), expected, "{prefix}");

@@ -22,7 +22,7 @@ pub enum Error {
     )]
     Unconfirmed {
         /// How the session ended.
-        source: Box<Error>,
+        source: Box<Self>,
     },
     /// The other peer's first message has a version that this build does not speak.
     #[error(
@@ -58,7 +58,7 @@ pub enum Error {
     #[error("{source}; a stream cannot be resumed, start both sides anew")]
     CutStream {
         /// How the session broke off.
-        source: Box<Error>,
+        source: Box<Self>,
     },
     /// The downloader does not want what was offered.
     #[error("the other side declined: {}", escape(reason))]

@@ -159,10 +159,10 @@ fn messages() {
 struct Known([u8; 32]);
 
 impl Known {
-    fn of(name: &str) -> Known {
+    fn of(name: &str) -> Self {
         let mut scalar: [u8; 32] = take(name).try_into().unwrap();
         scalar.reverse();
-        Known(scalar)
+        Self(scalar)
     }
 }
 

@@ -27,10 +27,10 @@ pub(crate) struct Peer {
 
 impl Server {
     /// Runs `script` with the first peer that comes.
-    pub(crate) fn run(script: impl FnOnce(Peer) + Send + 'static) -> Server {
+    pub(crate) fn run(script: impl FnOnce(Peer) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        Server::on(listener.into(), address, |socket| script(Peer::greeted(socket)))
+        Self::on(listener.into(), address, |socket| script(Peer::greeted(socket)))
     }
 
     /// Runs `script` with the first connection, before it has said anything.
@@ -38,7 +38,7 @@ impl Server {
         listener: Socket,
         address: String,
         script: impl FnOnce(Socket) + Send + 'static,
-    ) -> Server {
+    ) -> Self {
         let (sender, done) = mpsc::channel();
         thread::spawn(move || {
             let (socket, _) = listener.accept().unwrap();
@@ -47,7 +47,7 @@ impl Server {
             script(socket);
             sender.send(())
         });
-        Server { address, done }
+        Self { address, done }
     }
 
     /// Waits for the script's end, and fails if the script did.
@@ -65,12 +65,12 @@ pub(crate) fn nowhere() -> String {
 
 impl Peer {
     /// Reads the greeting.
-    pub(crate) fn greeted(mut socket: Socket) -> Peer {
+    pub(crate) fn greeted(mut socket: Socket) -> Self {
         let mut bytes = Vec::new();
         loop {
             if let Decoded::Whole { message, len } = Greeting::decode(&bytes).unwrap() {
                 assert_eq!(len, bytes.len(), "nothing follows a greeting (rule 7)");
-                return Peer { greeting: message, socket };
+                return Self { greeting: message, socket };
             }
             let mut more = [0; 256];
             let count = socket.read(&mut more).unwrap();

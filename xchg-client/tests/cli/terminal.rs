@@ -24,7 +24,7 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     /// Runs `program` with its arguments, folder and environment.
-    pub(crate) fn run(program: &Command) -> Terminal {
+    pub(crate) fn run(program: &Command) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -50,7 +50,7 @@ impl Terminal {
                 drop(sender.send(buffer[..count].to_vec()));
             }
         });
-        Terminal { child, keyboard: master.into(), screen, shown: String::new() }
+        Self { child, keyboard: master.into(), screen, shown: String::new() }
     }
 
     /// Waits until `part` is on the screen, behind whatever was waited for before.

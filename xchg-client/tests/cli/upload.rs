@@ -170,20 +170,18 @@ fn a_file_that_is_edited_while_the_upload_waits_is_sent_as_it_is_then_or_not_at_
             let beside = folder.path().join("beside");
             let server = Server::run(move |mut peer| {
                 peer.wait();
-                match is_replaced {
-                    true => {
-                        fs::write(&beside, edited).unwrap();
-                        fs::rename(&beside, &path).unwrap();
-                    }
-                    false => fs::write(&path, edited).unwrap(),
+                if is_replaced {
+                    fs::write(&beside, edited).unwrap();
+                    fs::rename(&beside, &path).unwrap();
+                } else {
+                    fs::write(&path, edited).unwrap()
                 }
                 peer.match_native();
-                match is_sent {
-                    true => {
-                        assert_eq!(peer.read_payload(), edited.as_bytes());
-                        peer.send(&receipt(0, 3));
-                    }
-                    false => assert_eq!(peer.read_to_end().0, b""),
+                if is_sent {
+                    assert_eq!(peer.read_payload(), edited.as_bytes());
+                    peer.send(&receipt(0, 3));
+                } else {
+                    assert_eq!(peer.read_to_end().0, b"")
                 }
             });
             let args = ["upload", "--plain", "f", "--server", &server.address];

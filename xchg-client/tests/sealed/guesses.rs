@@ -52,9 +52,9 @@ struct Trap {
 }
 
 impl Trap {
-    fn new() -> Trap {
+    fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Trap { listener, confirmations: AtomicU32::new(0), is_over: AtomicBool::new(false) }
+        Self { listener, confirmations: AtomicU32::new(0), is_over: AtomicBool::new(false) }
     }
 
     fn client(&self) -> Client {

@@ -37,22 +37,22 @@ enum Meeting {
 impl Meeting {
     fn address(&self) -> &str {
         match self {
-            Meeting::Here(server) => &server.address,
-            Meeting::There(server) => &server.address,
+            Self::Here(server) => &server.address,
+            Self::There(server) => &server.address,
         }
     }
 
     fn kill(&mut self) {
         match self {
-            Meeting::Here(server) => server.handle.cut(),
-            Meeting::There(server) => server.kill(),
+            Self::Here(server) => server.handle.cut(),
+            Self::There(server) => server.kill(),
         }
     }
 
     fn start_again(&mut self) {
         match self {
-            Meeting::Here(server) => *server = Rendezvous::start(),
-            Meeting::There(server) => *server = Process::start(&server.address),
+            Self::Here(server) => *server = Rendezvous::start(),
+            Self::There(server) => *server = Process::start(&server.address),
         }
     }
 }
@@ -68,7 +68,7 @@ impl Process {
     ///
     /// The address on the loopback network is this process's own, so that nobody takes the port
     /// while it is free.
-    fn build() -> Process {
+    fn build() -> Self {
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--package", "xchg-server", "--bin", "xchg-server"]);
         if !cfg!(debug_assertions) {
@@ -76,10 +76,10 @@ impl Process {
         }
         assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
         let [_, a, b, c] = process::id().to_be_bytes();
-        Process::start(&format!("127.{}.{b}.{c}:0", a | 64))
+        Self::start(&format!("127.{}.{b}.{c}:0", a | 64))
     }
 
-    fn start(listen: &str) -> Process {
+    fn start(listen: &str) -> Self {
         let program = Path::new(env!("CARGO_BIN_EXE_xchg-client")).with_file_name("xchg-server");
         let mut command = Command::new(program);
         command
@@ -89,7 +89,7 @@ impl Process {
         let mut child = command.spawn().unwrap();
         let mut address = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Process { child, address: address.trim_end().to_owned() }
+        Self { child, address: address.trim_end().to_owned() }
     }
 
     fn kill(&mut self) {
@@ -113,7 +113,7 @@ struct Line {
 }
 
 impl Line {
-    fn to(server: &str) -> Line {
+    fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let server = server.to_owned();
@@ -127,7 +127,7 @@ impl Line {
             thread::spawn(move || pass_on(back));
             pass_on([near, far]);
         });
-        Line { address, ends }
+        Self { address, ends }
     }
 
     fn cut(&self) {
@@ -156,7 +156,7 @@ struct Ordeal {
 
 impl Ordeal {
     /// Sends a folder with a big file and some small ones, about `bytes` in all.
-    fn new(meeting: Meeting, seed: u64, bytes: usize) -> Ordeal {
+    fn new(meeting: Meeting, seed: u64, bytes: usize) -> Self {
         let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
         let top = here.path().join("top");
         fs::create_dir(&top).unwrap();
@@ -164,7 +164,7 @@ impl Ordeal {
         for small in 0..20 {
             fs::write(top.join(format!("small{small}")), noise(seed + 1, 1000 * small)).unwrap();
         }
-        Ordeal { meeting, here, there, random: Random(seed), kills: 0 }
+        Self { meeting, here, there, random: Random(seed), kills: 0 }
     }
 
     /// Disturbs it until it is whole, or has been `most` times. The number of times, and where they

@@ -121,10 +121,8 @@ fn altering_any_byte_is_noticed() {
                 end_after_flip: lengths.contains(&place),
                 ..Line::default()
             };
-            let (upload, download) = match downwards {
-                true => (altered, Line::default()),
-                false => (Line::default(), altered),
-            };
+            let (upload, download) =
+                if downwards { (altered, Line::default()) } else { (Line::default(), altered) };
             let (ended, _to) = run(from.path(), upload, download);
             if downwards && place >= bytes.len() - EMPTY_RECORD_BYTES {
                 // The uploader's last record comes after all content, and says nothing.

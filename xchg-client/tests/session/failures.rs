@@ -187,9 +187,10 @@ fn a_file_that_has_grown_is_sent_as_it_was_offered_with_a_note() {
         let path = from.path().join("a");
         fs::write(&path, &content).unwrap();
         let mut exchange = Exchange::of(&path, to.path());
-        exchange.uploader.observer = match at_once {
-            true => Box::new(OnceAccepted(Some(move || grow(&path)))),
-            false => after(1, move || grow(&path)),
+        exchange.uploader.observer = if at_once {
+            Box::new(OnceAccepted(Some(move || grow(&path))))
+        } else {
+            after(1, move || grow(&path))
         };
         let (sent, _) = exchange.run().unwrap();
         assert!(matches!(&sent.notes[..], [Note::Grew { path }] if path == "a"), "{sent:?}");
@@ -230,12 +231,11 @@ fn a_file_that_vanishes_is_an_error_on_both_sides() {
         let path = from.path().join("a");
         fs::write(&path, noise(1, 100_000)).unwrap();
         let mut exchange = Exchange::of(&path, to.path());
-        match after_the_offer {
-            true => {
-                let remove = move || fs::remove_file(path).unwrap();
-                exchange.uploader.observer = Box::new(OnceAccepted(Some(remove)));
-            }
-            false => fs::remove_file(path).unwrap(),
+        if after_the_offer {
+            let remove = move || fs::remove_file(path).unwrap();
+            exchange.uploader.observer = Box::new(OnceAccepted(Some(remove)));
+        } else {
+            fs::remove_file(path).unwrap()
         }
         let ended = exchange.run();
         assert!(matches!(ended.sent, Err(Error::Files(_))));
@@ -292,16 +292,14 @@ fn cancelling_on_either_side_is_told_to_the_other() {
         let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
         fs::write(from.path().join("a"), noise(1, 8_000_000)).unwrap();
         let mut exchange = Exchange::of(&from.path().join("a"), to.path());
-        let peer = match uploader_cancels {
-            true => &mut exchange.uploader,
-            false => &mut exchange.downloader,
-        };
+        let peer = if uploader_cancels { &mut exchange.uploader } else { &mut exchange.downloader };
         let token = peer.cancel.clone();
         peer.observer = after(1_000_000, move || token.cancel());
         let ended = exchange.run();
-        let (here, there) = match uploader_cancels {
-            true => (ended.sent.err(), ended.received.err()),
-            false => (ended.received.err(), ended.sent.err()),
+        let (here, there) = if uploader_cancels {
+            (ended.sent.err(), ended.received.err())
+        } else {
+            (ended.received.err(), ended.sent.err())
         };
         assert!(matches!(here, Some(Error::Cancelled)), "{here:?}");
         assert!(matches!(there, Some(Error::PeerCancelled)), "{there:?}");

@@ -38,11 +38,11 @@ pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
 }
 
 impl Client {
-    pub(crate) fn start(folder: &Path, args: &[&str]) -> Client {
-        Client::spawn(command(folder, args))
+    pub(crate) fn start(folder: &Path, args: &[&str]) -> Self {
+        Self::spawn(command(folder, args))
     }
 
-    pub(crate) fn spawn(mut command: Command) -> Client {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
@@ -55,7 +55,7 @@ impl Client {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (send_line, receive_line) = mpsc::channel();
         thread::spawn(move || stderr.lines().try_for_each(|line| send_line.send(line.unwrap())));
-        Client {
+        Self {
             stdin: child.stdin.take(),
             child,
             stdout: Some(receive_stdout),
@@ -138,7 +138,7 @@ impl Drop for Client {
 impl Finished {
     /// Checks the exit code, and that stderr contains `part`.
     #[track_caller]
-    pub(crate) fn expect(self, code: i32, part: &str) -> Finished {
+    pub(crate) fn expect(self, code: i32, part: &str) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.stderr.concat().contains(part), "no `{part}` in {self:?}");
         self

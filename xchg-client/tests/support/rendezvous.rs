@@ -13,17 +13,17 @@ pub(crate) struct Rendezvous {
 }
 
 impl Rendezvous {
-    pub(crate) fn start() -> Rendezvous {
-        Rendezvous::on("127.0.0.1:0")
+    pub(crate) fn start() -> Self {
+        Self::on("127.0.0.1:0")
     }
 
     /// On an address that nobody else has.
-    pub(crate) fn on(address: &str) -> Rendezvous {
+    pub(crate) fn on(address: &str) -> Self {
         let listen = vec![address.parse().unwrap()];
         let config = Config { listen, workers: 2, ..Config::default() };
         let handle = Server::bind(config).unwrap().start().unwrap();
         let address = handle.addresses()[0].to_string();
-        Rendezvous { handle, address }
+        Self { handle, address }
     }
 
     #[allow(dead_code, reason = "not every crate of tests needs it")]

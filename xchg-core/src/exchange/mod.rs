@@ -43,17 +43,17 @@ impl Outcome {
     /// The outcome's name in logs, metrics and messages.
     pub fn as_str(self) -> &'static str {
         match self {
-            Outcome::Completed => "completed",
-            Outcome::Lost(Side::Upload) => "uploader-lost",
-            Outcome::Lost(Side::Download) => "downloader-lost",
-            Outcome::Cancelled => "cancelled",
-            Outcome::TimedOut => "timed-out",
+            Self::Completed => "completed",
+            Self::Lost(Side::Upload) => "uploader-lost",
+            Self::Lost(Side::Download) => "downloader-lost",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed-out",
         }
     }
 
     /// Whether all the bytes arrived.
     pub fn is_completed(self) -> bool {
-        self == Outcome::Completed
+        self == Self::Completed
     }
 }
 
@@ -85,8 +85,8 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(id: ExchangeId, realm: Realm, key: Key, started: Instant) -> Shared {
-        Shared {
+    fn new(id: ExchangeId, realm: Realm, key: Key, started: Instant) -> Self {
+        Self {
             id,
             realm,
             key,

@@ -84,8 +84,8 @@ pub struct Counts {
 }
 
 impl Registry {
-    pub(crate) fn new() -> Registry {
-        Registry {
+    pub(crate) fn new() -> Self {
+        Self {
             shards: Default::default(),
             running: AtomicUsize::new(0),
             drain: Mutex::new(()),
@@ -207,7 +207,7 @@ impl Running {
     fn return_memory(&mut self) {
         const KEEP: usize = 1024;
         if self.exchanges.capacity() > KEEP {
-            *self = Running::default();
+            *self = Self::default();
         }
     }
 }
@@ -225,7 +225,7 @@ impl Registered {
 
     /// Counts the end, and tells it.
     pub(super) fn finish(self, exchange: &Arc<Shared>, ended: Ended) {
-        let Registered { registry, hash, index } = self;
+        let Self { registry, hash, index } = self;
         let counter =
             if ended.outcome.is_completed() { &registry.completed } else { &registry.failed };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -34,8 +34,8 @@ pub enum Want {
 
 impl Flow {
     /// A flow of which `held` bytes have been read already.
-    pub fn new(held: u64) -> Flow {
-        Flow { state: State::Open, held, moved: 0 }
+    pub fn new(held: u64) -> Self {
+        Self { state: State::Open, held, moved: 0 }
     }
 
     /// What to do next. What is held goes first, so that memory stays bounded by one read.

@@ -88,8 +88,8 @@ pub struct Grouped<'a, S> {
 
 impl Group {
     /// So many members, that have taken nothing.
-    pub fn new(members: usize) -> Group {
-        Group {
+    pub fn new(members: usize) -> Self {
+        Self {
             members: (0..members).map(|_| Member::default()).collect(),
             #[cfg(target_os = "linux")]
             piped: 0,

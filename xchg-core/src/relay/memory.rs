@@ -123,10 +123,10 @@ impl fmt::Debug for Memory {
 }
 
 impl Way {
-    fn new(capacity: usize) -> Way {
+    fn new(capacity: usize) -> Self {
         let bytes = VecDeque::new();
         let state = State { bytes, capacity, ended: false, unheard: false, aborted: false };
-        Way { state: Mutex::new(state), changed: Condvar::new() }
+        Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Blocks while `blocked` says so, at most until an abort, which is the only error.

@@ -20,7 +20,7 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    fn new(capacity: usize, census: &Arc<Census>) -> Result<Pipe, Errno> {
+    fn new(capacity: usize, census: &Arc<Census>) -> Result<Self, Errno> {
         // Relaxed: the count guards no other memory.
         let open = census.open.fetch_add(1, Ordering::Relaxed);
         let count = Count(census.clone());
@@ -32,12 +32,12 @@ impl Pipe {
         // a smaller pipe is slower and just as right.
         let capacity = fcntl_setpipe_size(&write, capacity)
             .or_else(|_| rustix::pipe::fcntl_getpipe_size(&write))?;
-        Ok(Pipe { read, write, capacity, count })
+        Ok(Self { read, write, capacity, count })
     }
 
     /// Another one of up to `capacity` bytes, no larger than this, which counts like it.
-    pub(super) fn another(&self, capacity: usize) -> Result<Pipe, Errno> {
-        Pipe::new(capacity.min(self.capacity), &self.count.0)
+    pub(super) fn another(&self, capacity: usize) -> Result<Self, Errno> {
+        Self::new(capacity.min(self.capacity), &self.count.0)
     }
 
     /// Moves what there is from `source` into the pipe, at most `len` bytes; 0 is the source's end.
@@ -56,7 +56,7 @@ impl Pipe {
     }
 
     /// Puts up to `len` bytes into `other`, and leaves them here.
-    pub(super) fn copy_to(&self, other: &Pipe, len: usize) -> Result<usize, Errno> {
+    pub(super) fn copy_to(&self, other: &Self, len: usize) -> Result<usize, Errno> {
         retry_on_intr(|| tee(&self.read, &other.write, len, SpliceFlags::NONBLOCK))
     }
 
@@ -106,9 +106,9 @@ impl Stopped {
     /// What an error of splice(2) means. A connection's own error is told but once: a read after it
     /// would find a proper end. All that TCP (tcp(7), icmp(7)) and unix sockets have is here;
     /// whatever else there may be, such as a filter's verdict, is about the call.
-    fn by(error: Errno) -> Stopped {
+    fn by(error: Errno) -> Self {
         match error {
-            Errno::AGAIN => Stopped::Blocked,
+            Errno::AGAIN => Self::Blocked,
             Errno::PIPE
             | Errno::CONNRESET
             | Errno::CONNABORTED
@@ -124,14 +124,14 @@ impl Stopped {
             | Errno::NONET
             | Errno::PROTO
             | Errno::NOPROTOOPT
-            | Errno::MSGSIZE => Stopped::Lost(error),
-            _ => Stopped::Refused,
+            | Errno::MSGSIZE => Self::Lost(error),
+            _ => Self::Refused,
         }
     }
 }
 
 impl From<Stopped> for io::Error {
-    fn from(stopped: Stopped) -> io::Error {
+    fn from(stopped: Stopped) -> Self {
         match stopped {
             Stopped::Blocked => io::ErrorKind::WouldBlock.into(),
             Stopped::Lost(error) => error.into(),
@@ -167,9 +167,9 @@ impl Drop for Count {
 }
 
 impl Pipes {
-    pub(super) fn new(capacity: usize, keep: usize) -> Pipes {
+    pub(super) fn new(capacity: usize, keep: usize) -> Self {
         let census = Census { open: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX) };
-        Pipes { idle: Vec::new(), capacity, keep, census: Arc::new(census) }
+        Self { idle: Vec::new(), capacity, keep, census: Arc::new(census) }
     }
 
     pub(super) fn limit(&mut self, most: usize) {

@@ -27,10 +27,10 @@ pub struct Resources {
 impl Resources {
     /// A buffer of `scratch_bytes` for reads, and pipes of up to `pipe_bytes` each for zero copy
     /// (none if 0).
-    pub fn new(scratch_bytes: usize, pipe_bytes: usize) -> Resources {
+    pub fn new(scratch_bytes: usize, pipe_bytes: usize) -> Self {
         #[cfg(not(target_os = "linux"))]
         let _ = pipe_bytes;
-        Resources {
+        Self {
             scratch: vec![0; scratch_bytes].into(),
             #[cfg(target_os = "linux")]
             pipes: Pipes::new(pipe_bytes, IDLE_PIPES),
@@ -140,18 +140,18 @@ pub enum Why {
 
 impl Why {
     /// What an error of a source's call means.
-    pub fn of_source(error: io::Error) -> Why {
+    pub fn of_source(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::WouldBlock => Why::SourceBlocked,
-            io::ErrorKind::Interrupted => Why::Spent,
-            _ => Why::SourceFailed(error),
+            io::ErrorKind::WouldBlock => Self::SourceBlocked,
+            io::ErrorKind::Interrupted => Self::Spent,
+            _ => Self::SourceFailed(error),
         }
     }
 
-    fn of_sink(error: io::Error) -> Why {
+    fn of_sink(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::WouldBlock => Why::SinkBlocked,
-            _ => Why::SinkFailed(error),
+            io::ErrorKind::WouldBlock => Self::SinkBlocked,
+            _ => Self::SinkFailed(error),
         }
     }
 }
@@ -228,18 +228,18 @@ enum Mode {
 impl Pump {
     /// A pump that first writes `words`, which count for nothing, and then `early`, the payload
     /// that has been read already.
-    pub fn new(words: Vec<u8>, early: &[u8]) -> Pump {
+    pub fn new(words: Vec<u8>, early: &[u8]) -> Self {
         let (count, mut bytes) = (words.len() as u64, words);
         bytes.extend_from_slice(early);
         let flow = Flow::new(bytes.len() as u64);
         let held = if bytes.is_empty() { Held::Nothing } else { Held::Bytes { bytes, from: 0 } };
-        Pump { flow, held, words: count, mode: Mode::Copy, discards: false, is_fresh: true }
+        Self { flow, held, words: count, mode: Mode::Copy, discards: false, is_fresh: true }
     }
 
     /// A pump that writes `words` and then reads its source to the end without passing anything on:
     /// what a peer says to one that cannot hear it.
-    pub fn discarding(words: Vec<u8>) -> Pump {
-        Pump { discards: true, ..Pump::new(words, &[]) }
+    pub fn discarding(words: Vec<u8>) -> Self {
+        Self { discards: true, ..Self::new(words, &[]) }
     }
 
     /// Whether the flow has ended.

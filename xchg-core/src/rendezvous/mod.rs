@@ -83,18 +83,13 @@ impl<Conn> Waiter<Conn> {
 
 impl<Conn> Rendezvous<Conn> {
     /// An empty matcher.
-    pub fn new(limits: Limits) -> Rendezvous<Conn> {
-        Rendezvous::with(Arc::new(Quota::new(limits)), KeyHasher::random())
+    pub fn new(limits: Limits) -> Self {
+        Self::with(Arc::new(Quota::new(limits)), KeyHasher::random())
     }
 
     /// An empty matcher that counts its waiters together with others.
-    pub(crate) fn with(quota: Arc<Quota>, hasher: KeyHasher) -> Rendezvous<Conn> {
-        Rendezvous {
-            rings: Rings::new(hasher),
-            deadlines: Deadlines::default(),
-            quota,
-            closed: false,
-        }
+    pub(crate) fn with(quota: Arc<Quota>, hasher: KeyHasher) -> Self {
+        Self { rings: Rings::new(hasher), deadlines: Deadlines::default(), quota, closed: false }
     }
 
     /// How many peers wait.

@@ -38,9 +38,9 @@ pub struct Offer<Conn> {
 impl<Conn> Offer<Conn> {
     /// An offer of `side` to one counterpart that waits for ever, in line, from no particular
     /// origin.
-    pub fn new(realm: Realm, key: Key, side: Side, conn: Conn) -> Offer<Conn> {
+    pub fn new(realm: Realm, key: Key, side: Side, conn: Conn) -> Self {
         let role = Role::Side(side);
-        Offer {
+        Self {
             realm,
             key,
             role,
@@ -73,17 +73,17 @@ pub enum Role {
 }
 
 impl From<Side> for Role {
-    fn from(side: Side) -> Role {
-        Role::Side(side)
+    fn from(side: Side) -> Self {
+        Self::Side(side)
     }
 }
 
 impl Role {
-    pub(super) fn pairs_with(&self, other: &Role) -> bool {
+    pub(super) fn pairs_with(&self, other: &Self) -> bool {
         match (self, other) {
-            (Role::Side(one), Role::Side(other)) => one != other,
-            (Role::Label(Some(one)), Role::Label(Some(other))) => one != other,
-            (Role::Label(_), Role::Label(_)) => true,
+            (Self::Side(one), Self::Side(other)) => one != other,
+            (Self::Label(Some(one)), Self::Label(Some(other))) => one != other,
+            (Self::Label(_), Self::Label(_)) => true,
             _ => false,
         }
     }

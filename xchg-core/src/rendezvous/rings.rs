@@ -48,9 +48,9 @@ struct Entry<Conn> {
 }
 
 impl<Conn> Rings<Conn> {
-    pub(super) fn new(hasher: KeyHasher) -> Rings<Conn> {
+    pub(super) fn new(hasher: KeyHasher) -> Self {
         let (entries, firsts) = (Slab::new(), HashTable::new());
-        Rings { entries, firsts, hasher, of_realm: Default::default(), peak: 0, serial: 0 }
+        Self { entries, firsts, hasher, of_realm: Default::default(), peak: 0, serial: 0 }
     }
 
     /// How many there are in all rings.

@@ -126,7 +126,7 @@ impl Model {
             if expected != receivers {
                 return Expected::Refused(Refusal::Receivers { expected });
             }
-            if gathers && let Some(expected) = Model::gather(queue, id, arrival) {
+            if gathers && let Some(expected) = Self::gather(queue, id, arrival) {
                 if let Expected::Paired { .. } = expected {
                     self.queues.remove(&(realm, key));
                 }
@@ -204,13 +204,13 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Bench {
+    fn new() -> Self {
         #[expect(
             clippy::disallowed_methods,
             reason = "an instant to count from; there is no other"
         )]
         let start = Instant::now();
-        Bench {
+        Self {
             matcher: Rendezvous::new(LIMITS),
             model: Model::default(),
             tickets: Vec::new(),

@@ -51,8 +51,8 @@ pub struct Matched {
 
 impl Matched {
     /// A match with a counterpart of this dialect.
-    pub fn new(dialect: CounterpartDialect, length: Option<u64>) -> Matched {
-        Matched { dialect, length }
+    pub fn new(dialect: CounterpartDialect, length: Option<u64>) -> Self {
+        Self { dialect, length }
     }
 }
 
@@ -121,7 +121,7 @@ impl Answer {
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         let kind = match self {
-            Answer::Waiting(waiting) => {
+            Self::Waiting(waiting) => {
                 if let Some(realm) = waiting.elsewhere {
                     extension::push(
                         &mut body,
@@ -131,22 +131,22 @@ impl Answer {
                 }
                 1
             }
-            Answer::Heartbeat => 2,
-            Answer::Matched(matched) => {
+            Self::Heartbeat => 2,
+            Self::Matched(matched) => {
                 extension::push(&mut body, extension::DIALECT, &[matched.dialect.to_wire()]);
                 if let Some(length) = matched.length {
                     extension::push(&mut body, extension::LENGTH, &length.to_be_bytes());
                 }
                 3
             }
-            Answer::Refused { code, text } => {
+            Self::Refused { code, text } => {
                 body.extend_from_slice(&code.to_wire().to_be_bytes());
                 body.extend_from_slice(
-                    &text.as_bytes()[..text.floor_char_boundary(Answer::MAX_TEXT_LEN)],
+                    &text.as_bytes()[..text.floor_char_boundary(Self::MAX_TEXT_LEN)],
                 );
                 4
             }
-            Answer::Status(report) => {
+            Self::Status(report) => {
                 report.encode(&mut body);
                 5
             }
@@ -162,7 +162,7 @@ impl Answer {
     /// # Errors
     /// [`Error::Malformed`] or [`Error::Unsupported`], as soon as the bytes cannot become a valid
     /// answer.
-    pub fn decode(bytes: &[u8]) -> Result<Decoded<Option<Answer>>, Error> {
+    pub fn decode(bytes: &[u8]) -> Result<Decoded<Option<Self>>, Error> {
         let Some((head, rest)) = bytes.split_first_chunk::<HEAD_LEN>() else {
             return Ok(Decoded::Partial);
         };
@@ -174,11 +174,11 @@ impl Answer {
             return Ok(Decoded::Partial);
         };
         let message = match head[0] {
-            1 => Some(Answer::Waiting(decode_waiting(body)?)),
-            2 => Some(Answer::Heartbeat),
-            3 => Some(Answer::Matched(decode_matched(body)?)),
+            1 => Some(Self::Waiting(decode_waiting(body)?)),
+            2 => Some(Self::Heartbeat),
+            3 => Some(Self::Matched(decode_matched(body)?)),
             4 => Some(decode_refused(body)?),
-            5 => Some(Answer::Status(StatusReport::decode(body)?)),
+            5 => Some(Self::Status(StatusReport::decode(body)?)),
             _ => None,
         };
         Ok(Decoded::Whole { message, len: HEAD_LEN + len })
@@ -233,7 +233,7 @@ impl StatusReport {
         out.push(self.draining.into());
     }
 
-    fn decode(body: &[u8]) -> Result<StatusReport, Error> {
+    fn decode(body: &[u8]) -> Result<Self, Error> {
         let body: &[u8; REPORT_LEN] =
             body.try_into().map_err(|_| Error::Malformed { what: "a Status body has 41 bytes" })?;
         let number = |i: usize| {
@@ -241,7 +241,7 @@ impl StatusReport {
                 .iter()
                 .fold(0u64, |number, &byte| number << 8 | u64::from(byte))
         };
-        Ok(StatusReport {
+        Ok(Self {
             waiting: number(0),
             exchanging: number(1),
             completed: number(2),
@@ -255,19 +255,19 @@ impl StatusReport {
 impl CounterpartDialect {
     fn to_wire(self) -> u8 {
         match self {
-            CounterpartDialect::Native => 1,
-            CounterpartDialect::Classic => 2,
-            CounterpartDialect::Http => 3,
-            CounterpartDialect::Other(value) => value,
+            Self::Native => 1,
+            Self::Classic => 2,
+            Self::Http => 3,
+            Self::Other(value) => value,
         }
     }
 
-    fn from_wire(value: u8) -> CounterpartDialect {
+    fn from_wire(value: u8) -> Self {
         match value {
-            1 => CounterpartDialect::Native,
-            2 => CounterpartDialect::Classic,
-            3 => CounterpartDialect::Http,
-            value => CounterpartDialect::Other(value),
+            1 => Self::Native,
+            2 => Self::Classic,
+            3 => Self::Http,
+            value => Self::Other(value),
         }
     }
 }
@@ -275,41 +275,41 @@ impl CounterpartDialect {
 impl RefusalCode {
     fn to_wire(self) -> u16 {
         match self {
-            RefusalCode::Malformed => 1,
-            RefusalCode::Version => 2,
-            RefusalCode::Busy => 3,
-            RefusalCode::TimedOut => 4,
-            RefusalCode::Draining => 5,
-            RefusalCode::Forbidden => 6,
-            RefusalCode::Unsupported => 7,
-            RefusalCode::Other(code) => code,
+            Self::Malformed => 1,
+            Self::Version => 2,
+            Self::Busy => 3,
+            Self::TimedOut => 4,
+            Self::Draining => 5,
+            Self::Forbidden => 6,
+            Self::Unsupported => 7,
+            Self::Other(code) => code,
         }
     }
 
-    fn from_wire(code: u16) -> RefusalCode {
+    fn from_wire(code: u16) -> Self {
         match code {
-            1 => RefusalCode::Malformed,
-            2 => RefusalCode::Version,
-            3 => RefusalCode::Busy,
-            4 => RefusalCode::TimedOut,
-            5 => RefusalCode::Draining,
-            6 => RefusalCode::Forbidden,
-            7 => RefusalCode::Unsupported,
-            code => RefusalCode::Other(code),
+            1 => Self::Malformed,
+            2 => Self::Version,
+            3 => Self::Busy,
+            4 => Self::TimedOut,
+            5 => Self::Draining,
+            6 => Self::Forbidden,
+            7 => Self::Unsupported,
+            code => Self::Other(code),
         }
     }
 
     /// The code's name in messages, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            RefusalCode::Malformed => "malformed",
-            RefusalCode::Version => "version",
-            RefusalCode::Busy => "busy",
-            RefusalCode::TimedOut => "timed-out",
-            RefusalCode::Draining => "draining",
-            RefusalCode::Forbidden => "forbidden",
-            RefusalCode::Unsupported => "unsupported",
-            RefusalCode::Other(_) => "other",
+            Self::Malformed => "malformed",
+            Self::Version => "version",
+            Self::Busy => "busy",
+            Self::TimedOut => "timed-out",
+            Self::Draining => "draining",
+            Self::Forbidden => "forbidden",
+            Self::Unsupported => "unsupported",
+            Self::Other(_) => "other",
         }
     }
 }

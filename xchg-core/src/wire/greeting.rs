@@ -30,11 +30,11 @@ impl Token {
     ///
     /// # Errors
     /// [`Error::Malformed`] if there are none, or more than [`MAX_LEN`](Token::MAX_LEN).
-    pub fn parse(bytes: &[u8]) -> Result<Token, Error> {
-        if bytes.is_empty() || bytes.len() > Token::MAX_LEN {
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.is_empty() || bytes.len() > Self::MAX_LEN {
             return Err(Error::Malformed { what: "a token has 1 to 255 bytes" });
         }
-        Ok(Token(bytes.into()))
+        Ok(Self(bytes.into()))
     }
 
     /// The token's bytes.
@@ -85,9 +85,9 @@ pub struct Offer {
 
 impl Offer {
     /// An offer that waits for ever and says nothing more.
-    pub fn new(realm: Realm, side: Side, key: Key) -> Offer {
+    pub fn new(realm: Realm, side: Side, key: Key) -> Self {
         let (length, buffer_bytes, twin) = (None, None, None);
-        Offer { realm, side, key, wait: Wait::Forever, length, buffer_bytes, twin }
+        Self { realm, side, key, wait: Wait::Forever, length, buffer_bytes, twin }
     }
 
     /// Whether its twin, if it has one, belongs to its key: nobody can ask who waits under other
@@ -115,15 +115,15 @@ impl Wait {
     /// Milliseconds, or -1, as on the wire.
     fn to_millis(self) -> i64 {
         match self {
-            Wait::Forever => -1,
-            Wait::AtMost(timeout) => i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX),
+            Self::Forever => -1,
+            Self::AtMost(timeout) => i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX),
         }
     }
 
-    fn from_millis(millis: i64) -> Result<Wait, Error> {
+    fn from_millis(millis: i64) -> Result<Self, Error> {
         match u64::try_from(millis) {
-            Ok(millis) => Ok(Wait::AtMost(Duration::from_millis(millis))),
-            Err(_) if millis == -1 => Ok(Wait::Forever),
+            Ok(millis) => Ok(Self::AtMost(Duration::from_millis(millis))),
+            Err(_) if millis == -1 => Ok(Self::Forever),
             Err(_) => Err(Error::Malformed { what: "wait is -1 or at least 0 milliseconds" }),
         }
     }
@@ -131,8 +131,8 @@ impl Wait {
 
 impl Greeting {
     /// A greeting without a token.
-    pub fn new(command: Command) -> Greeting {
-        Greeting { command, token: None }
+    pub fn new(command: Command) -> Self {
+        Self { command, token: None }
     }
 
     /// The greeting's bytes on the wire.
@@ -162,7 +162,7 @@ impl Greeting {
     /// # Errors
     /// As soon as the bytes cannot become a valid greeting: [`Error::NotNative`],
     /// [`Error::Version`], [`Error::Unsupported`], [`Error::KeyLength`] or [`Error::Malformed`].
-    pub fn decode(bytes: &[u8]) -> Result<Decoded<Greeting>, Error> {
+    pub fn decode(bytes: &[u8]) -> Result<Decoded<Self>, Error> {
         let magic = bytes.len().min(MAGIC.len());
         if bytes[..magic] != MAGIC[..magic] {
             return Err(Error::NotNative);

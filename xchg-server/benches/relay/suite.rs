@@ -259,16 +259,17 @@ impl Suite {
     /// What a reader of the numbers has to know, apart from them.
     fn describe(&self) {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-        let congestion = match self.conditions.isolated {
-            true => format!(
+        let congestion = if self.conditions.isolated {
+            format!(
                 "congestion control {} in a network namespace of its own",
                 isolation::congestion_control()
-            ),
-            false => format!(
+            )
+        } else {
+            format!(
                 "congestion control reno on the benchmark's sockets, but {} on the relays'; run as root to give all \
-                 of them reno",
+             of them reno",
                 isolation::congestion_control()
-            ),
+            )
         };
         let lines = [
             format!("Linux {}", read("/proc/sys/kernel/osrelease")),

@@ -39,13 +39,13 @@ pub enum Access {
 
 impl Access {
     /// All that there are.
-    pub const ALL: [Access; 2] = [Access::Open, Access::Token];
+    pub const ALL: [Self; 2] = [Self::Open, Self::Token];
 
     /// The name in settings.
     pub fn as_str(self) -> &'static str {
         match self {
-            Access::Open => "open",
-            Access::Token => "token",
+            Self::Open => "open",
+            Self::Token => "token",
         }
     }
 }
@@ -75,22 +75,22 @@ pub(crate) enum Denied {
 impl std::fmt::Display for Denied {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Denied::Missing => f.write_str("a token is needed here"),
-            Denied::Wrong => f.write_str("this token is not valid here"),
-            Denied::TooManyGuesses(wait) => {
+            Self::Missing => f.write_str("a token is needed here"),
+            Self::Wrong => f.write_str("this token is not valid here"),
+            Self::TooManyGuesses(wait) => {
                 let seconds = wait.as_secs() + 1;
                 write!(
                     f,
                     "too many wrong tokens came from your address; try again in {seconds} seconds"
                 )
             }
-            Denied::Prefix(prefix) => {
+            Self::Prefix(prefix) => {
                 write!(f, "this token is for keys that begin with {prefix:?}")
             }
-            Denied::Wordless => {
+            Self::Wordless => {
                 f.write_str("a token is needed here, and this dialect has no place for one")
             }
-            Denied::Borrowed => {
+            Self::Borrowed => {
                 f.write_str("a page of another site asks; it has to show a token of its own")
             }
         }
@@ -107,8 +107,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(own: Option<Token>, store: Option<Arc<Store>>) -> Gate {
-        Gate { own, store, guesses: Mutex::new(Frequency::new(GUESSES, GUESS_INTERVAL)) }
+    pub(crate) fn new(own: Option<Token>, store: Option<Arc<Store>>) -> Self {
+        Self { own, store, guesses: Mutex::new(Frequency::new(GUESSES, GUESS_INTERVAL)) }
     }
 
     /// Whose `token` it is that a peer of `origin` shows; nobody's in particular if it is the

@@ -28,13 +28,13 @@ impl Store {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub(crate) fn open(path: &Path) -> Result<Store, Vec<Error>> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Vec<Error>> {
         let text = read(path).map_err(|why| vec![wrong(path, &why)])?;
         let tokens = Tokens::parse(&text);
         let tokens =
             tokens.map_err(|all| all.iter().map(|why| wrong(path, why)).collect::<Vec<_>>())?;
         let watch = Watch { text: Ok(text), is_settled: true };
-        Ok(Store {
+        Ok(Self {
             path: path.to_owned(),
             current: Mutex::new(Arc::new(tokens)),
             watch: Mutex::new(watch),

@@ -29,7 +29,7 @@ pub(crate) struct Tenant {
 
 /// Whether nothing is different in their lines.
 impl PartialEq for Tenant {
-    fn eq(&self, other: &Tenant) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         (&self.token, &self.name, &self.prefix, self.limit_rate)
             == (&other.token, &other.name, &other.prefix, other.limit_rate)
     }
@@ -46,7 +46,7 @@ impl Tokens {
     ///
     /// # Errors
     /// All that is wrong with it, each with its line. No token is in the words.
-    pub(crate) fn parse(text: &str) -> Result<Tokens, Vec<String>> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Vec<String>> {
         let mut tenants: Vec<Arc<Tenant>> = Vec::new();
         let mut mistakes = Vec::new();
         // Some editors begin a file with a mark that nobody sees.
@@ -65,7 +65,7 @@ impl Tokens {
         if tenants.is_empty() && mistakes.is_empty() {
             mistakes.push("there is no token in it: write one a line".to_owned());
         }
-        if mistakes.is_empty() { Ok(Tokens(tenants)) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(Self(tenants)) } else { Err(mistakes) }
     }
 
     /// How many there are.
@@ -86,7 +86,7 @@ impl Tokens {
 
     /// The same, where those whose line has not changed are those that they were: what they move
     /// goes on to be counted together.
-    pub(crate) fn after(mut self, before: &Tokens) -> Tokens {
+    pub(crate) fn after(mut self, before: &Self) -> Self {
         for tenant in &mut self.0 {
             if let Some(same) = before.0.iter().find(|same| *same == tenant) {
                 *tenant = same.clone();

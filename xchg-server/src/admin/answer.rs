@@ -50,18 +50,18 @@ enum Page {
 }
 
 impl Page {
-    fn of(path: &[u8]) -> Option<Page> {
+    fn of(path: &[u8]) -> Option<Self> {
         Some(match path {
-            b"metrics" => Page::Metrics,
-            b"healthz" => Page::Health,
-            b"readyz" => Page::Readiness,
-            b"exchanges" => Page::Exchanges,
-            b"drain" => Page::Drain,
+            b"metrics" => Self::Metrics,
+            b"healthz" => Self::Health,
+            b"readyz" => Self::Readiness,
+            b"exchanges" => Self::Exchanges,
+            b"drain" => Self::Drain,
             path => {
                 let id = str::from_utf8(path.strip_prefix(b"exchanges/")?).ok()?;
                 // Digits alone: `+1` is a number, too.
                 id.bytes().all(|digit| digit.is_ascii_digit()).then_some(())?;
-                Page::Exchange(ExchangeId(id.parse().ok()?))
+                Self::Exchange(ExchangeId(id.parse().ok()?))
             }
         })
     }
@@ -69,9 +69,9 @@ impl Page {
     /// The methods that it takes.
     fn methods(self) -> &'static str {
         match self {
-            Page::Metrics | Page::Health | Page::Readiness | Page::Exchanges => "GET, HEAD",
-            Page::Exchange(_) => "DELETE",
-            Page::Drain => "GET, HEAD, POST",
+            Self::Metrics | Self::Health | Self::Readiness | Self::Exchanges => "GET, HEAD",
+            Self::Exchange(_) => "DELETE",
+            Self::Drain => "GET, HEAD, POST",
         }
     }
 }
@@ -79,8 +79,8 @@ impl Page {
 const ALL: &str = "There are /metrics, /healthz, /readyz, /exchanges, /exchanges/ID and /drain.";
 
 impl<S: Send + 'static> Panel<S> {
-    pub(super) fn new(shared: Arc<Shared<S>>) -> Panel<S> {
-        Panel { metrics: Metrics::new(shared.clone()), rates: Rates::default(), shared }
+    pub(super) fn new(shared: Arc<Shared<S>>) -> Self {
+        Self { metrics: Metrics::new(shared.clone()), rates: Rates::default(), shared }
     }
 
     /// Counts the answer to what is no request.
@@ -163,9 +163,10 @@ impl<S: Send + 'static> Panel<S> {
     }
 
     fn metrics(&self, request: &Request) -> Vec<u8> {
-        let format = match request.accepts_openmetrics() {
-            true => MetricsFormat::OpenMetrics,
-            false => MetricsFormat::Prometheus,
+        let format = if request.accepts_openmetrics() {
+            MetricsFormat::OpenMetrics
+        } else {
+            MetricsFormat::Prometheus
         };
         let page = self.metrics.text(format);
         head(request, Status::Ok, format.media_type())

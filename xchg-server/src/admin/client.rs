@@ -43,8 +43,8 @@ enum State {
 }
 
 impl Client {
-    pub(super) fn new(accepted: Accepted<Socket<OwnedFd>>, now: Instant) -> Client {
-        Client {
+    pub(super) fn new(accepted: Accepted<Socket<OwnedFd>>, now: Instant) -> Self {
+        Self {
             stream: accepted.transport,
             asker: Asker { origin: accepted.origin, listener: accepted.listener },
             deadline: now + TIMEOUT,

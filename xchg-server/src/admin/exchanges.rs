@@ -72,11 +72,11 @@ impl Listing {
         mut handles: Vec<ExchangeHandle>,
         chunked: Option<ChunkedEncoder>,
         rates: &mut Rates,
-    ) -> Listing {
+    ) -> Self {
         rates.tidy();
         let left_out = handles.len().saturating_sub(MAX_LISTED);
         handles.truncate(MAX_LISTED);
-        Listing { rest: handles.into_iter(), left_out, chunked }
+        Self { rest: handles.into_iter(), left_out, chunked }
     }
 
     /// Appends what is next of the answer's body to `out`. Gives whether there is more behind it.

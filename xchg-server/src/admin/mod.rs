@@ -60,7 +60,7 @@ impl Service {
     pub(crate) fn start<S: Send + 'static>(
         shared: Arc<Shared<S>>,
         listeners: Vec<Listener>,
-    ) -> io::Result<Service> {
+    ) -> io::Result<Self> {
         let (stop, stopped) = UnixStream::pair()?;
         let desk =
             Desk { listeners, clients: Vec::new(), panel: Panel::new(shared.clone()), stopped };
@@ -73,7 +73,7 @@ impl Service {
             }
         };
         let thread = thread::Builder::new().name("xchg-admin".to_owned()).spawn(run)?;
-        Ok(Service { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 

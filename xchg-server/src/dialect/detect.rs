@@ -101,13 +101,13 @@ pub(crate) enum Agreement {
 
 impl Agreement {
     /// How far `bytes` agree with `first`.
-    pub(crate) fn of(bytes: &[u8], first: &[u8]) -> Agreement {
+    pub(crate) fn of(bytes: &[u8], first: &[u8]) -> Self {
         if bytes.starts_with(first) {
-            Agreement::Full
+            Self::Full
         } else if first.starts_with(bytes) {
-            Agreement::SoFar
+            Self::SoFar
         } else {
-            Agreement::None
+            Self::None
         }
     }
 }

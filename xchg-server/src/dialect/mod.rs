@@ -68,11 +68,11 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    pub(crate) fn new(realm: Realm, key: Key, side: Side) -> Arrival {
+    pub(crate) fn new(realm: Realm, key: Key, side: Side) -> Self {
         let role = Role::Side(side);
         let (length, buffer_bytes, twin, token) = (None, None, None, None);
         let wait = Wait::Forever;
-        Arrival { realm, key, role, wait, length, buffer_bytes, receivers: 1, twin, token }
+        Self { realm, key, role, wait, length, buffer_bytes, receivers: 1, twin, token }
     }
 }
 
@@ -139,26 +139,25 @@ pub(crate) enum Interruption {
 
 impl Dialect {
     /// All that there are.
-    pub const ALL: [Dialect; 4] =
-        [Dialect::Native, Dialect::Classic, Dialect::Http, Dialect::Transit];
+    pub const ALL: [Self; 4] = [Self::Native, Self::Classic, Self::Http, Self::Transit];
 
     /// The dialect's name in settings, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Dialect::Native => "native",
-            Dialect::Classic => "classic",
-            Dialect::Http => "http",
-            Dialect::Transit => "transit",
+            Self::Native => "native",
+            Self::Classic => "classic",
+            Self::Http => "http",
+            Self::Transit => "transit",
         }
     }
 
     /// Reads what a peer begins with.
     pub(crate) fn hear(self, bytes: &[u8]) -> Heard {
         match self {
-            Dialect::Native => native::hear(bytes),
-            Dialect::Classic => classic::hear(bytes),
-            Dialect::Transit => transit::hear(bytes),
-            Dialect::Http => Heard::Requests,
+            Self::Native => native::hear(bytes),
+            Self::Classic => classic::hear(bytes),
+            Self::Transit => transit::hear(bytes),
+            Self::Http => Heard::Requests,
         }
     }
 
@@ -166,8 +165,8 @@ impl Dialect {
     /// listener, and classic ones cannot hear anything.
     pub(crate) fn status(self, report: StatusReport) -> Vec<u8> {
         match self {
-            Dialect::Native => native::status(report),
-            Dialect::Classic | Dialect::Http | Dialect::Transit => Vec::new(),
+            Self::Native => native::status(report),
+            Self::Classic | Self::Http | Self::Transit => Vec::new(),
         }
     }
 
@@ -175,8 +174,8 @@ impl Dialect {
     /// has not: it sends all and closes, and its bytes and its end are held in the socket.
     pub(crate) fn leaves_by_ending(self, role: &Role) -> bool {
         match self {
-            Dialect::Classic => *role != Role::Side(Side::Upload),
-            Dialect::Native | Dialect::Http | Dialect::Transit => true,
+            Self::Classic => *role != Role::Side(Side::Upload),
+            Self::Native | Self::Http | Self::Transit => true,
         }
     }
 
@@ -184,26 +183,26 @@ impl Dialect {
     /// what repeats a request by itself gets no other payload.
     pub(crate) fn wants_key_alone(self) -> bool {
         match self {
-            Dialect::Http => true,
-            Dialect::Native | Dialect::Classic | Dialect::Transit => false,
+            Self::Http => true,
+            Self::Native | Self::Classic | Self::Transit => false,
         }
     }
 
     /// Whether an uploader of this dialect is sent what a downloader of `other` says. Where not, it
     /// is read and dropped.
-    pub(crate) fn hears(self, other: Dialect) -> bool {
+    pub(crate) fn hears(self, other: Self) -> bool {
         match self {
-            Dialect::Native | Dialect::Transit => self == other,
-            Dialect::Classic | Dialect::Http => false,
+            Self::Native | Self::Transit => self == other,
+            Self::Classic | Self::Http => false,
         }
     }
 
     /// Whether it is the server that shows an uploader how its exchange with a downloader of
     /// `other` ends, and so must not be wrong.
-    pub(crate) fn is_shown_the_end(self, other: Dialect) -> bool {
+    pub(crate) fn is_shown_the_end(self, other: Self) -> bool {
         match self {
-            Dialect::Native | Dialect::Http | Dialect::Transit => !self.hears(other),
-            Dialect::Classic => false,
+            Self::Native | Self::Http | Self::Transit => !self.hears(other),
+            Self::Classic => false,
         }
     }
 }
@@ -223,13 +222,13 @@ pub(crate) fn shorter(wait: Wait, limit: Option<Duration>) -> Option<Duration> {
 
 /// A native greeting's parts, for the dialect that carries them.
 impl From<Greeting> for Ask {
-    fn from(greeting: Greeting) -> Ask {
+    fn from(greeting: Greeting) -> Self {
         use xchg_core::wire::Command;
         let token = greeting.token;
         match greeting.command {
-            Command::Terminate => Ask::Terminate { token },
-            Command::Status => Ask::Status { token },
-            Command::Offer(offer) => Ask::Offer(Arrival {
+            Command::Terminate => Self::Terminate { token },
+            Command::Status => Self::Status { token },
+            Command::Offer(offer) => Self::Offer(Arrival {
                 wait: offer.wait,
                 length: offer.length,
                 buffer_bytes: offer.buffer_bytes,

@@ -23,9 +23,10 @@ const MAX_LINE_LEN: usize = 1024;
 
 pub(super) fn hear(bytes: &[u8]) -> Heard {
     let Some(end) = bytes.iter().take(MAX_LINE_LEN).position(|&byte| byte == b'\n') else {
-        return match bytes.len() < MAX_LINE_LEN {
-            true => Heard::Partial,
-            false => malformed("no newline within 1024 bytes"),
+        return if bytes.len() < MAX_LINE_LEN {
+            Heard::Partial
+        } else {
+            malformed("no newline within 1024 bytes")
         };
     };
     match parse(&bytes[..end]) {

@@ -23,23 +23,23 @@ pub(crate) enum Voice {
 
 impl Voice {
     /// One that speaks `dialect`, and has asked for nothing yet.
-    pub(crate) fn of(dialect: Dialect) -> Voice {
+    pub(crate) fn of(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::Native => Voice::Native,
-            Dialect::Classic => Voice::Classic,
-            Dialect::Http => Voice::Http(None),
-            Dialect::Transit => Voice::Transit,
+            Dialect::Native => Self::Native,
+            Dialect::Classic => Self::Classic,
+            Dialect::Http => Self::Http(None),
+            Dialect::Transit => Self::Transit,
         }
     }
 
     /// What it speaks, once it is known.
     pub(crate) fn dialect(&self) -> Option<Dialect> {
         match self {
-            Voice::Unknown => None,
-            Voice::Native => Some(Dialect::Native),
-            Voice::Classic => Some(Dialect::Classic),
-            Voice::Http(_) => Some(Dialect::Http),
-            Voice::Transit => Some(Dialect::Transit),
+            Self::Unknown => None,
+            Self::Native => Some(Dialect::Native),
+            Self::Classic => Some(Dialect::Classic),
+            Self::Http(_) => Some(Dialect::Http),
+            Self::Transit => Some(Dialect::Transit),
         }
     }
 
@@ -47,9 +47,9 @@ impl Voice {
     /// counterpart waits, and `gathered` how many others wait for the same exchange.
     pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>, gathered: u16) -> Vec<u8> {
         match self {
-            Voice::Native => native::waiting(elsewhere),
-            Voice::Http(Some(peer)) => peer.waiting(elsewhere, gathered),
-            Voice::Unknown | Voice::Classic | Voice::Http(None) | Voice::Transit => Vec::new(),
+            Self::Native => native::waiting(elsewhere),
+            Self::Http(Some(peer)) => peer.waiting(elsewhere, gathered),
+            Self::Unknown | Self::Classic | Self::Http(None) | Self::Transit => Vec::new(),
         }
     }
 
@@ -57,20 +57,20 @@ impl Voice {
     /// `config` wants none.
     pub(crate) fn heartbeat_interval(&self, config: &Config) -> Option<Duration> {
         match self {
-            Voice::Native => Some(config.heartbeat),
-            Voice::Http(Some(peer)) if !config.processing_interval.is_zero() => {
+            Self::Native => Some(config.heartbeat),
+            Self::Http(Some(peer)) if !config.processing_interval.is_zero() => {
                 peer.heartbeat_interval(config.processing_interval)
             }
-            Voice::Unknown | Voice::Classic | Voice::Http(_) | Voice::Transit => None,
+            Self::Unknown | Self::Classic | Self::Http(_) | Self::Transit => None,
         }
     }
 
     /// What it is told then; `elsewhere` as with [`waiting`](Self::waiting).
     pub(crate) fn heartbeat(&mut self, elsewhere: Option<Realm>) -> Vec<u8> {
         match self {
-            Voice::Native => native::heartbeat(elsewhere),
-            Voice::Http(Some(peer)) => peer.still_waiting(elsewhere),
-            Voice::Unknown | Voice::Classic | Voice::Http(None) | Voice::Transit => Vec::new(),
+            Self::Native => native::heartbeat(elsewhere),
+            Self::Http(Some(peer)) => peer.still_waiting(elsewhere),
+            Self::Unknown | Self::Classic | Self::Http(None) | Self::Transit => Vec::new(),
         }
     }
 
@@ -78,20 +78,20 @@ impl Voice {
     /// stream, [`Dialect::leaves_by_ending`] has said.
     pub(crate) fn interrupted(&self, leaves_by_ending: bool) -> Interruption {
         match self {
-            Voice::Classic if leaves_by_ending => {
+            Self::Classic if leaves_by_ending => {
                 Interruption::Untold("a classic downloader says nothing behind its key")
             }
-            Voice::Transit => Interruption::Told(transit::IMPATIENT),
-            Voice::Unknown | Voice::Native | Voice::Classic | Voice::Http(_) => Interruption::Kept,
+            Self::Transit => Interruption::Told(transit::IMPATIENT),
+            Self::Unknown | Self::Native | Self::Classic | Self::Http(_) => Interruption::Kept,
         }
     }
 
     /// Whether it can be told of a possible counterpart in another realm.
     pub(crate) fn hears_of_elsewhere(&self) -> bool {
         match self {
-            Voice::Native => true,
-            Voice::Http(Some(peer)) => peer.side() == Side::Upload,
-            Voice::Unknown | Voice::Classic | Voice::Http(None) | Voice::Transit => false,
+            Self::Native => true,
+            Self::Http(Some(peer)) => peer.side() == Side::Upload,
+            Self::Unknown | Self::Classic | Self::Http(None) | Self::Transit => false,
         }
     }
 
@@ -99,10 +99,10 @@ impl Voice {
     /// `length` bytes.
     pub(crate) fn matched(&mut self, other: Dialect, length: Option<u64>) -> Vec<u8> {
         match self {
-            Voice::Native => native::matched(other, length),
-            Voice::Http(Some(peer)) => peer.matched(),
-            Voice::Transit => transit::MATCHED.to_vec(),
-            Voice::Unknown | Voice::Classic | Voice::Http(None) => Vec::new(),
+            Self::Native => native::matched(other, length),
+            Self::Http(Some(peer)) => peer.matched(),
+            Self::Transit => transit::MATCHED.to_vec(),
+            Self::Unknown | Self::Classic | Self::Http(None) => Vec::new(),
         }
     }
 
@@ -110,16 +110,16 @@ impl Voice {
     /// then shows it, since a mere end of the stream looks like the end of an empty payload.
     pub(crate) fn refused(&mut self, why: &NotServed) -> Option<Vec<u8>> {
         match self {
-            Voice::Native => Some(native::refused(why.code(), &why.text())),
-            Voice::Http(peer) => {
+            Self::Native => Some(native::refused(why.code(), &why.text())),
+            Self::Http(peer) => {
                 let peer = peer.take()?;
                 let refusal = http::Refusal::of(why, &peer);
                 Some(peer.refused(refusal))
             }
-            Voice::Transit if why.code() == RefusalCode::Malformed => {
+            Self::Transit if why.code() == RefusalCode::Malformed => {
                 Some(transit::BAD_HANDSHAKE.to_vec())
             }
-            Voice::Unknown | Voice::Classic | Voice::Transit => None,
+            Self::Unknown | Self::Classic | Self::Transit => None,
         }
     }
 
@@ -127,24 +127,24 @@ impl Voice {
     /// settled.
     pub(crate) fn request(&self) -> Option<&http::Peer> {
         match self {
-            Voice::Http(peer) => peer.as_deref(),
-            Voice::Unknown | Voice::Native | Voice::Classic | Voice::Transit => None,
+            Self::Http(peer) => peer.as_deref(),
+            Self::Unknown | Self::Native | Self::Classic | Self::Transit => None,
         }
     }
 
     /// As [`request`](Self::request), to be told something.
     pub(crate) fn request_mut(&mut self) -> Option<&mut http::Peer> {
         match self {
-            Voice::Http(peer) => peer.as_deref_mut(),
-            Voice::Unknown | Voice::Native | Voice::Classic | Voice::Transit => None,
+            Self::Http(peer) => peer.as_deref_mut(),
+            Self::Unknown | Self::Native | Self::Classic | Self::Transit => None,
         }
     }
 
     /// Takes [`request`](Self::request) out, to be answered for good.
     pub(crate) fn take_request(&mut self) -> Option<Box<http::Peer>> {
         match self {
-            Voice::Http(peer) => peer.take(),
-            Voice::Unknown | Voice::Native | Voice::Classic | Voice::Transit => None,
+            Self::Http(peer) => peer.take(),
+            Self::Unknown | Self::Native | Self::Classic | Self::Transit => None,
         }
     }
 }

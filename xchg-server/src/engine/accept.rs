@@ -30,8 +30,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new() -> Door {
-        Door { has_knock: true, rests_until: Tick::START }
+    pub(super) fn new() -> Self {
+        Self { has_knock: true, rests_until: Tick::START }
     }
 
     pub(super) fn knock(&mut self) {
@@ -116,9 +116,10 @@ impl<N: Net> Engine<N> {
         {
             self.evict(id);
         }
-        let standing = match is_for_proxies {
-            true => shared.admission.enter_unnamed(origin),
-            false => Some(shared.admission.enter(origin)),
+        let standing = if is_for_proxies {
+            shared.admission.enter_unnamed(origin)
+        } else {
+            Some(shared.admission.enter(origin))
         };
         let Some(standing) = standing else {
             shared.counters.refused(RefusalCode::Busy);

@@ -59,9 +59,9 @@ pub(crate) struct Admission {
 // Relaxed throughout: the counters guard no other memory.
 impl Admission {
     /// The bounds of `config`, for a process that may have so many connections at all.
-    pub(crate) fn new(config: &Config, descriptors: usize) -> Admission {
+    pub(crate) fn new(config: &Config, descriptors: usize) -> Self {
         let most = config.max_connections;
-        Admission {
+        Self {
             most,
             most_at_all: most.saturating_mul(2).saturating_add(reserve(most)).min(descriptors),
             per_source: config.max_connections_per_source.unwrap_or(PER_SOURCE),

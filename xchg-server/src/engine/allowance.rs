@@ -49,13 +49,13 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(rate: Rate) -> Pace {
-        Pace { rate, next: None }
+    pub(crate) fn new(rate: Rate) -> Self {
+        Self { rate, next: None }
     }
 
     /// One that several exchanges may share.
     pub(crate) fn shared(rate: Rate) -> Shared {
-        Arc::new(Mutex::new(Pace::new(rate)))
+        Arc::new(Mutex::new(Self::new(rate)))
     }
 
     /// Takes so many bytes, and gives the time from which on they may be moved.
@@ -100,9 +100,9 @@ pub(crate) struct Allowance {
 
 impl Allowance {
     /// By all of these limits; `None` if there are none.
-    pub(crate) fn new(paces: Vec<Shared>, now: Instant) -> Option<Allowance> {
+    pub(crate) fn new(paces: Vec<Shared>, now: Instant) -> Option<Self> {
         let largest = paces.iter().map(|pace| pace.lock().portion()).min()?;
-        Some(Allowance { paces, portion: BOUNDS.0, largest, left: 0, at: now })
+        Some(Self { paces, portion: BOUNDS.0, largest, left: 0, at: now })
     }
 
     /// How many bytes may be moved now.
@@ -157,8 +157,8 @@ struct Sources {
 }
 
 impl Paces {
-    pub(crate) fn new(config: &Config) -> Paces {
-        Paces {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
             exchange: config.limit_rate_exchange,
             source: config.limit_rate_source,
             total: config.limit_rate_total.map(Pace::shared),
@@ -235,10 +235,10 @@ mod tests {
     }
 
     impl Exchange {
-        fn new(paces: &[&Shared], now: Instant) -> Exchange {
+        fn new(paces: &[&Shared], now: Instant) -> Self {
             let paces = paces.iter().map(|pace| (*pace).clone()).collect();
             let allowance = Allowance::new(paces, now).unwrap();
-            Exchange { allowance, speed: u64::MAX, moved: 0, overshoot: 0 }
+            Self { allowance, speed: u64::MAX, moved: 0, overshoot: 0 }
         }
 
         /// Has its turn in this millisecond, with so much `room` at its peers; gives whether it

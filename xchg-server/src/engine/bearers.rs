@@ -77,7 +77,7 @@ impl Denied {
     /// What it is to a native peer, and in the log.
     pub(super) fn code(&self) -> RefusalCode {
         match self {
-            Denied::TooManyGuesses(_) => RefusalCode::Busy,
+            Self::TooManyGuesses(_) => RefusalCode::Busy,
             _ => RefusalCode::Forbidden,
         }
     }
@@ -85,7 +85,7 @@ impl Denied {
     /// As a native peer is told.
     pub(super) fn text(&self) -> String {
         match self {
-            Denied::Missing => format!("{self}: give xchg-client one by --token or XCHG_TOKEN"),
+            Self::Missing => format!("{self}: give xchg-client one by --token or XCHG_TOKEN"),
             _ => self.to_string(),
         }
     }

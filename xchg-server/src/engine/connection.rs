@@ -54,8 +54,8 @@ pub(crate) enum State {
 }
 
 impl Default for State {
-    fn default() -> State {
-        State::Greeting(Box::default())
+    fn default() -> Self {
+        Self::Greeting(Box::default())
     }
 }
 
@@ -63,8 +63,8 @@ impl State {
     /// What has been heard so far of one that greets.
     pub(crate) fn heard(&mut self) -> Option<&mut Box<[u8]>> {
         match self {
-            State::Greeting(heard) => Some(heard),
-            State::Undecided(said) => Some(&mut said.heard),
+            Self::Greeting(heard) => Some(heard),
+            Self::Undecided(said) => Some(&mut said.heard),
             _ => None,
         }
     }
@@ -130,8 +130,8 @@ pub(crate) struct Reply {
 }
 
 impl<T: Transport> Connection<T> {
-    pub(crate) fn new(accepted: Accepted<T>, standing: Standing) -> Connection<T> {
-        Connection {
+    pub(crate) fn new(accepted: Accepted<T>, standing: Standing) -> Self {
+        Self {
             origin: accepted.origin,
             listener: accepted.listener,
             stream: Stream::new(accepted.transport),
@@ -178,9 +178,10 @@ impl<T: Transport> Connection<T> {
     /// Sends words that must fit at once: a peer that has not read the few bytes before them is
     /// gone.
     pub(crate) fn say(&mut self, words: &[u8]) -> io::Result<()> {
-        match words.is_empty() || self.stream.write(words)? == words.len() {
-            true => Ok(()),
-            false => Err(io::ErrorKind::WouldBlock.into()),
+        if words.is_empty() || self.stream.write(words)? == words.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
         }
     }
 
@@ -205,8 +206,8 @@ impl<T: Transport> Connection<T> {
 }
 
 impl Leaving {
-    pub(crate) fn new(words: Vec<u8>) -> Leaving {
-        Leaving { words, ..Leaving::default() }
+    pub(crate) fn new(words: Vec<u8>) -> Self {
+        Self { words, ..Self::default() }
     }
 
     /// Says the word, then reads to the peer's end.
@@ -266,7 +267,7 @@ impl Luggage {
         bearer: Bearer,
     ) -> Brought {
         (!early.is_empty() || length.is_some() || twin.is_some() || bearer.is_some())
-            .then(|| Box::new(Luggage { early: early.to_vec(), length, twin, bearer }))
+            .then(|| Box::new(Self { early: early.to_vec(), length, twin, bearer }))
     }
 }
 

@@ -65,15 +65,15 @@ impl Downloads {
     /// Those who are still here.
     pub(super) fn ends(&self) -> &[End] {
         match self {
-            Downloads::One(end) => slice::from_ref(end),
-            Downloads::Several(receivers) => &receivers.ends,
+            Self::One(end) => slice::from_ref(end),
+            Self::Several(receivers) => &receivers.ends,
         }
     }
 
     pub(super) fn ends_mut(&mut self) -> &mut [End] {
         match self {
-            Downloads::One(end) => slice::from_mut(end),
-            Downloads::Several(receivers) => &mut receivers.ends,
+            Self::One(end) => slice::from_mut(end),
+            Self::Several(receivers) => &mut receivers.ends,
         }
     }
 }
@@ -161,9 +161,10 @@ impl<N: Net> Engine<N> {
         let early = downloads[0].1.take().map_or(Vec::new(), |luggage| luggage.early);
         let pumps = Sides {
             upload: Pump::new(to_download, &luggage.early),
-            download: match hears {
-                true => Pump::new(to_upload, &early),
-                false => Pump::discarding(to_upload),
+            download: if hears {
+                Pump::new(to_upload, &early)
+            } else {
+                Pump::discarding(to_upload)
             },
         };
         Running {

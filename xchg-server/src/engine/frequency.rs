@@ -22,14 +22,14 @@ pub(crate) struct Frequency {
 
 impl Frequency {
     /// `burst` times at once, and once each `interval`.
-    pub(crate) fn new(burst: u32, interval: Duration) -> Frequency {
+    pub(crate) fn new(burst: u32, interval: Duration) -> Self {
         let ahead = interval.saturating_mul(burst.saturating_sub(1));
-        Frequency { interval, ahead, full_at: HashMap::new() }
+        Self { interval, ahead, full_at: HashMap::new() }
     }
 
     /// So often a second, and so often at once.
-    pub(crate) fn per_second(count: u32) -> Frequency {
-        Frequency::new(count, Duration::from_secs(1) / count.max(1))
+    pub(crate) fn per_second(count: u32) -> Self {
+        Self::new(count, Duration::from_secs(1) / count.max(1))
     }
 
     /// Whether `source` may do it once more now.

@@ -48,8 +48,8 @@ impl<T> Gathering<T> {
         from: Address,
         connection: Connection<T>,
         brought: Brought,
-    ) -> Gathering<T> {
-        Gathering { pair, newcomer: Moved { from, connection, brought }, others: Vec::new() }
+    ) -> Self {
+        Self { pair, newcomer: Moved { from, connection, brought }, others: Vec::new() }
     }
 
     /// Who is still where it has waited, the one first to whom all others are brought.

@@ -269,9 +269,10 @@ impl<N: Net> Engine<N> {
                         inbox.send(Message::ReceiverCame { slot: upload.slot, place });
                     });
                 }
-                let interruption = match early.is_empty() {
-                    true => Interruption::Kept,
-                    false => self.connections[slot as usize].voice.interrupted(leaves_by_ending),
+                let interruption = if early.is_empty() {
+                    Interruption::Kept
+                } else {
+                    self.connections[slot as usize].voice.interrupted(leaves_by_ending)
                 };
                 self.wait(slot, place, expires, interruption, gathered);
             }

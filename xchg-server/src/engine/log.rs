@@ -24,15 +24,15 @@ pub(super) struct Party {
 }
 
 impl Party {
-    pub(super) fn of<T: Transport>(connection: &Connection<T>) -> Party {
+    pub(super) fn of<T: Transport>(connection: &Connection<T>) -> Self {
         let certificate = connection.stream.peer_name();
         let dialect = connection.voice.dialect();
-        Party { origin: connection.origin, dialect, certificate, bearer: None }
+        Self { origin: connection.origin, dialect, certificate, bearer: None }
     }
 
     /// The same, which has shown that tenant's token.
-    pub(super) fn bearing(self, bearer: Bearer) -> Party {
-        Party { bearer, ..self }
+    pub(super) fn bearing(self, bearer: Bearer) -> Self {
+        Self { bearer, ..self }
     }
 
     /// What the tenant is called whose token it has shown.

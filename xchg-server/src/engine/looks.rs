@@ -24,8 +24,8 @@ pub(super) struct Looks {
 }
 
 impl Default for Looks {
-    fn default() -> Looks {
-        Looks { next: Tick::NEVER, pause: Duration::from_millis(1), owed: None }
+    fn default() -> Self {
+        Self { next: Tick::NEVER, pause: Duration::from_millis(1), owed: None }
     }
 }
 
@@ -53,7 +53,7 @@ impl Looks {
     pub(super) fn again(&mut self, now: Tick) {
         if self.next == Tick::NEVER || self.next <= now {
             self.next = now.after(self.pause);
-            self.pause = (self.pause * 2).min(Looks::MAX_PAUSE);
+            self.pause = (self.pause * 2).min(Self::MAX_PAUSE);
         }
     }
 }

@@ -95,7 +95,7 @@ impl<N: Net> Engine<N> {
     pub(crate) fn new(index: u16, net: N, shared: Arc<Shared<N::Transport>>, now: Instant) -> Self {
         let mut resources = Resources::new(SCRATCH_BYTES, shared.config.pipe_size);
         resources.limit_pipes(shared.descriptors.pipes);
-        Engine {
+        Self {
             index,
             doors: (0..net.listeners()).map(|_| Door::new()).collect(),
             net,

@@ -149,8 +149,8 @@ pub(crate) struct Readiness {
 
 impl Readiness {
     /// Both, one after the other.
-    pub(crate) fn and(self, other: Readiness) -> Readiness {
-        Readiness {
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
             is_readable: self.is_readable | other.is_readable,
             is_writable: self.is_writable | other.is_writable,
             has_read_end: self.has_read_end | other.has_read_end,

@@ -89,9 +89,10 @@ impl Watch {
             *seen = if turns == seen.0 { (turns, seen.1 + 1) } else { (turns, 0) };
             let is_stuck = seen.1 >= PATIENCE;
             if pulse.is_stuck.swap(is_stuck, Ordering::Relaxed) != is_stuck {
-                match is_stuck {
-                    true => tracing::error!(worker = index, "a worker does not turn any more"),
-                    false => tracing::warn!(worker = index, "the worker turns again"),
+                if is_stuck {
+                    tracing::error!(worker = index, "a worker does not turn any more")
+                } else {
+                    tracing::warn!(worker = index, "the worker turns again")
                 }
             }
             if forgets {

@@ -32,11 +32,8 @@ pub(super) struct Receivers {
 }
 
 impl Receivers {
-    pub(super) fn new<T: Transport>(
-        ends: Vec<End>,
-        connections: &Slab<Connection<T>>,
-    ) -> Receivers {
-        Receivers {
+    pub(super) fn new<T: Transport>(ends: Vec<End>, connections: &Slab<Connection<T>>) -> Self {
+        Self {
             group: Group::new(ends.len()),
             parties: ends.iter().map(|end| end.party(connections)).collect(),
             ends,
@@ -159,7 +156,7 @@ impl<'a, 'b, T: Transport> Remote<'a, 'b, T> {
     pub(super) fn new(
         connections: &'a RefCell<&'b mut Slab<Connection<T>>>,
         end: &'a mut End,
-    ) -> Remote<'a, 'b, T> {
+    ) -> Self {
         Remote { connections, slot: end.slot, framing: &mut end.framing }
     }
 

@@ -35,8 +35,8 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    pub(crate) fn new() -> Schedule {
-        Schedule { queue: VecDeque::new(), turns_left: 0, round_left: 0 }
+    pub(crate) fn new() -> Self {
+        Self { queue: VecDeque::new(), turns_left: 0, round_left: 0 }
     }
 
     /// Whether nobody waits for a turn.

@@ -96,10 +96,10 @@ pub(crate) struct Inbox<T> {
 pub(crate) type Wake = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 impl<T> Inbox<T> {
-    pub(crate) fn new(wake: Wake) -> Inbox<T> {
+    pub(crate) fn new(wake: Wake) -> Self {
         // Unbounded, and yet bounded: each connection and exchange is in few messages at a time.
         let (sender, receiver) = crossbeam_channel::unbounded();
-        Inbox { sender, receiver, wake, is_woken: AtomicBool::new(false) }
+        Self { sender, receiver, wake, is_woken: AtomicBool::new(false) }
     }
 
     pub(crate) fn send(&self, message: Message<T>) {
@@ -254,10 +254,10 @@ impl<T> Shared<T> {
         inboxes: Vec<Inbox<T>>,
         broker: impl FnOnce(Limits) -> Broker<Address>,
         now: Instant,
-    ) -> (Shared<T>, Receiver<()>) {
+    ) -> (Self, Receiver<()>) {
         descriptors.bound(&mut config);
         let (drain, drains) = crossbeam_channel::bounded(1);
-        let shared = Shared {
+        let shared = Self {
             broker: broker(Limits {
                 waiting_per_origin: Some(
                     config.limits.waiting_per_origin.unwrap_or(WAITING_PER_SOURCE),
@@ -390,9 +390,10 @@ impl<T> Shared<T> {
 
     /// A key as logs show it.
     pub(crate) fn shown(&self, key: &Key) -> String {
-        match self.config.log_keys {
-            true => key.as_bytes().escape_ascii().to_string(),
-            false => key.fingerprint(),
+        if self.config.log_keys {
+            key.as_bytes().escape_ascii().to_string()
+        } else {
+            key.fingerprint()
         }
     }
 }

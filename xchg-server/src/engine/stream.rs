@@ -44,8 +44,8 @@ struct Socket<'a, T> {
 }
 
 impl<T: Transport> Stream<T> {
-    pub(crate) fn new(transport: T) -> Stream<T> {
-        Stream {
+    pub(crate) fn new(transport: T) -> Self {
+        Self {
             transport,
             is_readable: true,
             is_writable: true,

@@ -36,8 +36,8 @@ pub(crate) struct Alike {
 }
 
 impl Tally {
-    pub(crate) fn new() -> Tally {
-        Tally {
+    pub(crate) fn new() -> Self {
+        Self {
             ended: Default::default(),
             wait_seconds: Histogram::new(WAIT_SECONDS),
             exchange_seconds: Histogram::new(EXCHANGE_SECONDS),

@@ -23,17 +23,17 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 6] =
-        [Kind::Ended, Kind::Refused, Kind::Forbidden, Kind::Unwatched, Kind::Panicked, Kind::Proxy];
+    const ALL: [Self; 6] =
+        [Self::Ended, Self::Refused, Self::Forbidden, Self::Unwatched, Self::Panicked, Self::Proxy];
 
     fn as_str(self) -> &'static str {
         match self {
-            Kind::Ended => "ended",
-            Kind::Refused => "refused",
-            Kind::Forbidden => "forbidden",
-            Kind::Unwatched => "unwatched",
-            Kind::Panicked => "panicked",
-            Kind::Proxy => "proxy",
+            Self::Ended => "ended",
+            Self::Refused => "refused",
+            Self::Forbidden => "forbidden",
+            Self::Unwatched => "unwatched",
+            Self::Panicked => "panicked",
+            Self::Proxy => "proxy",
         }
     }
 }
@@ -98,9 +98,10 @@ impl Throttle {
             self.until = Some(now + WINDOW);
         }
         let is_admitted = self.admitted < MOST;
-        match is_admitted {
-            true => self.admitted += 1,
-            false => self.left_out += 1,
+        if is_admitted {
+            self.admitted += 1
+        } else {
+            self.left_out += 1
         }
         (is_admitted, left_out)
     }

@@ -16,17 +16,17 @@ use std::time::{Duration, Instant};
 pub(crate) struct Tick(u64);
 
 impl Tick {
-    pub(crate) const START: Tick = Tick(0);
-    pub(crate) const NEVER: Tick = Tick(u64::MAX);
+    pub(crate) const START: Self = Self(0);
+    pub(crate) const NEVER: Self = Self(u64::MAX);
 
     /// Rounds up, so that nothing fires early.
-    pub(crate) fn after(self, timeout: Duration) -> Tick {
+    pub(crate) fn after(self, timeout: Duration) -> Self {
         let millis = u64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        Tick(self.0.saturating_add(millis))
+        Self(self.0.saturating_add(millis))
     }
 
     /// How long from `now` to here; zero if it is past.
-    pub(crate) fn since(self, now: Tick) -> Duration {
+    pub(crate) fn since(self, now: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(now.0))
     }
 }
@@ -36,7 +36,7 @@ impl Tick {
 pub(crate) struct Soon(u32);
 
 impl Soon {
-    pub(crate) const NEVER: Soon = Soon(u32::MAX);
+    pub(crate) const NEVER: Self = Self(u32::MAX);
 
     /// What lies further ahead, in milliseconds, is first looked at then: 20 days. The last 32 bits
     /// of two ticks tell up to 24 days which of them is first.
@@ -44,18 +44,18 @@ impl Soon {
 
     /// `at`, or as late as can be if that is earlier.
     #[expect(clippy::cast_possible_truncation, reason = "the rest follows from what is now")]
-    pub(crate) fn of(at: Tick, now: Tick) -> Soon {
+    pub(crate) fn of(at: Tick, now: Tick) -> Self {
         if at == Tick::NEVER {
-            return Soon::NEVER;
+            return Self::NEVER;
         }
-        let bits = at.0.min(now.0 + Soon::FURTHEST) as u32;
+        let bits = at.0.min(now.0 + Self::FURTHEST) as u32;
         // A millisecond early, if it would be taken for never.
-        Soon(bits.min(u32::MAX - 1))
+        Self(bits.min(u32::MAX - 1))
     }
 
     /// The tick that is meant, which is not more than 24 days past.
     pub(crate) fn tick(self, now: Tick) -> Tick {
-        if self == Soon::NEVER {
+        if self == Self::NEVER {
             return Tick::NEVER;
         }
         #[expect(clippy::cast_possible_truncation, reason = "only the last bits are compared")]
@@ -71,15 +71,15 @@ pub(crate) struct Far([u8; 5]);
 impl Far {
     const NEVER: u64 = (1 << 40) - 1;
 
-    pub(crate) fn of(at: Tick) -> Far {
-        let [bytes @ .., _, _, _] = at.0.min(Far::NEVER).to_le_bytes();
-        Far(bytes)
+    pub(crate) fn of(at: Tick) -> Self {
+        let [bytes @ .., _, _, _] = at.0.min(Self::NEVER).to_le_bytes();
+        Self(bytes)
     }
 
     pub(crate) fn tick(self) -> Tick {
         let [a, b, c, d, e] = self.0;
         match u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]) {
-            Far::NEVER => Tick::NEVER,
+            Self::NEVER => Tick::NEVER,
             millis => Tick(millis),
         }
     }
@@ -98,8 +98,8 @@ pub(crate) struct Timers<Id> {
 const KEEP: usize = 1024;
 
 impl<Id: Ord + Copy> Timers<Id> {
-    pub(crate) fn new(start: Instant) -> Timers<Id> {
-        Timers { start, now: Tick::START, heap: BinaryHeap::new(), stale: 0 }
+    pub(crate) fn new(start: Instant) -> Self {
+        Self { start, now: Tick::START, heap: BinaryHeap::new(), stale: 0 }
     }
 
     pub(crate) fn now(&self) -> Tick {

@@ -52,10 +52,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(shape: Shape, now: Time) -> Link {
+    pub(super) fn new(shape: Shape, now: Time) -> Self {
         let Shape { buffer, window, latency, splices } = shape;
         let way = || Way::new(buffer, window, latency, now);
-        Link {
+        Self {
             up: way(),
             down: way(),
             watched: None,

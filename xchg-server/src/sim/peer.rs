@@ -48,9 +48,9 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(plan: Plan, host: usize, link: Arc<Mutex<Link>>, now: Time) -> Peer {
+    pub(super) fn new(plan: Plan, host: usize, link: Arc<Mutex<Link>>, now: Time) -> Self {
         let records = plan.is_wrapped.then(Records::new);
-        let mut peer = Peer {
+        let mut peer = Self {
             plan,
             host,
             link,

@@ -17,7 +17,7 @@ pub(super) enum Speaks {
 
 impl Speaks {
     pub(super) fn is_http(self) -> bool {
-        matches!(self, Speaks::Http | Speaks::HttpClosing | Speaks::Http10)
+        matches!(self, Self::Http | Self::HttpClosing | Self::Http10)
     }
 }
 

@@ -5,8 +5,8 @@
 pub(super) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Random {
-        Random(seed)
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
     }
 
     pub(super) fn next(&mut self) -> u64 {
@@ -27,8 +27,8 @@ impl Random {
         self.below(times) == 0
     }
 
-    pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[usize::try_from(self.below(of.len() as u64)).unwrap_or(0)]
+    pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[usize::try_from(self.below(of.len() as u64)).unwrap_or(0)]
     }
 
     /// A number from 0 to `most` that is often small.

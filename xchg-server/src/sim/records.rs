@@ -34,8 +34,8 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new() -> Records {
-        let mut records = Records {
+    pub(super) fn new() -> Self {
+        let mut records = Self {
             raw: Vec::new(),
             plain: VecDeque::new(),
             is_greeted: false,

@@ -19,20 +19,20 @@ pub(super) fn config(random: &mut Random, workers: usize) -> Config {
     let seconds = |random: &mut Random, most| Duration::from_secs(1 + random.below(most));
     Config {
         workers,
-        max_connections: *random.pick(&[2, 4, 8, 1_000, 1_000, 1_000]),
-        max_connections_per_source: *random.pick(&[None, None, Some(3)]),
+        max_connections: random.pick(&[2, 4, 8, 1_000, 1_000, 1_000]),
+        max_connections_per_source: random.pick(&[None, None, Some(3)]),
         limits: Limits {
-            waiting: *random.pick(&[2, 100, 100, 100]),
-            waiting_per_key: *random.pick(&[1, 100, 100, 100]),
-            waiting_per_origin: *random.pick(&[None, None, Some(2)]),
+            waiting: random.pick(&[2, 100, 100, 100]),
+            waiting_per_key: random.pick(&[1, 100, 100, 100]),
+            waiting_per_origin: random.pick(&[None, None, Some(2)]),
         },
         limit_rate_exchange: limit(random),
         limit_rate_source: limit(random),
         limit_rate_total: limit(random),
         idle_timeout: seconds(random, 300),
         closed_wait: seconds(random, 300),
-        greeting_timeout: Duration::from_secs(*random.pick(&[10, 600])),
-        pipe_size: *random.pick(&[4 << 10, 64 << 10, 1 << 20]),
+        greeting_timeout: Duration::from_secs(random.pick(&[10, 600])),
+        pipe_size: random.pick(&[4 << 10, 64 << 10, 1 << 20]),
         wait_timeout: random.once_in(4).then(|| seconds(random, 200)),
         ..Config::default()
     }
@@ -50,7 +50,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    pub(super) fn of(random: &mut Random) -> Scale {
+    pub(super) fn of(random: &mut Random) -> Self {
         let (payload, widest) = match random.below(8) {
             // Some more than is read at once, so that they count as bulk.
             0 => (100_000, 100_000),
@@ -59,7 +59,7 @@ impl Scale {
             _ => (5_000, 100_000),
         };
         let narrowest = 400 + usize::try_from(payload).unwrap_or(0) / 30;
-        Scale { payload, narrowest, widest }
+        Self { payload, narrowest, widest }
     }
 
     /// How a connection is made.
@@ -80,7 +80,7 @@ impl Scale {
 
 /// How many pipes the workers of a world may have.
 pub(super) fn pipes(random: &mut Random) -> usize {
-    *random.pick(&[0, 1, 4, 64, 64])
+    random.pick(&[0, 1, 4, 64, 64])
 }
 
 /// What is chosen once for all peers of a world.
@@ -110,7 +110,7 @@ impl Cast {
             Speaks::Transit,
         ];
         let is_odd = !self.all_play && random.once_in(20);
-        let speaks = if is_odd { Speaks::Nonsense } else { *random.pick(&dialects) };
+        let speaks = if is_odd { Speaks::Nonsense } else { random.pick(&dialects) };
         let fate = self.fate(random);
         let chain = if speaks.is_http() && random.once_in(3) { 1 + random.below(4) } else { 1 };
         let mut parts: Vec<Part> =
@@ -153,9 +153,9 @@ impl Cast {
         const REFUSALS: [&str; 3] = ["DELETE /a", "GET /a?n=0", "PUT /help"];
         let key = KEYS[usize::try_from(random.below(self.keys)).unwrap_or(0)].to_owned();
         let wants = match random.below(8) {
-            0 if is_chained => Wants::Page(*random.pick(&PAGES)),
-            1 if is_chained => Wants::Refusal(*random.pick(&REFUSALS)),
-            _ => Wants::Exchange(*random.pick(&Side::BOTH)),
+            0 if is_chained => Wants::Page(random.pick(&PAGES)),
+            1 if is_chained => Wants::Refusal(random.pick(&REFUSALS)),
+            _ => Wants::Exchange(random.pick(&Side::BOTH)),
         };
         Part {
             wants,

@@ -75,11 +75,11 @@ impl Seat {
         shared: Arc<Shared<SimSocket>>,
         is_woken: Arc<AtomicBool>,
         start: Instant,
-    ) -> Seat {
+    ) -> Self {
         let backlog = Backlog::default();
         let net = SimNet { index: index.into(), backlog: backlog.clone(), is_closed: false };
         let worker = Some(Engine::new(index, net, shared, start));
-        Seat { worker, backlog, is_woken, has_knock: true, due: Some(0) }
+        Self { worker, backlog, is_woken, has_knock: true, due: Some(0) }
     }
 
     /// A connection comes to its listener.

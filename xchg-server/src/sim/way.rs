@@ -35,8 +35,8 @@ enum Segment {
 }
 
 impl Way {
-    pub(super) fn new(buffer: usize, window: usize, latency: Time, now: Time) -> Way {
-        Way { buffer, window, latency, progress: now, ..Way::default() }
+    pub(super) fn new(buffer: usize, window: usize, latency: Time, now: Time) -> Self {
+        Self { buffer, window, latency, progress: now, ..Self::default() }
     }
 
     pub(super) fn room(&self) -> usize {

@@ -16,15 +16,15 @@ pub(super) enum Ending {
 
 impl Ending {
     /// How the peer's connection stands, all of which it has read if it is `drained`.
-    pub(super) fn of(link: &Link, records: Option<&Records>, drained: bool) -> Ending {
+    pub(super) fn of(link: &Link, records: Option<&Records>, drained: bool) -> Self {
         let ends_within = records.map(|records| records.has_ended);
         match (link.peer_failure, ends_within) {
-            (true, _) => Ending::Reset,
-            (false, None) if link.down.has_end => Ending::End,
-            (false, Some(true)) => Ending::End,
+            (true, _) => Self::Reset,
+            (false, None) if link.down.has_end => Self::End,
+            (false, Some(true)) => Self::End,
             // Cut short, as far as it can tell.
-            (false, Some(false)) if link.down.has_end && drained => Ending::Reset,
-            (false, _) => Ending::Open,
+            (false, Some(false)) if link.down.has_end && drained => Self::Reset,
+            (false, _) => Self::Open,
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct World {
 pub(super) struct Wrong(pub(super) String);
 
 impl World {
-    pub(super) fn new(seed: u64, trace: bool) -> World {
+    pub(super) fn new(seed: u64, trace: bool) -> Self {
         let mut random = Random::new(seed);
         let workers = 1 + usize::try_from(random.below(3)).unwrap_or(0);
         let config = scenario::config(&mut random, workers);
@@ -83,7 +83,7 @@ impl World {
         let scale = Scale::of(&mut random);
         let mut to_come = scenario::plans(&mut random, scale);
         to_come.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-        World {
+        Self {
             random,
             now: 0,
             start,
@@ -347,7 +347,7 @@ impl World {
     }
 
     /// Keeps the latest that happened, to be told if something goes wrong.
-    fn note(&mut self, what: impl FnOnce(&World) -> String) {
+    fn note(&mut self, what: impl FnOnce(&Self) -> String) {
         const LATEST: usize = 40;
         if !self.trace && self.log.len() >= LATEST {
             self.log.pop_front();

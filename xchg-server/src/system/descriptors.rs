@@ -28,18 +28,18 @@ impl Descriptors {
     const FEWEST: usize = 2;
 
     /// What this process's limit leaves for `workers` and so many `listeners`.
-    pub(crate) fn here(workers: usize, listeners: usize) -> Descriptors {
+    pub(crate) fn here(workers: usize, listeners: usize) -> Self {
         let limit = getrlimit(Resource::Nofile).current;
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
-        Descriptors::within(limit.unwrap_or(usize::MAX), workers, listeners)
+        Self::within(limit.unwrap_or(usize::MAX), workers, listeners)
     }
 
-    fn within(limit: usize, workers: usize, listeners: usize) -> Descriptors {
+    fn within(limit: usize, workers: usize, listeners: usize) -> Self {
         let fixed = OTHERS + OF_A_WORKER * workers + listeners;
         let left = limit.saturating_sub(fixed);
         let pipes = left / 4 / 2 / workers;
         let connections = left - pipes * workers * 2;
-        Descriptors { connections: connections.max(Descriptors::FEWEST), pipes }
+        Self { connections: connections.max(Self::FEWEST), pipes }
     }
 
     /// Lowers the connections that `config` allows to as many as there are descriptors for, and
@@ -47,7 +47,7 @@ impl Descriptors {
     pub(crate) fn bound(self, config: &mut Config) {
         // Of a few connections half are the reserve.
         let reserve = RESERVE.min(self.connections / 2);
-        let most = (self.connections - reserve).max(Descriptors::FEWEST);
+        let most = (self.connections - reserve).max(Self::FEWEST);
         if most < config.max_connections {
             tracing::warn!(
                 max_connections = config.max_connections,

@@ -70,9 +70,10 @@ pub(crate) fn open(
     let listen = &config.listen[index].address;
     let passed: Vec<OpenSocket> = open.extract_if(.., |one| one.address == *listen).collect();
     let is_passed = !passed.is_empty();
-    let opened = match is_passed {
-        true => take_over(passed, config).map(|sockets| (listen.clone(), sockets)),
-        false => open_sockets(listen, config),
+    let opened = if is_passed {
+        take_over(passed, config).map(|sockets| (listen.clone(), sockets))
+    } else {
+        open_sockets(listen, config)
     };
     let (address, sockets) = opened.map_err(|source| Error::Listen {
         listen: listen.clone(),

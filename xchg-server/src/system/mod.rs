@@ -51,9 +51,9 @@ pub(crate) struct Secured {
 }
 
 impl Secured {
-    pub(crate) fn new(config: &Config, certificates: &Arc<Store>) -> Secured {
+    pub(crate) fn new(config: &Config, certificates: &Arc<Store>) -> Self {
         let takes = (0..config.listen.len()).map(|listener| config.takes_tls(listener));
-        Secured { certificates: certificates.clone(), takes: takes.collect() }
+        Self { certificates: certificates.clone(), takes: takes.collect() }
     }
 }
 
@@ -64,14 +64,14 @@ impl System {
         poll: &Poll,
         listeners: Vec<Listener>,
         secured: Option<Secured>,
-    ) -> io::Result<System> {
+    ) -> io::Result<Self> {
         let registry = poll.registry().try_clone()?;
         for (index, listener) in listeners.iter().enumerate() {
             let fd = listener.as_raw_fd();
             let token = Token(FIRST_LISTENER - index);
             registry.register(&mut mio::unix::SourceFd(&fd), token, Interest::READABLE)?;
         }
-        Ok(System { registry, listeners, secured })
+        Ok(Self { registry, listeners, secured })
     }
 }
 

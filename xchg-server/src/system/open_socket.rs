@@ -38,7 +38,7 @@ impl OpenSocket {
     ///
     /// # Errors
     /// [`Error::Config`] if it is anything else.
-    pub fn new(socket: impl Into<OwnedFd>) -> Result<OpenSocket, Error> {
+    pub fn new(socket: impl Into<OwnedFd>) -> Result<Self, Error> {
         let socket = Socket::from(socket.into());
         let wrong = |why: String| Error::Config { setting: "listen", why };
         let address = socket.local_addr().map_err(|error| {
@@ -48,7 +48,7 @@ impl OpenSocket {
         let tcp = address.as_socket().map(ListenAddress::Tcp);
         let unix = || address.as_pathname().map(|path| ListenAddress::Unix(path.into()));
         match tcp.or_else(unix) {
-            Some(address) if is_stream => Ok(OpenSocket { socket, address }),
+            Some(address) if is_stream => Ok(Self { socket, address }),
             Some(address) => Err(wrong(format!(
                 "the socket of {address} that was passed takes no connections: it must be a stream's"
             ))),

@@ -46,8 +46,8 @@ pub(crate) struct Problem {
 }
 
 impl From<Problem> for Error {
-    fn from(problem: Problem) -> Error {
-        Error::Config { setting: problem.setting, why: problem.why }
+    fn from(problem: Problem) -> Self {
+        Self::Config { setting: problem.setting, why: problem.why }
     }
 }
 
@@ -102,10 +102,10 @@ pub(crate) fn problems(config: &Config) -> Vec<Error> {
 
 impl Files {
     /// Those that `config` names, if it names a certificate.
-    pub(crate) fn of(config: &Config) -> Option<Files> {
+    pub(crate) fn of(config: &Config) -> Option<Self> {
         let certificate = config.tls_cert.clone()?;
         let key = config.tls_key.clone().unwrap_or_else(|| certificate.clone());
-        Some(Files { certificate, key, client_ca: config.client_ca.clone() })
+        Some(Self { certificate, key, client_ca: config.client_ca.clone() })
     }
 
     /// # Errors

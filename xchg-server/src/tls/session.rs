@@ -71,8 +71,8 @@ impl Session {
     ///
     /// # Errors
     /// If there is no randomness for it.
-    pub(crate) fn new(config: Arc<ServerConfig>) -> io::Result<Session> {
-        Ok(Session {
+    pub(crate) fn new(config: Arc<ServerConfig>) -> io::Result<Self> {
+        Ok(Self {
             tls: UnbufferedServerConnection::new(config).map_err(io::Error::other)?,
             incoming: Vec::new(),
             plain: Kept::default(),
@@ -199,9 +199,10 @@ impl Layer for Session {
             }
             // Whoever fills a piece once it has shaken hands has more to say.
             let is_full = taken == piece && !self.tls.is_handshaking();
-            self.piece = match is_full {
-                true => (4 * self.piece).min(PIECE_BYTES),
-                false => FIRST_PIECE_BYTES.max(self.piece / 2),
+            self.piece = if is_full {
+                (4 * self.piece).min(PIECE_BYTES)
+            } else {
+                FIRST_PIECE_BYTES.max(self.piece / 2)
             };
             Ok(read)
         })
@@ -316,8 +317,8 @@ struct Kept {
 }
 
 impl Kept {
-    fn from(bytes: &[u8]) -> Kept {
-        Kept { bytes: bytes.to_vec(), from: 0, to: bytes.len() }
+    fn from(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), from: 0, to: bytes.len() }
     }
 
     fn as_slice(&self) -> &[u8] {
@@ -349,7 +350,7 @@ impl Kept {
     fn advance(&mut self, n: usize) {
         self.from += n;
         if self.is_empty() {
-            *self = Kept::default();
+            *self = Self::default();
         }
     }
 

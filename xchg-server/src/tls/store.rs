@@ -46,20 +46,20 @@ pub(crate) enum Expiry {
 }
 
 impl Expiry {
-    pub(crate) fn of(not_after: SystemTime, now: SystemTime) -> Expiry {
+    pub(crate) fn of(not_after: SystemTime, now: SystemTime) -> Self {
         match not_after.duration_since(now) {
-            Err(_) => Expiry::Over,
-            Ok(left) if left < SOON => Expiry::Soon,
-            Ok(_) => Expiry::Far,
+            Err(_) => Self::Over,
+            Ok(left) if left < SOON => Self::Soon,
+            Ok(_) => Self::Far,
         }
     }
 
     /// What is to be said of it, if anything.
     pub(crate) fn warning(self) -> Option<&'static str> {
         match self {
-            Expiry::Far => None,
-            Expiry::Soon => Some("the TLS certificate expires within a week; renew it"),
-            Expiry::Over => {
+            Self::Far => None,
+            Self::Soon => Some("the TLS certificate expires within a week; renew it"),
+            Self::Over => {
                 Some("the TLS certificate has expired; clients refuse it until it is renewed")
             }
         }
@@ -71,11 +71,11 @@ impl Store {
     ///
     /// # Errors
     /// If they cannot be used.
-    pub(crate) fn open(files: Files) -> Result<Store, Problem> {
+    pub(crate) fn open(files: Files) -> Result<Self, Problem> {
         let contents = files.read()?;
         let material = files.parse(&contents)?;
         let seen = Ok(contents.digest().as_ref().to_vec());
-        Ok(Store {
+        Ok(Self {
             files,
             current: Mutex::new(material),
             reloads: AtomicU64::new(0),

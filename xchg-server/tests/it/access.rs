@@ -19,8 +19,8 @@ struct Tokens {
 }
 
 impl Tokens {
-    fn new(text: &str) -> Tokens {
-        let tokens = Tokens { folder: tempfile::tempdir().unwrap() };
+    fn new(text: &str) -> Self {
+        let tokens = Self { folder: tempfile::tempdir().unwrap() };
         tokens.write(text);
         tokens
     }
@@ -84,9 +84,8 @@ fn basic(pair: &str) -> String {
     let digits = pair.as_bytes().chunks(3).map(|group| {
         let bits = group.iter().fold(0_usize, |bits, &byte| bits << 8 | usize::from(byte));
         let bits = bits << (8 * (3 - group.len()));
-        let digit = |at: usize| match at <= group.len() {
-            true => char::from(DIGITS[bits >> (18 - 6 * at) & 63]),
-            false => '=',
+        let digit = |at: usize| {
+            if at <= group.len() { char::from(DIGITS[bits >> (18 - 6 * at) & 63]) } else { '=' }
         };
         (0..4).map(digit).collect::<String>()
     });

@@ -20,8 +20,8 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(len: u64) -> Stream {
-        Stream { block: payload(1, 1_048_573), number: 0, left: len }
+    fn new(len: u64) -> Self {
+        Self { block: payload(1, 1_048_573), number: 0, left: len }
     }
 
     fn next(&mut self) -> Option<&[u8]> {

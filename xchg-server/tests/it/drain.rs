@@ -19,7 +19,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn set(address: SocketAddr) -> Scene {
+    fn set(address: SocketAddr) -> Self {
         let running = (0..RUNNING).map(|index| running(address, &format!("run {index}"))).collect();
         let native = Side::BOTH
             .map(|side| Peer::native(address, side, &format!("{} waits", side.as_str())).waits());
@@ -28,7 +28,7 @@ impl Scene {
             let status = Peer::status(address);
             (status.exchanging, status.waiting) == (3, 3)
         });
-        Scene { running, native, classic }
+        Self { running, native, classic }
     }
 
     /// Expects that who waited has been let go, and lets the exchanges finish.

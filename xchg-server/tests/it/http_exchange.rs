@@ -44,11 +44,11 @@ const DOWNLOADS: [Downloads; 4] =
 
 impl Uploads {
     fn is_http(self) -> bool {
-        matches!(self, Uploads::Length | Uploads::Chunked | Uploads::Form | Uploads::Http10)
+        matches!(self, Self::Length | Self::Chunked | Self::Form | Self::Http10)
     }
 
     fn tells_length(self) -> bool {
-        matches!(self, Uploads::Length | Uploads::Http10 | Uploads::NativeWithLength)
+        matches!(self, Self::Length | Self::Http10 | Self::NativeWithLength)
     }
 
     /// Uploads `payload`, and sees to it that the server says that it arrived.
@@ -62,12 +62,10 @@ impl Uploads {
             assert_eq!(peer.rest().unwrap(), b"", "a clean close");
         };
         match self {
-            Uploads::Length => Client::saying(address, &put(key, payload)).uploaded(),
-            Uploads::Chunked => {
-                Client::saying(address, &put_chunked(key, payload, 7000)).uploaded()
-            }
-            Uploads::Form => Client::saying(address, &post_form(key, payload)).uploaded(),
-            Uploads::Http10 => {
+            Self::Length => Client::saying(address, &put(key, payload)).uploaded(),
+            Self::Chunked => Client::saying(address, &put_chunked(key, payload, 7000)).uploaded(),
+            Self::Form => Client::saying(address, &post_form(key, payload)).uploaded(),
+            Self::Http10 => {
                 let length = payload.len();
                 let head = format!("PUT /{key} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n");
                 let request = [head.as_bytes(), payload].concat();
@@ -75,29 +73,29 @@ impl Uploads {
                 assert_eq!(head.status, 200);
                 assert!(text.ends_with("received successfully.\n"), "{text}");
             }
-            Uploads::Classic => {
+            Self::Classic => {
                 drop(Peer::classic(address, b'P', key).send_all(payload));
             }
-            Uploads::Native => native(None),
-            Uploads::NativeWithLength => native(Some(payload.len() as u64)),
+            Self::Native => native(None),
+            Self::NativeWithLength => native(Some(payload.len() as u64)),
         }
     }
 }
 
 impl Downloads {
     fn is_http(self) -> bool {
-        matches!(self, Downloads::Http | Downloads::Http10)
+        matches!(self, Self::Http | Self::Http10)
     }
 
     /// Sends the request, and gives the connection.
     fn begin(self, address: SocketAddr, key: &str) -> Peer {
         match self {
-            Downloads::Http => Peer::saying(address, &get(key)),
-            Downloads::Http10 => {
+            Self::Http => Peer::saying(address, &get(key)),
+            Self::Http10 => {
                 Peer::saying(address, format!("GET /{key} HTTP/1.0\r\n\r\n").as_bytes())
             }
-            Downloads::Classic => Peer::classic(address, b'G', key),
-            Downloads::Native => Peer::native(address, Side::Download, key),
+            Self::Classic => Peer::classic(address, b'G', key),
+            Self::Native => Peer::native(address, Side::Download, key),
         }
     }
 
@@ -111,7 +109,7 @@ impl Downloads {
             assert_eq!(announced, length, "{}", head.text);
             return client.body(&head);
         }
-        if matches!(self, Downloads::Native) {
+        if matches!(self, Self::Native) {
             assert_eq!(peer.matched(), (CounterpartDialect::Http, length));
         }
         peer.rest()
@@ -125,17 +123,14 @@ fn exchange(server: &InProcess, ways: (Uploads, Downloads), payload: &[u8], uplo
     let length = uploads.tells_length().then_some(payload.len() as u64);
     let bytes = thread::scope(|scope| {
         let upload = move || uploads.run(address, "key", payload);
-        let (download, uploader) = match upload_first {
-            true => {
-                let uploader = scope.spawn(upload);
-                server.await_waiting(1);
-                (downloads.begin(address, "key"), uploader)
-            }
-            false => {
-                let download = downloads.begin(address, "key");
-                server.await_waiting(1);
-                (download, scope.spawn(upload))
-            }
+        let (download, uploader) = if upload_first {
+            let uploader = scope.spawn(upload);
+            server.await_waiting(1);
+            (downloads.begin(address, "key"), uploader)
+        } else {
+            let download = downloads.begin(address, "key");
+            server.await_waiting(1);
+            (download, scope.spawn(upload))
         };
         let bytes = downloads.finish(download, length).unwrap();
         uploader.join().unwrap();

@@ -53,9 +53,10 @@ fn a_cut_upload_resets_downloaders_that_know_no_length() {
     let server = InProcess::default();
     for old in [true, false] {
         let upload = Client::waiting(server.address(), &chunked_put("key"));
-        let mut download = match old {
-            true => Peer::saying(server.address(), b"GET /key HTTP/1.0\r\n\r\n"),
-            false => Peer::classic(server.address(), b'G', "key"),
+        let mut download = if old {
+            Peer::saying(server.address(), b"GET /key HTTP/1.0\r\n\r\n")
+        } else {
+            Peer::classic(server.address(), b'G', "key")
         };
         let handle = server.next_exchange();
         crate::common::eventually("4 bytes have moved", || handle.moved_from(Side::Upload) == 4);

@@ -125,9 +125,10 @@ fn random_pair(address: SocketAddr, seed: u64) {
     );
     let [uploads_native, downloads_native, upload_first] = [(); 3].map(|()| random.below(2) == 0);
     let upload = || {
-        let mut peer = match uploads_native {
-            true => Peer::native(address, Side::Upload, &key),
-            false => Peer::classic(address, b'P', &key),
+        let mut peer = if uploads_native {
+            Peer::native(address, Side::Upload, &key)
+        } else {
+            Peer::classic(address, b'P', &key)
         };
         if uploads_native {
             assert_eq!(peer.matched().0, dialect(downloads_native));
@@ -135,21 +136,21 @@ fn random_pair(address: SocketAddr, seed: u64) {
         drop(peer.send_all(&file));
     };
     let download = || {
-        let mut peer = match downloads_native {
-            true => Peer::native(address, Side::Download, &key),
-            false => Peer::classic(address, b'G', &key),
+        let mut peer = if downloads_native {
+            Peer::native(address, Side::Download, &key)
+        } else {
+            Peer::classic(address, b'G', &key)
         };
         if downloads_native {
             assert_eq!(peer.matched().0, dialect(uploads_native));
         }
         assert!(peer.whole() == file, "{} bytes under {key}", file.len());
     };
-    thread::scope(|scope| match upload_first {
-        true => {
+    thread::scope(|scope| {
+        if upload_first {
             scope.spawn(upload);
             download();
-        }
-        false => {
+        } else {
             scope.spawn(download);
             upload();
         }

@@ -24,18 +24,18 @@ struct Setting {
 }
 
 impl Setting {
-    fn new() -> Setting {
+    fn new() -> Self {
         let server = InProcess::start(config());
         let address = server.address();
-        Setting::at(server, address)
+        Self::at(server, address)
     }
 
-    fn at(server: InProcess, address: SocketAddr) -> Setting {
+    fn at(server: InProcess, address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [profile, downloads] = ["profile", "downloads"].map(|name| folder.path().join(name));
         std::fs::create_dir(&downloads).unwrap();
         let browser = Browser::start(&profile, &downloads);
-        let setting = Setting { browser, server, address, folder };
+        let setting = Self { browser, server, address, folder };
         setting.browser.open(&setting.page());
         setting
     }
@@ -291,10 +291,8 @@ fn what_is_transferred_never_runs_in_the_servers_origin() {
         .enumerate()
         {
             let key = format!("active-{index}-{part}");
-            let field = match said.is_empty() {
-                true => String::new(),
-                false => format!("Content-Type: {said}\r\n"),
-            };
+            let field =
+                if said.is_empty() { String::new() } else { format!("Content-Type: {said}\r\n") };
             let length = format!("{field}Content-Length: {}\r\n", body.len());
             let request = head(&format!("PUT /{key}"), &length) + body;
             let mut upload = Client::waiting(setting.server.address(), request.as_bytes());

@@ -49,10 +49,10 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Running {
+    fn start(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let name = command.get_program().to_owned();
-        Running(Some(command.spawn().unwrap_or_else(|error| panic!("{name:?}: {error}"))))
+        Self(Some(command.spawn().unwrap_or_else(|error| panic!("{name:?}: {error}"))))
     }
 
     pub(crate) fn kill(&mut self) {
@@ -91,8 +91,8 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    pub(crate) fn new(len: usize) -> Setting {
-        let setting = Setting {
+    pub(crate) fn new(len: usize) -> Self {
+        let setting = Self {
             server: InProcess::default(),
             folder: tempfile::tempdir().unwrap(),
             bytes: payload(1, len),
@@ -168,17 +168,12 @@ impl Setting {
     /// Uploads and downloads as the two lines say, with either coming first.
     fn exchange(&self, upload_line: &str, download_line: &str, upload_first: bool) {
         let ways = format!("{upload_line} | {download_line}");
-        let (first, second) = match upload_first {
-            true => (upload_line, download_line),
-            false => (download_line, upload_line),
-        };
+        let (first, second) =
+            if upload_first { (upload_line, download_line) } else { (download_line, upload_line) };
         let first = self.start(first);
         self.server.await_waiting(1);
         let second = self.start(second);
-        let (upload, download) = match upload_first {
-            true => (first, second),
-            false => (second, first),
-        };
+        let (upload, download) = if upload_first { (first, second) } else { (second, first) };
         download.succeed(&ways);
         upload.succeed(&ways);
         assert!(std::fs::read(self.arrived()).unwrap() == self.bytes, "{ways}");

@@ -42,7 +42,7 @@ impl Proxy {
         heading: &str,
         configure: impl Fn(&str, &Path) -> String,
         command: impl Fn(&Path) -> Command,
-    ) -> Proxy {
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
         let sample = sample(heading)
@@ -51,7 +51,7 @@ impl Proxy {
         let file = folder.path().join("proxy.conf");
         std::fs::write(&file, configure(&sample, folder.path())).unwrap();
         let child = command(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let proxy = Proxy { child, address, _folder: folder };
+        let proxy = Self { child, address, _folder: folder };
         eventually("the proxy listens", || TcpStream::connect(proxy.address).is_ok());
         proxy
     }
@@ -80,9 +80,10 @@ pub(crate) fn free_address() -> SocketAddr {
 
 pub(crate) fn nginx(kind: &str) -> impl Fn(&str, &Path) -> String {
     let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
-    let load = match kind == "stream" && module.exists() {
-        true => format!("load_module {};\n", module.display()),
-        false => String::new(),
+    let load = if kind == "stream" && module.exists() {
+        format!("load_module {};\n", module.display())
+    } else {
+        String::new()
     };
     let kind = kind.to_owned();
     move |sample, folder| {
@@ -110,9 +111,12 @@ fn caddy(sample: &str, _: &Path) -> String {
 /// The configuration with the long timeouts of its proxy cut down to [`SILENCE`].
 pub(crate) fn impatient(sample: &str) -> String {
     let silence = format!("{}s", SILENCE.as_secs());
-    let lines = sample.lines().map(|line| match line.contains("timeout") {
-        true => line.replace("1h", &silence) + "\n",
-        false => line.to_owned() + "\n",
+    let lines = sample.lines().map(|line| {
+        if line.contains("timeout") {
+            line.replace("1h", &silence) + "\n"
+        } else {
+            line.to_owned() + "\n"
+        }
     });
     lines.collect()
 }
@@ -189,8 +193,8 @@ struct Files {
 }
 
 impl Files {
-    fn new(len: usize) -> Files {
-        let files = Files { folder: tempfile::tempdir().unwrap(), sent: payload(7, len) };
+    fn new(len: usize) -> Self {
+        let files = Self { folder: tempfile::tempdir().unwrap(), sent: payload(7, len) };
         std::fs::write(files.path("file"), &files.sent).unwrap();
         files
     }

@@ -37,7 +37,7 @@ struct Tracer {
 
 impl Tracer {
     /// Makes `call` fail as `inject` says, from now on.
-    fn attach(server: &Process, call: &str, inject: &str) -> Tracer {
+    fn attach(server: &Process, call: &str, inject: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut threads = Vec::new();
         // They give themselves their names.
@@ -54,7 +54,7 @@ impl Tracer {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let tracer = Tracer { strace, folder };
+        let tracer = Self { strace, folder };
         eventually("strace is attached", || {
             let said = std::fs::read_to_string(tracer.folder.path().join("stderr")).unwrap();
             said.matches(" attached").count() == threads.len()

@@ -21,11 +21,11 @@ struct Manager {
 }
 
 impl Manager {
-    fn new() -> Manager {
+    fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        Manager { socket, folder }
+        Self { socket, folder }
     }
 
     fn name(&self) -> String {

@@ -30,7 +30,7 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    fn start() -> Cluster {
+    fn start() -> Self {
         let proxied = || Config { listen: vec!["127.0.0.1:0,proxy".parse().unwrap()], ..config() };
         let servers: Vec<InProcess> = (0..3).map(|_| InProcess::start(proxied())).collect();
         let (_, rest) = DOCS.split_once("```haproxy\n").unwrap();
@@ -45,7 +45,7 @@ impl Cluster {
         std::fs::write(&file, sample).unwrap();
         let haproxy =
             run_haproxy(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let cluster = Cluster { servers, haproxy, address, _folder: folder };
+        let cluster = Self { servers, haproxy, address, _folder: folder };
         eventually("the proxy listens", || std::net::TcpStream::connect(address).is_ok());
         cluster
     }
@@ -109,25 +109,25 @@ impl Speaks {
     /// `in_url` is the key as a URL has it.
     fn upload(self, address: SocketAddr, key: &str, in_url: &str, file: &[u8]) {
         match self {
-            Speaks::Native => {
+            Self::Native => {
                 let mut peer = Peer::native(address, Side::Upload, key);
                 peer.matched();
                 peer.send_all(file).rest().unwrap();
             }
-            Speaks::Classic => drop(Peer::classic(address, b'P', key).send_all(file)),
-            Speaks::Curl => drop(curl(&format!("http://{address}/{in_url}"), &["-T", "-"], file)),
+            Self::Classic => drop(Peer::classic(address, b'P', key).send_all(file)),
+            Self::Curl => drop(curl(&format!("http://{address}/{in_url}"), &["-T", "-"], file)),
         }
     }
 
     fn download(self, address: SocketAddr, key: &str, in_url: &str) -> Vec<u8> {
         match self {
-            Speaks::Native => {
+            Self::Native => {
                 let mut peer = Peer::native(address, Side::Download, key);
                 peer.matched();
                 peer.whole()
             }
-            Speaks::Classic => Peer::classic(address, b'G', key).whole(),
-            Speaks::Curl => curl(&format!("http://{address}/{in_url}"), &[], b""),
+            Self::Classic => Peer::classic(address, b'G', key).whole(),
+            Self::Curl => curl(&format!("http://{address}/{in_url}"), &[], b""),
         }
     }
 }

@@ -91,8 +91,8 @@ struct Made(Vec<PathBuf>);
 
 impl Made {
     /// Makes the folder that `output` is, if it is called one and is not there.
-    fn folder(output: &Path) -> Result<Made, Failure> {
-        let mut made = Made(Vec::new());
+    fn folder(output: &Path) -> Result<Self, Failure> {
+        let mut made = Self(Vec::new());
         if !is_folder(output) || output.is_dir() {
             return Ok(made);
         }
@@ -117,9 +117,10 @@ fn show_text(received: &Downloaded) -> Result<(), Failure> {
         return Ok(());
     };
     let mut stdout = io::stdout().lock();
-    let shown = match stdout.is_terminal() {
-        true => text.split('\n').map(escape).collect::<Vec<_>>().join("\n") + "\n",
-        false => text.clone(),
+    let shown = if stdout.is_terminal() {
+        text.split('\n').map(escape).collect::<Vec<_>>().join("\n") + "\n"
+    } else {
+        text.clone()
     };
     let written = stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(|source| Failure::Write { path: None, source })
@@ -127,10 +128,8 @@ fn show_text(received: &Downloaded) -> Result<(), Failure> {
 
 /// The standard output, a device or a named pipe: what is written to as it is.
 fn writer_for(output: &Path) -> Result<Option<Box<dyn Write + Send>>, Failure> {
-    let opened = match is_dash(output) {
-        true => files::stdout().map(Some),
-        false => files::open_output(output),
-    };
+    let opened =
+        if is_dash(output) { files::stdout().map(Some) } else { files::open_output(output) };
     match opened {
         Ok(Some(file)) if file.is_terminal() => Ok(Some(Box::new(Screen::new(file)))),
         Ok(Some(file)) => Ok(Some(Box::new(file))),

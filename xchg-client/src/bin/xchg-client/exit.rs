@@ -32,32 +32,32 @@ pub(crate) enum ExitCode {
 
 impl ExitCode {
     /// The one for a call that failed like this.
-    pub(crate) fn of(failure: &Failure) -> ExitCode {
+    pub(crate) fn of(failure: &Failure) -> Self {
         match failure {
-            Failure::Client(error) => ExitCode::of_error(error),
-            Failure::NobodyCame { .. } => ExitCode::NoCounterpart,
-            Failure::WouldMerge { .. } => ExitCode::Declined,
-            Failure::NoTerminal { .. } => ExitCode::Usage,
-            Failure::Read { .. } | Failure::Write { .. } => ExitCode::Failed,
+            Failure::Client(error) => Self::of_error(error),
+            Failure::NobodyCame { .. } => Self::NoCounterpart,
+            Failure::WouldMerge { .. } => Self::Declined,
+            Failure::NoTerminal { .. } => Self::Usage,
+            Failure::Read { .. } | Failure::Write { .. } => Self::Failed,
         }
     }
 
-    fn of_error(error: &Error) -> ExitCode {
+    fn of_error(error: &Error) -> Self {
         use session::Error::Declined;
         match error {
-            Error::Session(error) if error.is_guess() => ExitCode::WrongSecret,
-            Error::Session(Declined { .. }) | Error::DeclinedHere => ExitCode::Declined,
-            error if error.is_cut_short() => ExitCode::CutShort,
-            Error::Cancelled => ExitCode::Interrupted,
-            Error::Code(_) | Error::UnsafeName { .. } => ExitCode::Usage,
-            error if error.is_worth_a_retry() => ExitCode::NoCounterpart,
-            _ => ExitCode::Failed,
+            Error::Session(error) if error.is_guess() => Self::WrongSecret,
+            Error::Session(Declined { .. }) | Error::DeclinedHere => Self::Declined,
+            error if error.is_cut_short() => Self::CutShort,
+            Error::Cancelled => Self::Interrupted,
+            Error::Code(_) | Error::UnsafeName { .. } => Self::Usage,
+            error if error.is_worth_a_retry() => Self::NoCounterpart,
+            _ => Self::Failed,
         }
     }
 }
 
 impl From<ExitCode> for process::ExitCode {
-    fn from(code: ExitCode) -> process::ExitCode {
-        process::ExitCode::from(code as u8)
+    fn from(code: ExitCode) -> Self {
+        Self::from(code as u8)
     }
 }

@@ -43,24 +43,24 @@ impl Named {
     ///
     /// # Errors
     /// What is wrong with `text`, in words.
-    pub(crate) fn parse(text: &OsStr, is_plain: bool) -> Result<Named, String> {
+    pub(crate) fn parse(text: &OsStr, is_plain: bool) -> Result<Self, String> {
         let bytes = text.as_encoded_bytes();
         if let Some(text) = text.to_str() {
             if Link::resembles(text.trim()) {
                 let link = Link::parse(text.trim()).map_err(|error| error.to_string())?;
-                return Ok(Named::Link(link));
+                return Ok(Self::Link(link));
             }
             if !is_plain && Code::resembles(text) {
                 let code = Code::parse(text).map_err(|error| error.to_string())?;
-                return Ok(Named::Code(code));
+                return Ok(Self::Code(code));
             }
         }
         match bytes.iter().position(|&byte| byte == b':') {
             Some(colon) if !is_plain => {
                 let key = parse_key(&bytes[..colon])?;
                 match str::from_utf8(&bytes[colon + 1..]) {
-                    Ok("") => Ok(Named::KeyAndSecret(key, None)),
-                    Ok(secret) => Ok(Named::KeyAndSecret(key, Some(Secret::new(secret)))),
+                    Ok("") => Ok(Self::KeyAndSecret(key, None)),
+                    Ok(secret) => Ok(Self::KeyAndSecret(key, Some(Secret::new(secret)))),
                     Err(_) => Err("the secret behind the colon is not UTF-8".into()),
                 }
             }
@@ -79,14 +79,14 @@ impl Named {
         transfer: &mut Transfer,
     ) -> Result<(Name, Option<Address>), Failure> {
         let name = match self {
-            Named::Code(code) => Name::of_code(&code),
-            Named::Key(key) => {
+            Self::Code(code) => Name::of_code(&code),
+            Self::Key(key) => {
                 let secret = secret_for(transfer)?;
                 Name::with(key, secret)
             }
-            Named::KeyAndSecret(key, Some(secret)) => Name::with(key, secret),
-            Named::KeyAndSecret(key, None) => Name::with(key, questions::secret()?),
-            Named::Link(Link { address, key, .. }) => {
+            Self::KeyAndSecret(key, Some(secret)) => Name::with(key, secret),
+            Self::KeyAndSecret(key, None) => Name::with(key, questions::secret()?),
+            Self::Link(Link { address, key, .. }) => {
                 transfer.plain = true;
                 return Ok((Name::with(key, Secret::none()), Some(address)));
             }
@@ -96,14 +96,14 @@ impl Named {
 }
 
 impl Name {
-    pub(crate) fn of_code(code: &Code) -> Name {
+    pub(crate) fn of_code(code: &Code) -> Self {
         let shown = code.number().to_string();
-        Name { key: code.key(), secret: code.secret(), shown, is_code: true }
+        Self { key: code.key(), secret: code.secret(), shown, is_code: true }
     }
 
-    fn with(key: Key, secret: Secret) -> Name {
+    fn with(key: Key, secret: Secret) -> Self {
         let shown = String::from_utf8_lossy(key.as_bytes()).into_owned();
-        Name { key, secret, shown, is_code: false }
+        Self { key, secret, shown, is_code: false }
     }
 }
 

@@ -16,8 +16,8 @@ pub(crate) struct Screen<W = File> {
 }
 
 impl<W: Write> Screen<W> {
-    pub(crate) fn new(terminal: W) -> Screen<W> {
-        Screen { terminal, last: 0 }
+    pub(crate) fn new(terminal: W) -> Self {
+        Self { terminal, last: 0 }
     }
 }
 

@@ -107,9 +107,10 @@ pub(crate) fn run(
             SpecialFiles::Refuse => files::SpecialFiles::Refuse,
             SpecialFiles::LeaveOut => files::SpecialFiles::LeaveOut,
         });
-    let stream_name = match name.is_code {
-        true => NAMELESS.into(),
-        false => file_name(&name.key).unwrap_or(NAMELESS.into()),
+    let stream_name = if name.is_code {
+        NAMELESS.into()
+    } else {
+        file_name(&name.key).unwrap_or(NAMELESS.into())
     };
     let content = match upload.text {
         Some(text) => Content::Text { name: stream_name, text },

@@ -52,13 +52,13 @@ const SCHEMES: [(&str, u16, bool); 4] = [
 impl FromStr for Address {
     type Err = InvalidAddress;
 
-    fn from_str(text: &str) -> Result<Address, InvalidAddress> {
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
         let wrong = |why| InvalidAddress { text: text.into(), why };
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
                 "" => Err(wrong("write unix:PATH")),
                 _ if cfg!(not(unix)) => Err(wrong("this system has no unix sockets")),
-                path => Ok(Address::Unix(path.into())),
+                path => Ok(Self::Unix(path.into())),
             };
         }
         let (text, default_port, tls) = SCHEMES
@@ -86,7 +86,7 @@ impl FromStr for Address {
             },
         };
         let host = host.into();
-        Ok(if tls { Address::Tls { host, port } } else { Address::Tcp { host, port } })
+        Ok(if tls { Self::Tls { host, port } } else { Self::Tcp { host, port } })
     }
 }
 
@@ -119,13 +119,13 @@ fn is_ipv6(host: &str) -> bool {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Address::Tls { host, port } if host.contains(':') => {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Tls { host, port } if host.contains(':') => {
                 write!(f, "https://[{host}]:{port}")
             }
-            Address::Tls { host, port } => write!(f, "https://{host}:{port}"),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tls { host, port } => write!(f, "https://{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

@@ -55,11 +55,11 @@ impl Cancel {
     ///
     /// # Errors
     /// If the process has no file descriptors left.
-    pub fn new() -> io::Result<Cancel> {
+    pub fn new() -> io::Result<Self> {
         let (sender, channel) = crossbeam_channel::bounded(0);
         let (wakeup, waker) = sys::wakeup()?;
         let alarm = Alarm { _channel: sender, _waker: waker };
-        Ok(Cancel(Arc::new(Shared {
+        Ok(Self(Arc::new(Shared {
             cancelled: AtomicBool::new(false),
             channel,
             wakeup,

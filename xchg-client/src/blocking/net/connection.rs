@@ -53,7 +53,7 @@ impl Connection {
         timeout: Duration,
         buffer_bytes: Option<u32>,
         cancel: &Cancel,
-    ) -> io::Result<Connection> {
+    ) -> io::Result<Self> {
         let is_tcp = !target.is_unix();
         let domain = if is_tcp { target.domain() } else { Domain::UNIX };
         let socket = Socket::new(domain, Type::STREAM, None)?;
@@ -68,7 +68,7 @@ impl Connection {
             socket.set_tcp_nodelay(true)?;
         }
         cancel.watch(|wakeup| sys::connect(&socket, target, timeout, wakeup))?;
-        Ok(Connection {
+        Ok(Self {
             socket,
             is_tcp,
             records: None,
@@ -98,8 +98,8 @@ impl Connection {
     }
 
     /// Another handle on the same connection, whose waits `cancel` ends. It has no read timeout.
-    pub(crate) fn another(&self, cancel: &Cancel) -> io::Result<Connection> {
-        Ok(Connection {
+    pub(crate) fn another(&self, cancel: &Cancel) -> io::Result<Self> {
+        Ok(Self {
             socket: self.socket.try_clone()?,
             is_tcp: self.is_tcp,
             records: self.records.clone(),
@@ -191,9 +191,12 @@ impl Connection {
     pub(crate) fn has_news(&self) -> io::Result<bool> {
         let Some(records) = &self.records else { return self.has_bytes() };
         // Not all that comes is something to read.
-        records.has_news(|buffer| match self.has_bytes()? {
-            true => self.receive(buffer, None),
-            false => Err(io::ErrorKind::WouldBlock.into()),
+        records.has_news(|buffer| {
+            if self.has_bytes()? {
+                self.receive(buffer, None)
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
         })
     }
 

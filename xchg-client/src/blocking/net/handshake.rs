@@ -35,7 +35,7 @@ impl<'a> Handshake<'a> {
         mut connection: Connection,
         greeting: &Greeting,
         (timeout, deadline): (Duration, Option<Instant>),
-    ) -> Result<Handshake<'a>, Error> {
+    ) -> Result<Self, Error> {
         let had_place = false;
         let lost = |source| Error::ServerLost { address: address.clone(), had_place, source };
         connection.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(lost)?;

@@ -17,13 +17,13 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     /// At least `pace` between two slices, and at most `rate` bytes a second.
-    pub(crate) fn new(pace: Duration, rate: Option<NonZeroU64>, now: Instant) -> Throttle {
-        Throttle { pace, rate, paid_at: now }
+    pub(crate) fn new(pace: Duration, rate: Option<NonZeroU64>, now: Instant) -> Self {
+        Self { pace, rate, paid_at: now }
     }
 
     /// No slower than one can.
-    pub(crate) fn none() -> Throttle {
-        Throttle::new(Duration::ZERO, None, Instant::now())
+    pub(crate) fn none() -> Self {
+        Self::new(Duration::ZERO, None, Instant::now())
     }
 
     /// The most bytes to move at once, out of `buffer_bytes`.

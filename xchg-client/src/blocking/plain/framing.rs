@@ -20,10 +20,10 @@ pub(crate) enum Framing {
 
 impl Framing {
     /// The one that a counterpart of this dialect understands.
-    pub(crate) fn with(dialect: CounterpartDialect) -> Framing {
+    pub(crate) fn with(dialect: CounterpartDialect) -> Self {
         match dialect {
-            CounterpartDialect::Native => Framing::Chunks,
-            _ => Framing::Raw,
+            CounterpartDialect::Native => Self::Chunks,
+            _ => Self::Raw,
         }
     }
 }
@@ -56,14 +56,14 @@ impl Receipt {
     /// A receipt's length on the wire.
     pub(crate) const LEN: usize = 9;
 
-    pub(crate) fn encode(self) -> [u8; Receipt::LEN] {
-        let mut out = [0; Receipt::LEN];
+    pub(crate) fn encode(self) -> [u8; Self::LEN] {
+        let mut out = [0; Self::LEN];
         out[0] = (!self.received).into();
         out[1..].copy_from_slice(&self.bytes.to_be_bytes());
         out
     }
 
-    pub(crate) fn decode(bytes: [u8; Receipt::LEN]) -> Result<Receipt, Error> {
+    pub(crate) fn decode(bytes: [u8; Self::LEN]) -> Result<Self, Error> {
         let [status, count @ ..] = bytes;
         let received = match status {
             0 => true,
@@ -75,7 +75,7 @@ impl Receipt {
                 });
             }
         };
-        Ok(Receipt { received, bytes: u64::from_be_bytes(count) })
+        Ok(Self { received, bytes: u64::from_be_bytes(count) })
     }
 }
 
@@ -95,8 +95,8 @@ pub(crate) struct Payload<R> {
 
 impl<R: Read> Payload<R> {
     /// A payload of `length` bytes, if it was announced.
-    pub(crate) fn new(stream: R, framing: Framing, length: Option<u64>) -> Payload<R> {
-        Payload { stream, framing, length, bytes: 0, chunk: 0, ended: false }
+    pub(crate) fn new(stream: R, framing: Framing, length: Option<u64>) -> Self {
+        Self { stream, framing, length, bytes: 0, chunk: 0, ended: false }
     }
 
     /// Reads up to `buffer.len()` bytes, which is not 0; gives 0 only when the payload is whole,

@@ -131,9 +131,9 @@ struct Stop {
 }
 
 impl Stop {
-    fn new() -> io::Result<Stop> {
+    fn new() -> io::Result<Self> {
         let token = Cancel::new()?;
-        Ok(Stop { token, hard: Cancel::new()?, is_established: AtomicBool::new(false) })
+        Ok(Self { token, hard: Cancel::new()?, is_established: AtomicBool::new(false) })
     }
 
     /// Runs `work`, which `cancel` ends.

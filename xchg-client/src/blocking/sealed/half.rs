@@ -21,10 +21,10 @@ impl Half {
         connection: &Connection,
         hard: &Cancel,
         throttle: Throttle,
-    ) -> io::Result<Half> {
+    ) -> io::Result<Self> {
         let mut connection = connection.another(hard)?;
         connection.set_read_timeout(Some(SILENCE_TIMEOUT))?;
-        Ok(Half { connection, hard: hard.clone(), throttle })
+        Ok(Self { connection, hard: hard.clone(), throttle })
     }
 
     fn slice(&self, bytes: usize) -> usize {

@@ -151,10 +151,7 @@ fn within<T>(
         drop(working);
         result
     });
-    match is_late.load(Ordering::Acquire) {
-        true => result.map_err(|_| Error::Silent),
-        false => result,
-    }
+    if is_late.load(Ordering::Acquire) { result.map_err(|_| Error::Silent) } else { result }
 }
 
 #[cfg(test)]

@@ -111,9 +111,10 @@ fn place(manifest: Manifest, into: &Path, options: PlaceOptions) -> bool {
         placement.settle(options.existing)?;
         let mut same = Vec::new();
         for point in placement.candidates() {
-            match placement.hash(point, &|| false)? == Some(blake3::hash(CONTENT).into()) {
-                true => same.push(point.entry),
-                false => placement.differs(point.entry),
+            if placement.hash(point, &|| false)? == Some(blake3::hash(CONTENT).into()) {
+                same.push(point.entry)
+            } else {
+                placement.differs(point.entry)
             }
         }
         placement.settle_late(options.existing)?;

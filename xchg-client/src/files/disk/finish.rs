@@ -228,9 +228,12 @@ mod tests {
     #[test]
     fn a_free_name_is_found_only_if_renaming_is_allowed() {
         let taken = ["a", "a (1)"];
-        let place = |name: &Name| match taken.iter().any(|taken| name == taken) {
-            true => Err(ErrorKind::AlreadyExists.into()),
-            false => Ok(()),
+        let place = |name: &Name| {
+            if taken.iter().any(|taken| name == taken) {
+                Err(ErrorKind::AlreadyExists.into())
+            } else {
+                Ok(())
+            }
         };
         let placed = |name: &str, existing| place_named(&name.into(), existing, place);
         assert_eq!(placed("a", Existing::Rename).unwrap(), "a (2)");

@@ -71,10 +71,7 @@ impl SparseFile {
 
     /// Makes the file as long as what has been written, should a hole be at its end.
     pub(crate) fn end(&mut self) -> io::Result<()> {
-        match self.is_there {
-            true => Ok(()),
-            false => self.file.set_len(self.at),
-        }
+        if self.is_there { Ok(()) } else { self.file.set_len(self.at) }
     }
 
     /// Sets the file's own position to where the next byte belongs.

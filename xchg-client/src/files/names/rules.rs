@@ -49,9 +49,10 @@ impl Rules {
     /// The system that this runs on cannot hold these. Its file systems may have rules of their
     /// own.
     pub(crate) fn of_this_system() -> Self {
-        match cfg!(windows) {
-            true => Self::windows(),
-            false => Self { bytes: cfg!(target_vendor = "apple"), ..Self::default() },
+        if cfg!(windows) {
+            Self::windows()
+        } else {
+            Self { bytes: cfg!(target_vendor = "apple"), ..Self::default() }
         }
     }
 
@@ -78,9 +79,10 @@ impl Rules {
     fn blemish(&self, name: &Name) -> Option<NameProblem> {
         let is_forbidden = |letter: &char| self.letters.contains(letter);
         let text = name.to_string_lossy();
-        let letter = match self.letters.is_empty() {
-            true => None,
-            false => text.chars().find(is_forbidden).map(NameProblem::Letter),
+        let letter = if self.letters.is_empty() {
+            None
+        } else {
+            text.chars().find(is_forbidden).map(NameProblem::Letter)
         };
         letter
             .or_else(|| (self.bytes && name.as_str().is_none()).then_some(NameProblem::NotUnicode))

@@ -36,8 +36,8 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn new(script: &[Does]) -> Scripted {
-        Scripted { script: script.iter().copied().collect(), ..Scripted::default() }
+    fn new(script: &[Does]) -> Self {
+        Self { script: script.iter().copied().collect(), ..Self::default() }
     }
 
     fn takes(&mut self, most: usize) -> io::Result<usize> {

@@ -61,9 +61,9 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(conn: End, says: &[u8]) -> Peer {
+    fn new(conn: End, says: &[u8]) -> Self {
         let unsaid = says.iter().copied().collect();
-        Peer { conn, unsaid, has_half_closed: false, heard: Vec::new(), has_heard_all: false }
+        Self { conn, unsaid, has_half_closed: false, heard: Vec::new(), has_heard_all: false }
     }
 
     fn say(&mut self, most: usize) {
@@ -108,10 +108,10 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(connections: Sides<Connection>, says: Sides<&[u8]>, pumps: Sides<Pump>) -> Exchange {
+    fn new(connections: Sides<Connection>, says: Sides<&[u8]>, pumps: Sides<Pump>) -> Self {
         let (uploader, upload) = (connections.upload)();
         let (downloader, download) = (connections.download)();
-        Exchange {
+        Self {
             peers: Sides {
                 upload: Peer::new(uploader, says.upload),
                 download: Peer::new(downloader, says.download),
@@ -194,8 +194,8 @@ enum Splices {
 }
 
 impl Counted {
-    fn new(socket: End) -> Counted {
-        Counted { socket, copied: 0, splices: Splices::Well }
+    fn new(socket: End) -> Self {
+        Self { socket, copied: 0, splices: Splices::Well }
     }
 }
 
@@ -448,12 +448,12 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn source(reads: impl IntoIterator<Item = io::Result<Vec<u8>>>) -> Scripted {
-        Scripted { reads: reads.into_iter().collect(), ..Scripted::default() }
+    fn source(reads: impl IntoIterator<Item = io::Result<Vec<u8>>>) -> Self {
+        Self { reads: reads.into_iter().collect(), ..Self::default() }
     }
 
-    fn sink(takes: impl IntoIterator<Item = io::Result<usize>>) -> Scripted {
-        Scripted { takes: takes.into_iter().collect(), ..Scripted::default() }
+    fn sink(takes: impl IntoIterator<Item = io::Result<usize>>) -> Self {
+        Self { takes: takes.into_iter().collect(), ..Self::default() }
     }
 }
 

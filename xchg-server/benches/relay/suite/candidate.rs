@@ -175,11 +175,10 @@ impl Candidate {
         let port_file = folder.join("port");
         let listen = SocketAddrV4::new(conditions.host(), 0).to_string();
         let (listen, file) = (listen.as_str(), port_file.to_str().unwrap_or_default());
-        let mut arguments: Vec<String> = match self.program
-            == Path::new(env!("CARGO_BIN_EXE_xchg-server"))
-        {
-            _ if self.name == THREADS => [SERVE_THREADS, listen, file].map(str::to_owned).into(),
-            _ => ["--listen", listen, "--port-file", file].map(str::to_owned).into(),
+        let mut arguments: Vec<String> = if self.name == THREADS {
+            [SERVE_THREADS, listen, file].map(str::to_owned).into()
+        } else {
+            ["--listen", listen, "--port-file", file].map(str::to_owned).into()
         };
         arguments.extend(self.arguments.iter().cloned());
         let mut process = ServerProcess::start(&self.name, &self.program, &arguments, folder)?;

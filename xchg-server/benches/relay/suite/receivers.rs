@@ -67,9 +67,10 @@ fn send(mut upload: TcpStream, bytes: u64) -> Result<()> {
     }
     let mut answer = String::new();
     upload.read_to_string(&mut answer).during("the uploader hears nothing")?;
-    match answer.contains("received successfully") {
-        true => Ok(()),
-        false => Err(Failure::new(format!("the uploader was told: {answer}"))),
+    if answer.contains("received successfully") {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("the uploader was told: {answer}")))
     }
 }
 

@@ -38,21 +38,21 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Case; 6] = [
-        Case::Bulk { upload: false, download: false },
-        Case::Bulk { upload: false, download: true },
-        Case::Bulk { upload: true, download: false },
-        Case::Bulk { upload: true, download: true },
-        Case::Exchanges { resumes: false },
-        Case::Exchanges { resumes: true },
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Bulk { upload: false, download: false },
+        Self::Bulk { upload: false, download: true },
+        Self::Bulk { upload: true, download: false },
+        Self::Bulk { upload: true, download: true },
+        Self::Exchanges { resumes: false },
+        Self::Exchanges { resumes: true },
     ];
 
     pub(crate) fn name(self) -> String {
         let way = |has_tls| if has_tls { "TLS" } else { "plain" };
         match self {
-            Case::Bulk { upload, download } => format!("{} to {}", way(upload), way(download)),
-            Case::Exchanges { resumes: false } => "1 KiB over https, full handshakes".into(),
-            Case::Exchanges { resumes: true } => "1 KiB over https, resumed".into(),
+            Self::Bulk { upload, download } => format!("{} to {}", way(upload), way(download)),
+            Self::Exchanges { resumes: false } => "1 KiB over https, full handshakes".into(),
+            Self::Exchanges { resumes: true } => "1 KiB over https, resumed".into(),
         }
     }
 }
@@ -106,19 +106,19 @@ enum End {
 }
 
 impl End {
-    fn open(route: &Route, client: Option<&Arc<ClientConfig>>) -> Result<End> {
+    fn open(route: &Route, client: Option<&Arc<ClientConfig>>) -> Result<Self> {
         let stream = route.connect().during("cannot connect")?;
-        let Some(client) = client else { return Ok(End::Plain(stream)) };
+        let Some(client) = client else { return Ok(Self::Plain(stream)) };
         let name = ServerName::try_from("localhost").expect("it is a name");
         let tls = ClientConnection::new(client.clone(), name);
         let tls = tls.map_err(|error| Failure::new(error.to_string()))?;
-        Ok(End::Tls(Box::new(StreamOwned::new(tls, stream))))
+        Ok(Self::Tls(Box::new(StreamOwned::new(tls, stream))))
     }
 
     fn finish(&mut self) -> io::Result<()> {
         match self {
-            End::Plain(stream) => stream.shutdown(Shutdown::Write),
-            End::Tls(stream) => {
+            Self::Plain(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tls(stream) => {
                 stream.conn.send_close_notify();
                 while stream.conn.wants_write() {
                     stream.conn.write_tls(&mut stream.sock)?;
@@ -132,8 +132,8 @@ impl End {
 impl Read for End {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            End::Plain(stream) => stream.read(buf),
-            End::Tls(stream) => stream.read(buf),
+            Self::Plain(stream) => stream.read(buf),
+            Self::Tls(stream) => stream.read(buf),
         }
     }
 }
@@ -141,15 +141,15 @@ impl Read for End {
 impl Write for End {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
-            End::Plain(stream) => stream.write(buf),
-            End::Tls(stream) => stream.write(buf),
+            Self::Plain(stream) => stream.write(buf),
+            Self::Tls(stream) => stream.write(buf),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            End::Plain(stream) => stream.flush(),
-            End::Tls(stream) => stream.flush(),
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
         }
     }
 }
@@ -239,8 +239,9 @@ fn exchange(route: &Route, client: &Arc<ClientConfig>) -> Result<()> {
     // system of who stays connected takes milliseconds over that.
     drop(download);
     upload.read_to_end(&mut Vec::new()).during("cannot hear the answer")?;
-    match answer.ends_with(&vec![b'x'; PAYLOAD_BYTES]) {
-        true => Ok(()),
-        false => Err(Failure::new("a payload is not what was sent".to_owned())),
+    if answer.ends_with(&vec![b'x'; PAYLOAD_BYTES]) {
+        Ok(())
+    } else {
+        Err(Failure::new("a payload is not what was sent".to_owned()))
     }
 }

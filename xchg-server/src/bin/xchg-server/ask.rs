@@ -50,10 +50,10 @@ pub(crate) struct Answer {
 impl FromStr for Place {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Place, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let place = |door, path: &str| {
             let path = (!matches!(path, "" | "/")).then(|| path.to_owned());
-            Ok(Place { text: text.to_owned(), door, path })
+            Ok(Self { text: text.to_owned(), door, path })
         };
         let mistaken =
             || format!("`{text}` is no http(s)://HOST[:PORT][/PATH], ADDR:PORT or unix:PATH");
@@ -82,9 +82,10 @@ impl FromStr for Place {
             }
             _ => return Err(mistaken()),
         };
-        match is_clean(&authority) && is_clean(path) && !authority.contains('@') {
-            true => place(kind(authority), path),
-            false => Err(mistaken()),
+        if is_clean(&authority) && is_clean(path) && !authority.contains('@') {
+            place(kind(authority), path)
+        } else {
+            Err(mistaken())
         }
     }
 }

@@ -83,8 +83,8 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(&self) -> ExitCode {
         match self {
-            Command::Top(top) => top.run(),
-            Command::Health(health) => health.run(),
+            Self::Top(top) => top.run(),
+            Self::Health(health) => health.run(),
         }
     }
 }
@@ -387,7 +387,7 @@ struct AccessToken(Token);
 impl FromStr for AccessToken {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<AccessToken, &'static str> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let token = Token::parse(text.as_bytes());
         token.map(AccessToken).map_err(|_| "write a token of 1 to 255 bytes")
     }
@@ -411,7 +411,7 @@ struct Seconds(Duration);
 impl FromStr for Bytes {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Bytes, &'static str> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let (digits, shift) = match text.as_bytes() {
             [.., b'K' | b'k'] => (&text[..text.len() - 1], 10),
             [.., b'M' | b'm'] => (&text[..text.len() - 1], 20),
@@ -427,7 +427,7 @@ impl FromStr for Bytes {
 impl FromStr for Seconds {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Seconds, &'static str> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let seconds = text.parse::<f64>().ok();
         let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         time.map(Seconds).ok_or("write a number of seconds, such as 30 or 0.5")

@@ -35,10 +35,10 @@ impl Health {
             }
             Err(why) => (false, why),
         };
-        match is_well {
-            // Nobody need read it.
-            true => drop(crate::say(&[line])),
-            false => log::say(&format!("xchg-server: {line}")),
+        if is_well {
+            drop(crate::say(&[line]))
+        } else {
+            log::say(&format!("xchg-server: {line}"))
         }
         if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -25,7 +25,7 @@ impl Mistakes {
         self.0.push(mistake.to_string());
     }
 
-    pub(crate) fn none(self) -> Result<(), Mistakes> {
+    pub(crate) fn none(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }
 }
@@ -175,10 +175,7 @@ fn flag(arg: &Arg, value: &OsStr) -> OsString {
 
 /// A value as mistakes show it: not at all, where it is a secret.
 fn shown(arg: &Arg, value: &OsStr) -> String {
-    match arg.is_hide_env_values_set() {
-        true => String::new(),
-        false => format!(" = {value:?}"),
-    }
+    if arg.is_hide_env_values_set() { String::new() } else { format!(" = {value:?}") }
 }
 
 /// The options that a file may have.

@@ -51,7 +51,7 @@ impl Manager {
     ///
     /// # Errors
     /// If it is named and cannot be reached.
-    pub(crate) fn find() -> Result<Option<Manager>, Error> {
+    pub(crate) fn find() -> Result<Option<Self>, Error> {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(None);
         };
@@ -61,7 +61,7 @@ impl Manager {
             socket.set_nonblocking(true)?;
             connect(&socket, &name)?;
             let interval = patience().map_or(STATUS, |patience| STATUS.min(patience / 2));
-            Ok(Some(Manager { socket, interval }))
+            Ok(Some(Self { socket, interval }))
         };
         reached().map_err(|error: io::Error| Error::Config {
             setting: "NOTIFY_SOCKET",

@@ -15,12 +15,12 @@ pub(super) struct Credentials {
 impl Credentials {
     /// What a field's `value` says: `Bearer TOKEN` (RFC 6750), or `Basic`, of whose name and
     /// password the latter is the token (RFC 7617). `None` if there is no token in it.
-    pub(super) fn of(value: &[u8]) -> Option<Credentials> {
+    pub(super) fn of(value: &[u8]) -> Option<Self> {
         let space = value.iter().position(|&byte| byte == b' ')?;
         let (scheme, value) = (&value[..space], trim(&value[space..]));
         if scheme.eq_ignore_ascii_case(b"bearer") {
             let token = Token::parse(value).ok()?;
-            return Some(Credentials { token, is_basic: false });
+            return Some(Self { token, is_basic: false });
         }
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return None;
@@ -28,7 +28,7 @@ impl Credentials {
         let pair = base64(value)?;
         let colon = pair.iter().position(|&byte| byte == b':')?;
         let token = Token::parse(&pair[colon + 1..]).ok()?;
-        Some(Credentials { token, is_basic: true })
+        Some(Self { token, is_basic: true })
     }
 }
 

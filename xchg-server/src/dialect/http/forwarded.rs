@@ -22,11 +22,11 @@ const MAX_HOPS: usize = 64;
 pub(crate) struct Forwarded(Vec<Vec<Option<IpAddr>>>);
 
 impl Forwarded {
-    pub(super) fn of(headers: &[Header<'_>]) -> Forwarded {
+    pub(super) fn of(headers: &[Header<'_>]) -> Self {
         let list = |name| members(headers, name).map(address).collect();
         let elements = members(headers, "forwarded").filter_map(for_whom).map(address).collect();
         let fields = [list("x-forwarded-for"), list("x-real-ip"), elements];
-        Forwarded(fields.into_iter().filter(|hops: &Vec<_>| !hops.is_empty()).collect())
+        Self(fields.into_iter().filter(|hops: &Vec<_>| !hops.is_empty()).collect())
     }
 
     /// Who is behind the `trusted` proxies. `None` if nothing says that there is a proxy,

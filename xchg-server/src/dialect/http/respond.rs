@@ -341,9 +341,10 @@ pub(super) fn preflight(to: ReplyTo, private_network: bool, token: bool) -> Vec<
         .field("Access-Control-Allow-Methods", METHODS)
         .field(
             "Access-Control-Allow-Headers",
-            match token {
-                true => "Content-Type, Content-Disposition, X-Piping, Authorization",
-                false => "Content-Type, Content-Disposition, X-Piping",
+            if token {
+                "Content-Type, Content-Disposition, X-Piping, Authorization"
+            } else {
+                "Content-Type, Content-Disposition, X-Piping"
             },
         )
         // Lets a page find out whether X-Piping is supported, as piping-server does.

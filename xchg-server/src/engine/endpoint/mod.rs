@@ -31,13 +31,13 @@ pub(crate) enum Framing {
 
 impl Framing {
     /// The body of an http upload, of which `early` has been read already.
-    pub(crate) fn body(body: Body, early: Vec<u8>) -> Framing {
-        Framing::Source(Box::new(Source::request(body, early)))
+    pub(crate) fn body(body: Body, early: Vec<u8>) -> Self {
+        Self::Source(Box::new(Source::request(body, early)))
     }
 
     /// A stream that was said to be `length` bytes long, of which `early` has been read already.
-    pub(crate) fn measured(length: u64, early: Vec<u8>) -> Framing {
-        Framing::Source(Box::new(Source::stream(length, early)))
+    pub(crate) fn measured(length: u64, early: Vec<u8>) -> Self {
+        Self::Source(Box::new(Source::stream(length, early)))
     }
 
     /// The response to the request that `to` describes, with a payload that `upload` reads; `early`
@@ -46,22 +46,22 @@ impl Framing {
         to: ReplyTo,
         length: Option<u64>,
         description: Option<&Description>,
-        upload: &Framing,
+        upload: &Self,
         early: Vec<u8>,
-    ) -> Framing {
+    ) -> Self {
         let mut response = if upload.is_form() {
             Response::undescribed(to)
         } else {
             Response::new(to, length, description)
         };
         response.heard(&early);
-        Framing::Response(Box::new(response))
+        Self::Response(Box::new(response))
     }
 
     /// Why the payload cannot be read, if that is so.
     pub(crate) fn error(&self) -> Option<BodyError> {
         match self {
-            Framing::Source(source) => source.error(),
+            Self::Source(source) => source.error(),
             _ => None,
         }
     }
@@ -69,39 +69,39 @@ impl Framing {
     /// What was read of the stream and follows the payload, or the request that a response answers.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         match self {
-            Framing::Source(source) => source.rest(),
-            Framing::Response(response) => response.rest(),
-            Framing::Bare => Vec::new(),
+            Self::Source(source) => source.rest(),
+            Self::Response(response) => response.rest(),
+            Self::Bare => Vec::new(),
         }
     }
 
     /// Whether a response has ended and its connection carries another.
     pub(crate) fn keeps_alive(&self) -> bool {
-        matches!(self, Framing::Response(response) if response.keeps_alive())
+        matches!(self, Self::Response(response) if response.keeps_alive())
     }
 
     /// Whether nothing of a response has been written, so that another one may be.
     pub(crate) fn is_untouched(&self) -> bool {
-        matches!(self, Framing::Response(response) if response.is_untouched())
+        matches!(self, Self::Response(response) if response.is_untouched())
     }
 
     /// Whether payload goes out as it is.
     pub(crate) fn splices(&self) -> bool {
-        !matches!(self, Framing::Response(response) if response.is_chunked())
+        !matches!(self, Self::Response(response) if response.is_chunked())
     }
 
     fn is_form(&self) -> bool {
-        matches!(self, Framing::Source(source) if source.is_form())
+        matches!(self, Self::Source(source) if source.is_form())
     }
 
     /// Whether it is a response whose head awaits what describes its payload.
     pub(crate) fn awaits_description(&self) -> bool {
-        matches!(self, Framing::Response(response) if response.awaits_description())
+        matches!(self, Self::Response(response) if response.awaits_description())
     }
 
     /// Tells a response what is known of its payload by now, which `upload` reads.
-    pub(crate) fn hear_of(&mut self, upload: &Framing) {
-        if let (Framing::Response(response), Framing::Source(source)) = (self, upload) {
+    pub(crate) fn hear_of(&mut self, upload: &Self) {
+        if let (Self::Response(response), Self::Source(source)) = (self, upload) {
             if source.has_begun() {
                 response.describe(source.description());
             }

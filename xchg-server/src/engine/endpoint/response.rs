@@ -36,27 +36,16 @@ enum Head {
 
 impl Response {
     /// The response with a payload of which all is known that ever will be.
-    pub(super) fn new(
-        to: ReplyTo,
-        length: Option<u64>,
-        description: Option<&Description>,
-    ) -> Response {
+    pub(super) fn new(to: ReplyTo, length: Option<u64>, description: Option<&Description>) -> Self {
         let (pending, framing) = download_head(to, length, description);
         let chunked = (framing == Framing::Chunked).then(|| (ChunkedEncoder::new(), 0));
         let behind = (to.keep_alive && framing != Framing::Close).then(Vec::new);
-        Response {
-            head: Head::Ready,
-            pending,
-            chunked,
-            has_ended: false,
-            is_exhausted: false,
-            behind,
-        }
+        Self { head: Head::Ready, pending, chunked, has_ended: false, is_exhausted: false, behind }
     }
 
     /// The response with a payload whose description comes with it, and whose length is not known.
-    pub(super) fn undescribed(to: ReplyTo) -> Response {
-        Response { head: Head::Awaited(to), pending: Vec::new(), ..Response::new(to, None, None) }
+    pub(super) fn undescribed(to: ReplyTo) -> Self {
+        Self { head: Head::Awaited(to), pending: Vec::new(), ..Self::new(to, None, None) }
     }
 
     /// Whether the head awaits its description.

@@ -46,16 +46,16 @@ enum State {
 }
 
 impl Source {
-    pub(super) fn request(body: Body, early: Vec<u8>) -> Source {
-        Source::new(body, early, Behind::Request)
+    pub(super) fn request(body: Body, early: Vec<u8>) -> Self {
+        Self::new(body, early, Behind::Request)
     }
 
-    pub(super) fn stream(length: u64, early: Vec<u8>) -> Source {
-        Source::new(Body::Framed(BodyDecoder::with_length(length)), early, Behind::Nothing)
+    pub(super) fn stream(length: u64, early: Vec<u8>) -> Self {
+        Self::new(Body::Framed(BodyDecoder::with_length(length)), early, Behind::Nothing)
     }
 
-    fn new(body: Body, raw: Vec<u8>, behind: Behind) -> Source {
-        let mut source = Source { body, behind, raw, decoded: Vec::new(), state: State::Open };
+    fn new(body: Body, raw: Vec<u8>, behind: Behind) -> Self {
+        let mut source = Self { body, behind, raw, decoded: Vec::new(), state: State::Open };
         // A body of no bytes has ended before anything is read.
         if let Err(error) = source.decode(&mut []) {
             source.state = State::Bad(error);
@@ -78,14 +78,13 @@ impl Source {
                 State::Ended => return self.end(stream),
                 State::Bad(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             }
-            let n = match self.raw.is_empty() {
-                false => take(&mut self.raw, buf),
-                true => {
-                    let most = self.wants(buf.len());
-                    match stream.read(&mut buf[..most])? {
-                        0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                        n => n,
-                    }
+            let n = if !self.raw.is_empty() {
+                take(&mut self.raw, buf)
+            } else {
+                let most = self.wants(buf.len());
+                match stream.read(&mut buf[..most])? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    n => n,
                 }
             };
             match self.decode(&mut buf[..n]) {
@@ -108,12 +107,13 @@ impl Source {
             if !self.is_form() || !self.decoded.is_empty() || self.state != State::Open {
                 return Ok(());
             }
-            let n = match self.raw.is_empty() {
-                false => take(&mut self.raw, scratch),
-                true => match stream.read(scratch)? {
+            let n = if !self.raw.is_empty() {
+                take(&mut self.raw, scratch)
+            } else {
+                match stream.read(scratch)? {
                     0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                     n => n,
-                },
+                }
             };
             if let Err(error) = self.decode(&mut scratch[..n]) {
                 self.state = State::Bad(error);

@@ -20,13 +20,13 @@ struct Folder {
 }
 
 impl Folder {
-    fn new() -> Folder {
+    fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = params.self_signed(&key).unwrap();
         let authority = Issuer::new(params, key);
-        let folder = Folder { dir: tempfile::tempdir().unwrap(), authority, root };
+        let folder = Self { dir: tempfile::tempdir().unwrap(), authority, root };
         folder.write("root.pem", &folder.root.pem());
         folder.renew(params_for("localhost"));
         folder

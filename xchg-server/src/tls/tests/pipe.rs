@@ -21,7 +21,7 @@ pub(super) struct Width {
 }
 
 impl Width {
-    pub(super) const WIDE: Width = Width { capacity: usize::MAX, at_once: usize::MAX };
+    pub(super) const WIDE: Self = Self { capacity: usize::MAX, at_once: usize::MAX };
 }
 
 #[derive(Debug, Default)]

@@ -39,7 +39,7 @@ struct Page {
 
 impl Page {
     /// What `connection` says to a request of these bytes, to its end.
-    fn of(mut connection: impl Read + Write, request: &[u8]) -> Page {
+    fn of(mut connection: impl Read + Write, request: &[u8]) -> Self {
         connection.write_all(request).unwrap();
         let mut bytes = Vec::new();
         connection.read_to_end(&mut bytes).unwrap();
@@ -47,11 +47,12 @@ impl Page {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let is_chunked = head.contains("\r\nTransfer-Encoding: chunked");
-        let body = match is_chunked && !request.starts_with(b"HEAD") {
-            true => unchunked(body),
-            false => body.to_owned(),
+        let body = if is_chunked && !request.starts_with(b"HEAD") {
+            unchunked(body)
+        } else {
+            body.to_owned()
         };
-        Page { status, head: head.to_owned(), body }
+        Self { status, head: head.to_owned(), body }
     }
 
     /// The metrics with their labels, and what they are.

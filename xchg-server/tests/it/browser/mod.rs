@@ -28,16 +28,16 @@ impl Drop for Browser {
 
 impl Browser {
     /// Starts a browser whose profile is in `folder`, and which saves files to `downloads`.
-    pub(crate) fn start(folder: &Path, downloads: &Path) -> Browser {
-        Browser::start_with(folder, downloads, false)
+    pub(crate) fn start(folder: &Path, downloads: &Path) -> Self {
+        Self::start_with(folder, downloads, false)
     }
 
     /// The same, that takes any certificate.
-    pub(crate) fn start_trusting_all(folder: &Path, downloads: &Path) -> Browser {
-        Browser::start_with(folder, downloads, true)
+    pub(crate) fn start_trusting_all(folder: &Path, downloads: &Path) -> Self {
+        Self::start_with(folder, downloads, true)
     }
 
-    fn start_with(folder: &Path, downloads: &Path, trusts_all: bool) -> Browser {
+    fn start_with(folder: &Path, downloads: &Path, trusts_all: bool) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -53,7 +53,7 @@ impl Browser {
         }
         let port = line.trim().trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap();
         std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-        let mut browser = Browser { driver, port, session: String::new() };
+        let mut browser = Self { driver, port, session: String::new() };
         let profile = format!("--user-data-dir={}", folder.display());
         let options = json!({
             "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",

@@ -11,7 +11,7 @@ use super::{Process, eventually};
 pub(crate) struct Brake(Child);
 
 impl Brake {
-    pub(crate) fn on(server: &Process, thread: &str) -> Brake {
+    pub(crate) fn on(server: &Process, thread: &str) -> Self {
         let mut task = None;
         // It gives itself its name.
         eventually("the thread is there", || {
@@ -29,7 +29,7 @@ impl Brake {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Brake(strace)
+        Self(strace)
     }
 }
 

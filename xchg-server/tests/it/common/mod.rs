@@ -42,10 +42,10 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
-    pub(crate) fn start(config: Config) -> InProcess {
+    pub(crate) fn start(config: Config) -> Self {
         let handle = Server::bind(config).unwrap().start().unwrap();
         let events = handle.subscribe(10_000);
-        InProcess { handle, events }
+        Self { handle, events }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -89,8 +89,8 @@ impl InProcess {
 }
 
 impl Default for InProcess {
-    fn default() -> InProcess {
-        InProcess::start(config())
+    fn default() -> Self {
+        Self::start(config())
     }
 }
 

@@ -22,43 +22,43 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Connects and says nothing.
-    pub(crate) fn connect(address: SocketAddr) -> Peer {
-        Peer::of(TcpStream::connect(address).unwrap())
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::of(TcpStream::connect(address).unwrap())
     }
 
     /// Connects from another address of this machine.
-    pub(crate) fn connect_from(source: SocketAddr, address: SocketAddr) -> Peer {
+    pub(crate) fn connect_from(source: SocketAddr, address: SocketAddr) -> Self {
         let socket =
             Socket::new(socket2::Domain::for_address(source), socket2::Type::STREAM, None).unwrap();
         socket.bind(&SockAddr::from(source)).unwrap();
         socket.connect(&SockAddr::from(address)).unwrap();
-        Peer::of(socket.into())
+        Self::of(socket.into())
     }
 
-    pub(crate) fn of(stream: TcpStream) -> Peer {
+    pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Peer { stream, heard: Vec::new() }
+        Self { stream, heard: Vec::new() }
     }
 
     /// A classic peer that has said `command` and `key`.
-    pub(crate) fn classic(address: SocketAddr, command: u8, key: &str) -> Peer {
-        Peer::saying(address, &classic_greeting(command, key))
+    pub(crate) fn classic(address: SocketAddr, command: u8, key: &str) -> Self {
+        Self::saying(address, &classic_greeting(command, key))
     }
 
     /// A native peer that has made its offer.
-    pub(crate) fn native(address: SocketAddr, side: Side, key: &str) -> Peer {
-        Peer::offering(address, offer(side, key))
+    pub(crate) fn native(address: SocketAddr, side: Side, key: &str) -> Self {
+        Self::offering(address, offer(side, key))
     }
 
-    pub(crate) fn offering(address: SocketAddr, offer: Offer) -> Peer {
-        Peer::saying(address, &Greeting::new(Command::Offer(offer)).encode())
+    pub(crate) fn offering(address: SocketAddr, offer: Offer) -> Self {
+        Self::saying(address, &Greeting::new(Command::Offer(offer)).encode())
     }
 
     /// A peer that has sent `bytes`.
-    pub(crate) fn saying(address: SocketAddr, bytes: &[u8]) -> Peer {
-        let mut peer = Peer::connect(address);
+    pub(crate) fn saying(address: SocketAddr, bytes: &[u8]) -> Self {
+        let mut peer = Self::connect(address);
         peer.send(bytes);
         peer
     }
@@ -68,7 +68,7 @@ impl Peer {
     }
 
     /// Sends `bytes` and the end.
-    pub(crate) fn send_all(mut self, bytes: &[u8]) -> Peer {
+    pub(crate) fn send_all(mut self, bytes: &[u8]) -> Self {
         self.send(bytes);
         self.half_close();
         self
@@ -135,7 +135,7 @@ impl Peer {
     }
 
     /// Expects `Waiting`.
-    pub(crate) fn waits(mut self) -> Peer {
+    pub(crate) fn waits(mut self) -> Self {
         assert_eq!(self.answer(), Answer::Waiting(Waiting::default()));
         self
     }
@@ -172,7 +172,7 @@ impl Peer {
 
     /// Asks the server how it is.
     pub(crate) fn status(address: SocketAddr) -> StatusReport {
-        let mut peer = Peer::saying(address, &Greeting::new(Command::Status).encode());
+        let mut peer = Self::saying(address, &Greeting::new(Command::Status).encode());
         match peer.answer() {
             Answer::Status(report) => report,
             answer => panic!("{answer:?} instead of Status"),
@@ -206,13 +206,12 @@ impl Peer {
 
 impl Read for Peer {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self.heard.is_empty() {
-            true => self.stream.read(buf),
-            false => {
-                let n = self.heard.as_slice().read(buf)?;
-                self.heard.drain(..n);
-                Ok(n)
-            }
+        if self.heard.is_empty() {
+            self.stream.read(buf)
+        } else {
+            let n = self.heard.as_slice().read(buf)?;
+            self.heard.drain(..n);
+            Ok(n)
         }
     }
 }

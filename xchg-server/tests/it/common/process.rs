@@ -32,19 +32,19 @@ pub(crate) struct Exit {
 
 impl Process {
     /// A server on loopback, on a port of the system's choice.
-    pub(crate) fn start(args: &[&str]) -> (Process, SocketAddr) {
-        let mut command = Process::command();
+    pub(crate) fn start(args: &[&str]) -> (Self, SocketAddr) {
+        let mut command = Self::command();
         command.args(["--listen", "127.0.0.1:0"]).args(args);
-        Process::serve(command)
+        Self::serve(command)
     }
 
     /// Runs `command`, which is to serve an address.
-    pub(crate) fn serve(command: Command) -> (Process, SocketAddr) {
-        Process::spawn(command).address()
+    pub(crate) fn serve(command: Command) -> (Self, SocketAddr) {
+        Self::spawn(command).address()
     }
 
     /// Waits until it has told the address that it serves.
-    pub(crate) fn address(self) -> (Process, SocketAddr) {
+    pub(crate) fn address(self) -> (Self, SocketAddr) {
         let mut process = self;
         let line = process.line();
         let address = line.parse().unwrap_or_else(|_| panic!("{line:?} is no address"));
@@ -65,13 +65,13 @@ impl Process {
         command
     }
 
-    pub(crate) fn spawn(command: Command) -> Process {
-        Process::spawn_with(command, None)
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, None)
     }
 
     /// Runs `command` with a standard error of its own; else it is a file, for nobody reads a pipe
     /// in time.
-    pub(crate) fn spawn_with(mut command: Command, stderr: Option<Stdio>) -> Process {
+    pub(crate) fn spawn_with(mut command: Command, stderr: Option<Stdio>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = std::fs::File::create(folder.path().join("stderr")).unwrap();
         let stderr = stderr.unwrap_or_else(|| file.into());
@@ -81,12 +81,12 @@ impl Process {
         std::thread::spawn(move || {
             lines.map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        Process { child, stdout, folder }
+        Self { child, stdout, folder }
     }
 
     /// Runs `command` to its end.
     pub(crate) fn run(command: Command) -> Exit {
-        Process::spawn(command).wait()
+        Self::spawn(command).wait()
     }
 
     /// The next line of its standard output.

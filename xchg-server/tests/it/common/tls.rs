@@ -26,7 +26,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    pub(crate) fn new() -> Authority {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([]).unwrap();
         // Else it is called as what it signs is, and that looks self-signed.
@@ -35,7 +35,7 @@ impl Authority {
         let root = params.self_signed(&key).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("root.pem"), root.pem()).unwrap();
-        let authority = Authority { folder, issuer: Issuer::new(params, key) };
+        let authority = Self { folder, issuer: Issuer::new(params, key) };
         authority.renew();
         authority
     }

@@ -171,7 +171,7 @@ impl Load {
     fn run(&self, world: &World, started: Instant) {
         while !self.stops.load(Ordering::Relaxed) {
             let number = self.begun.fetch_add(1, Ordering::Relaxed);
-            let due = started + Load::PACE * u32::try_from(number).unwrap();
+            let due = started + Self::PACE * u32::try_from(number).unwrap();
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let (key, sent) = (format!("{number}"), payload(number, 2000));
             let mut upload = world.saying(&classic_greeting(b'P', &key));

@@ -26,10 +26,10 @@ struct World {
 }
 
 impl World {
-    fn start(config: Config) -> World {
+    fn start(config: Config) -> Self {
         let authority = Authority::new();
         let server = InProcess::start(authority.certify(config));
-        World { client: authority.client(), authority, server }
+        Self { client: authority.client(), authority, server }
     }
 
     fn address(&self) -> SocketAddr {
@@ -48,8 +48,8 @@ impl World {
 }
 
 impl Default for World {
-    fn default() -> World {
-        World::start(config())
+    fn default() -> Self {
+        Self::start(config())
     }
 }
 
@@ -85,9 +85,10 @@ impl Stream for TcpStream {
 }
 
 fn stream(world: &World, is_secured: bool) -> Box<dyn Stream> {
-    match is_secured {
-        true => Box::new(world.connect()),
-        false => Box::new(Peer::connect(world.address()).stream()),
+    if is_secured {
+        Box::new(world.connect())
+    } else {
+        Box::new(Peer::connect(world.address()).stream())
     }
 }
 

@@ -82,34 +82,34 @@ pub(crate) fn get(key: &str) -> Vec<u8> {
 }
 
 impl Client {
-    pub(crate) fn connect(address: SocketAddr) -> Client {
-        Client::of(Peer::connect(address))
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::of(Peer::connect(address))
     }
 
-    pub(crate) fn of(peer: Peer) -> Client {
+    pub(crate) fn of(peer: Peer) -> Self {
         let incoming = BufReader::new(peer.stream());
-        Client { peer, incoming, owed: 0 }
+        Self { peer, incoming, owed: 0 }
     }
 
     /// A client whose receive buffer is small: the kernel doubles what it is told, and keeps half
     /// for itself.
-    pub(crate) fn narrow(address: SocketAddr) -> Client {
+    pub(crate) fn narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(8 << 10).unwrap();
         socket.connect(&address.into()).unwrap();
-        Client::of(Peer::of(socket.into()))
+        Self::of(Peer::of(socket.into()))
     }
 
     /// A client that has sent `request`.
-    pub(crate) fn saying(address: SocketAddr, request: &[u8]) -> Client {
-        let mut client = Client::connect(address);
+    pub(crate) fn saying(address: SocketAddr, request: &[u8]) -> Self {
+        let mut client = Self::connect(address);
         client.send(request);
         client
     }
 
     /// An uploader that has sent `request`, and is told that it waits.
-    pub(crate) fn waiting(address: SocketAddr, request: &[u8]) -> Client {
-        let mut client = Client::saying(address, request);
+    pub(crate) fn waiting(address: SocketAddr, request: &[u8]) -> Self {
+        let mut client = Self::saying(address, request);
         client.hears_of_waiting();
         client
     }

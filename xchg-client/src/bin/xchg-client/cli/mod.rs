@@ -253,7 +253,7 @@ impl Upload {
 impl Download {
     /// Whether the options ask for what only a sealed transfer has.
     pub(crate) fn is_sealed(&self) -> bool {
-        let Download { merge, no_resume, fix_names, transfer, .. } = self;
+        let Self { merge, no_resume, fix_names, transfer, .. } = self;
         *merge || *no_resume || *fix_names || transfer.ask_secret
     }
 }

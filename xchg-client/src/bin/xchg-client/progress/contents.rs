@@ -15,8 +15,8 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    pub(super) fn of(manifest: &Manifest) -> Contents {
-        let mut contents = Contents { bytes: manifest.bytes(), ..Contents::default() };
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        let mut contents = Self { bytes: manifest.bytes(), ..Self::default() };
         let mut begin = 0;
         for entry in manifest.entries().iter().filter(|entry| entry.kind.has_content()) {
             // The words of a text have no name that matters.

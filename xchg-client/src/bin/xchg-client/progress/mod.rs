@@ -69,8 +69,8 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     /// `key` is what the person calls the exchange.
-    pub(crate) fn new(verbosity: Verbosity, side: Side, key: &str, wait: Wait) -> Reporter {
-        Reporter {
+    pub(crate) fn new(verbosity: Verbosity, side: Side, key: &str, wait: Wait) -> Self {
+        Self {
             verbosity,
             side,
             wait,
@@ -92,13 +92,13 @@ impl Reporter {
     }
 
     /// Asks the person about what arrives, if it `asks`.
-    pub(crate) fn asking(mut self, asks: bool) -> Reporter {
+    pub(crate) fn asking(mut self, asks: bool) -> Self {
         self.asks = asks;
         self
     }
 
     /// Tells the progress no more often than that.
-    pub(crate) fn every(mut self, interval: Duration) -> Reporter {
+    pub(crate) fn every(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
@@ -121,9 +121,10 @@ impl Reporter {
 
     /// The last word of an upload that is done.
     pub(crate) fn sent(&mut self, sent: &Uploaded) {
-        let whose = match sent.is_confirmed {
-            true => "; the downloader has it",
-            false => "; the downloader's connection took it",
+        let whose = if sent.is_confirmed {
+            "; the downloader has it"
+        } else {
+            "; the downloader's connection took it"
         };
         self.finish((sent.bytes, sent.moved), sent.is_confirmed, whose, None);
         self.tell_notes(&sent.notes);
@@ -236,14 +237,14 @@ pub(crate) struct Notice {
 
 impl Notice {
     /// `None` if the system has no thread for it, which is no reason to fail.
-    fn after(delay: Duration, line: String) -> Option<Notice> {
+    fn after(delay: Duration, line: String) -> Option<Self> {
         let (alive, ends) = crossbeam_channel::bounded(0);
         let waits = thread::Builder::new().name("notice".into()).spawn(move || {
             if ends.recv_timeout(delay) == Err(RecvTimeoutError::Timeout) {
                 say(&line);
             }
         });
-        waits.is_ok().then_some(Notice { _alive: alive })
+        waits.is_ok().then_some(Self { _alive: alive })
     }
 }
 

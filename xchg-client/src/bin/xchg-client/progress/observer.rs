@@ -192,9 +192,10 @@ impl Observer for Reporter {
         }
         self.report().is_accepted =
             self.answered(questions::accept(manifest, survey)) == Some(true);
-        match self.report().is_accepted {
-            true => Decision::Accept,
-            false => Decision::Decline("the person there said no".into()),
+        if self.report().is_accepted {
+            Decision::Accept
+        } else {
+            Decision::Decline("the person there said no".into())
         }
     }
 

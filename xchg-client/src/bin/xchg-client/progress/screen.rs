@@ -34,7 +34,7 @@ impl Screen {
 
     /// Shows what is waited for, if somebody looks.
     pub(super) fn status(&mut self, text: String) {
-        if !Screen::is_there() {
+        if !Self::is_there() {
             return;
         }
         match &self.line {
@@ -53,7 +53,7 @@ impl Screen {
     /// Shows how far the transfer of `length` bytes is, if somebody looks.
     pub(super) fn bar(&mut self, length: Option<u64>) {
         self.clear();
-        if !Screen::is_there() {
+        if !Self::is_there() {
             return;
         }
         let is_wide = prompt::columns().is_none_or(|columns| columns >= WIDE);
@@ -120,8 +120,8 @@ struct Pace {
 }
 
 impl Default for Pace {
-    fn default() -> Pace {
-        Pace { position: 0, moved: Instant::now() }
+    fn default() -> Self {
+        Self { position: 0, moved: Instant::now() }
     }
 }
 

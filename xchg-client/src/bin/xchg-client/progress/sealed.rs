@@ -47,7 +47,7 @@ pub(super) struct SealedReport {
 
 impl Reporter {
     /// For a sealed transfer, with a secret or without.
-    pub(crate) fn sealed(mut self, has_secret: bool) -> Reporter {
+    pub(crate) fn sealed(mut self, has_secret: bool) -> Self {
         self.sealed = Some(SealedReport {
             has_secret,
             is_warned: has_secret,
@@ -100,7 +100,7 @@ impl Reporter {
     }
 
     /// Lets what nobody is asked about add to folders that exist, or not.
-    pub(crate) fn merging(mut self, merges: bool) -> Reporter {
+    pub(crate) fn merging(mut self, merges: bool) -> Self {
         self.report().merges = merges;
         self
     }

@@ -90,7 +90,7 @@ impl Question {
     }
 
     fn check(&self) -> Result<(), Failure> {
-        if Question::can_be_asked() {
+        if Self::can_be_asked() {
             return Ok(());
         }
         Err(Failure::NoTerminal { otherwise: self.otherwise })

@@ -49,9 +49,9 @@ struct Writing {
 impl Records {
     /// # Errors
     /// If the library has no randomness for it.
-    pub(crate) fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Result<Records> {
+    pub(crate) fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Result<Self> {
         let library = ClientConnection::new(config, name).map_err(broken)?;
-        Ok(Records {
+        Ok(Self {
             library: Mutex::new(library),
             reading: Mutex::default(),
             writing: Mutex::default(),

@@ -33,9 +33,9 @@ pub(crate) struct Credentials {
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    pub(super) fn of(certificate: &[u8]) -> Fingerprint {
+    pub(super) fn of(certificate: &[u8]) -> Self {
         let hash = digest(&SHA256, certificate);
-        Fingerprint(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+        Self(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 }
 
@@ -49,7 +49,7 @@ impl FromStr for Fingerprint {
     type Err = InvalidFingerprint;
 
     /// 64 hexadecimal digits, with or without colons between them.
-    fn from_str(text: &str) -> Result<Fingerprint, InvalidFingerprint> {
+    fn from_str(text: &str) -> Result<Self, InvalidFingerprint> {
         let text = text.trim();
         let text = text.rsplit_once('=').map_or(text, |(_, digits)| digits);
         let digits: Vec<u8> = text
@@ -60,7 +60,7 @@ impl FromStr for Fingerprint {
             .ok_or(InvalidFingerprint)?;
         let bytes: Vec<u8> = digits.chunks(2).map(|two| two[0] << 4 | two[two.len() - 1]).collect();
         match digits.len() {
-            64 => Ok(Fingerprint(bytes.try_into().map_err(|_| InvalidFingerprint)?)),
+            64 => Ok(Self(bytes.try_into().map_err(|_| InvalidFingerprint)?)),
             _ => Err(InvalidFingerprint),
         }
     }

@@ -28,12 +28,12 @@ pub(crate) struct Verified {
 impl Trust {
     fn judge(&self, provider: Arc<CryptoProvider>) -> Result<Judge, String> {
         Ok(Judge::Library(match self {
-            Trust::Pin(pin) => return Ok(Judge::Pin(*pin)),
-            Trust::System => Arc::new(
+            Self::Pin(pin) => return Ok(Judge::Pin(*pin)),
+            Self::System => Arc::new(
                 SystemVerifier::new(provider)
                     .map_err(|error| format!("this system trusts nobody: {error}"))?,
             ),
-            Trust::Authority(path) => {
+            Self::Authority(path) => {
                 let wrong = |why: String| format!("{}: {why}", path.display());
                 let roots = authorities(path).map_err(wrong)?;
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)

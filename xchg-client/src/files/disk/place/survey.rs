@@ -260,13 +260,12 @@ impl Placement {
             return Ok(());
         }
         let unfinished = self.is_unfinished(dir, self.tree.name(&self.manifest, index));
-        match unfinished.map_err(|source| self.failed("looking into", index, source))? {
-            true => {
-                self.ours.insert(index);
-                self.marked.insert(index);
-                self.survey.unfinished.push(index);
-            }
-            false => self.survey.merged.push(index),
+        if unfinished.map_err(|source| self.failed("looking into", index, source))? {
+            self.ours.insert(index);
+            self.marked.insert(index);
+            self.survey.unfinished.push(index);
+        } else {
+            self.survey.merged.push(index)
         }
         Ok(())
     }

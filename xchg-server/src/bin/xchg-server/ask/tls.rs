@@ -49,9 +49,9 @@ pub(crate) struct Credentials {
 struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    fn of(certificate: &[u8]) -> Fingerprint {
+    fn of(certificate: &[u8]) -> Self {
         let hash = digest(&SHA256, certificate);
-        Fingerprint(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+        Self(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 }
 
@@ -59,7 +59,7 @@ impl FromStr for Fingerprint {
     type Err = &'static str;
 
     /// 64 hexadecimal digits, with or without colons, as the server and `openssl` show them.
-    fn from_str(text: &str) -> Result<Fingerprint, &'static str> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         const WRONG: &str = "write the SHA-256 fingerprint of a certificate: 64 hexadecimal digits";
         let text = text.rsplit_once('=').map_or(text, |(_, digits)| digits);
         let digits: String = text.trim().chars().filter(|&letter| letter != ':').collect();
@@ -69,7 +69,7 @@ impl FromStr for Fingerprint {
         });
         let bytes: Vec<u8> = bytes.collect::<Option<_>>().ok_or(WRONG)?;
         match digits.len() {
-            64 => Ok(Fingerprint(bytes.try_into().map_err(|_| WRONG)?)),
+            64 => Ok(Self(bytes.try_into().map_err(|_| WRONG)?)),
             _ => Err(WRONG),
         }
     }

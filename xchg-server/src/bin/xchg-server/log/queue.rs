@@ -41,10 +41,10 @@ struct Lines {
 }
 
 impl Queue {
-    pub(super) const fn new() -> Queue {
+    pub(super) const fn new() -> Self {
         let lines = Lines { bytes: Vec::new(), lost: 0, is_writing: false };
         let (filled, written) = (Condvar::new(), Condvar::new());
-        Queue { lines: Mutex::new(lines), filled, written, lost_in_all: AtomicU64::new(0) }
+        Self { lines: Mutex::new(lines), filled, written, lost_in_all: AtomicU64::new(0) }
     }
 
     /// Queues a line, or counts it as lost. Never waits for anything but a copy in memory.
@@ -112,7 +112,7 @@ pub(super) struct Writer<Sink, Notice> {
 
 impl<Sink: Write, Notice: FnMut(u64) -> Vec<u8>> Writer<Sink, Notice> {
     pub(super) fn new(sink: Sink, notice: Notice) -> Self {
-        Writer { sink, notice, lost: 0, is_torn: false }
+        Self { sink, notice, lost: 0, is_torn: false }
     }
 
     /// Writes what comes, for ever.

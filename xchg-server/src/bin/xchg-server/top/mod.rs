@@ -51,11 +51,10 @@ impl Top {
     fn show(&self) -> Result<(), String> {
         let asker = self.how.at(&self.place)?;
         let report = self.look(&asker)?;
-        match self.once || !io::stdout().is_terminal() {
-            true => print(&report),
-            false => {
-                self.follow(&asker, report).map_err(|error| format!("the terminal fails: {error}"))
-            }
+        if self.once || !io::stdout().is_terminal() {
+            print(&report)
+        } else {
+            self.follow(&asker, report).map_err(|error| format!("the terminal fails: {error}"))
         }
     }
 

@@ -29,9 +29,9 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn of(line: &Value) -> Option<Exchange> {
+    fn of(line: &Value) -> Option<Self> {
         let text = |name: &str| Some(line[name].as_str()?.escape_debug().to_string());
-        Some(Exchange {
+        Some(Self {
             id: line["exchange"].as_u64()?,
             key: text("key")?,
             realm: text("realm")?,
@@ -63,7 +63,7 @@ const HEAD: &str =
 
 impl Report {
     /// Reads the answers of an admin listener. `None` if they are no such answers.
-    pub(super) fn new(metrics: &str, exchanges: &str, health: String) -> Option<Report> {
+    pub(super) fn new(metrics: &str, exchanges: &str, health: String) -> Option<Self> {
         let metrics: HashMap<String, f64> = metrics
             .lines()
             .filter(|line| !line.starts_with('#'))
@@ -82,12 +82,12 @@ impl Report {
             }
         }
         listed.sort_by(|one, other| other.rate.total_cmp(&one.rate).then(one.id.cmp(&other.id)));
-        Some(Report { at: Instant::now(), health, metrics, exchanges: listed, left_out })
+        Some(Self { at: Instant::now(), health, metrics, exchanges: listed, left_out })
     }
 
     /// The lines that show it, no more than `rows`. If there was a `last`, they have the rate since
     /// then.
-    pub(super) fn lines(&self, place: &str, last: Option<&Report>, rows: usize) -> Vec<String> {
+    pub(super) fn lines(&self, place: &str, last: Option<&Self>, rows: usize) -> Vec<String> {
         let mut lines = vec![
             self.title(place),
             self.peers(),
@@ -98,9 +98,10 @@ impl Report {
         let room = rows.saturating_sub(lines.len());
         let all = self.exchanges.len() as u64 + self.left_out;
         // The last row says how many have none.
-        let shown = match all <= room as u64 {
-            true => self.exchanges.len(),
-            false => self.exchanges.len().min(room.saturating_sub(1)),
+        let shown = if all <= room as u64 {
+            self.exchanges.len()
+        } else {
+            self.exchanges.len().min(room.saturating_sub(1))
         };
         lines.extend(self.exchanges[..shown].iter().map(Exchange::line));
         if all > shown as u64 {
@@ -139,7 +140,7 @@ impl Report {
         )
     }
 
-    fn totals(&self, last: Option<&Report>) -> String {
+    fn totals(&self, last: Option<&Self>) -> String {
         let ended = self.sum("xchg_exchanges_total");
         let completed = self.sum("xchg_exchanges_total{outcome=\"completed\"");
         let moved = self.of("xchg_bytes_total");

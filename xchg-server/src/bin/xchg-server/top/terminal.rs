@@ -33,7 +33,7 @@ impl Terminal {
     ///
     /// # Errors
     /// If it cannot be written to, or signals cannot be caught.
-    pub(super) fn take() -> io::Result<Terminal> {
+    pub(super) fn take() -> io::Result<Self> {
         let is_ended = Arc::default();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&is_ended))?;
@@ -41,7 +41,7 @@ impl Terminal {
         let stdin = io::stdin();
         let before = if stdin.is_terminal() { tcgetattr(&stdin).ok() } else { None };
         // From here on a failure gives it back.
-        let terminal = Terminal { before, is_ended };
+        let terminal = Self { before, is_ended };
         if let Some(before) = &terminal.before {
             let mut keys = before.clone();
             // Each key at once and unseen; also those that would stop the program with the
