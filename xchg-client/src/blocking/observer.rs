@@ -142,7 +142,7 @@ pub enum Decision {
     Accept,
     /// Do not; the uploader is told the reason, of which 1024 bytes are kept.
     Decline(String),
-    /// The offer cannot be taken as it was asked for here, which may be mended: the uploader is told
-    /// the reason, and keeps its offer.
+    /// The offer cannot be taken as it was asked for here, which may be mended: the uploader is
+    /// told the reason, and keeps its offer.
     Unable(String),
 }

@@ -38,8 +38,8 @@ pub struct Downloaded {
     pub is_confirmed: bool,
     /// From the match to the end.
     pub elapsed: Duration,
-    /// Where that is: the one file or folder, or the folder that several went to. `None` if that was
-    /// a writer, or if it is a text that is returned.
+    /// Where that is: the one file or folder, or the folder that several went to. `None` if that
+    /// was a writer, or if it is a text that is returned.
     pub path: Option<PathBuf>,
     /// The text, if it was one and the destination was a directory.
     /// [Escape](crate::terminal::escape) it to show it.

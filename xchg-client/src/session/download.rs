@@ -116,7 +116,8 @@ enum State {
 pub enum Refusal {
     /// Nobody here wants what is offered.
     Decline(String),
-    /// The offer cannot be taken as things are here, which may be mended: the uploader keeps its offer.
+    /// The offer cannot be taken as things are here, which may be mended: the uploader keeps its
+    /// offer.
     Unable(String),
 }
 

@@ -109,7 +109,8 @@ impl<N: Net> Engine<N> {
         }
         self.arm(slot);
         self.guard(id, |engine| engine.drive(index));
-        // Whoever came last waits for nothing before that, and most small exchanges are over by now.
+        // Whoever came last waits for nothing before that, and most small exchanges are over by
+        // now.
         let running = self.exchanges.get(index as usize);
         let Some(running) = running.filter(|running| running.exchange.id() == number) else {
             return;

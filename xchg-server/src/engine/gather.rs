@@ -6,8 +6,8 @@
 //!
 //! **Several receivers gather in one ring.** Who names `?n=3` waits in the matcher with the others
 //! until uploader and receivers are complete, and comes out with all of them at once. The one who
-//! came last takes the others along to one worker, where they are an exchange like any other: to its
-//! pump they are one sink, a `Group`, that has taken what all have taken. What is held is one
+//! came last takes the others along to one worker, where they are an exchange like any other: to
+//! its pump they are one sink, a `Group`, that has taken what all have taken. What is held is one
 //! buffer, whatever the number. A stream that fills the buffer is not copied: each block goes from
 //! the pump's pipe into one of each receiver by `tee(2)`, for 0.17 s of the server's time per GiB
 //! delivered instead of 0.57 with 2 receivers, 0.20 instead of 0.46 with 8 (`--only receivers`). A

@@ -231,7 +231,8 @@ mod tests {
         let say = |start: &str, rest: &str| format!("{start} HTTP/1.1\r\nHost: a\r\n{rest}\r\n");
         let (_, mut uploader) =
             connect(&mut engine, say("PUT /k?n=2", "Content-Length: 0\r\n").as_bytes());
-        // All of them before the worker looks at its messages, one of which says that the first came.
+        // All of them before the worker looks at its messages, one of which says that the first
+        // came.
         let _receivers = [(); 2].map(|()| connect(&mut engine, say("GET /k?n=2", "").as_bytes()));
         engine.receive();
         let mut told = String::new();

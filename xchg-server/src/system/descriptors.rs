@@ -23,8 +23,8 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// The fewest connections that are any use. If there are no descriptors for them, the kernel says
-    /// so at each, and so does the log.
+    /// The fewest connections that are any use. If there are no descriptors for them, the kernel
+    /// says so at each, and so does the log.
     const FEWEST: usize = 2;
 
     /// What this process's limit leaves for `workers` and so many `listeners`.

@@ -118,8 +118,8 @@ impl Session {
         sealed
     }
 
-    /// Opens `records`, has `take` take what is in them, and seals `what` then. Gives how many bytes
-    /// of the records are done with.
+    /// Opens `records`, has `take` take what is in them, and seals `what` then. Gives how many
+    /// bytes of the records are done with.
     fn process(
         &mut self,
         records: &mut [u8],

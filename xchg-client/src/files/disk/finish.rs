@@ -49,8 +49,8 @@ pub enum Note {
         /// The last component that it has instead.
         name: String,
     },
-    /// A file had become longer by the time that it was sent: what is there now ends where the offered
-    /// file ended.
+    /// A file had become longer by the time that it was sent: what is there now ends where the
+    /// offered file ended.
     Grew {
         /// Within the manifest.
         path: String,

@@ -106,8 +106,8 @@ impl Outgoing {
 
     /// Bytes whose number is not known, such as those of standard input.
     ///
-    /// The bytes are read on a thread of their own, which is left behind in its read if the transfer
-    /// ends early.
+    /// The bytes are read on a thread of their own, which is left behind in its read if the
+    /// transfer ends early.
     ///
     /// # Errors
     /// [`Error::Manifest`] if the name is empty or too long.

@@ -16,8 +16,8 @@ pub enum NameProblem {
     Nul,
     /// The name is longer than 255 bytes.
     TooLong,
-    /// The entry is a link whose target is absolute, leaves the directory that was sent, or steps back
-    /// after going down.
+    /// The entry is a link whose target is absolute, leaves the directory that was sent, or steps
+    /// back after going down.
     LinkLeaves,
     /// The name looks like a partial file of ours.
     Partial,

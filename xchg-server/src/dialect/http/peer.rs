@@ -33,8 +33,8 @@ pub(crate) enum Peer {
 }
 
 impl From<Upload> for Peer {
-    fn from(upload: Upload) -> Peer {
-        Peer::Upload { upload, answer: None, came: 0, lost: 0, too_long: None }
+    fn from(upload: Upload) -> Self {
+        Self::Upload { upload, answer: None, came: 0, lost: 0, too_long: None }
     }
 }
 
@@ -51,41 +51,41 @@ impl Peer {
     /// What it shares with its counterpart.
     pub(crate) fn key(&self) -> &Key {
         match self {
-            Peer::Upload { upload, .. } => &upload.key,
-            Peer::Download(download) => &download.key,
+            Self::Upload { upload, .. } => &upload.key,
+            Self::Download(download) => &download.key,
         }
     }
 
     /// Which end of an exchange it is.
     pub(crate) fn side(&self) -> Side {
         match self {
-            Peer::Upload { .. } => Side::Upload,
-            Peer::Download(_) => Side::Download,
+            Self::Upload { .. } => Side::Upload,
+            Self::Download(_) => Side::Download,
         }
     }
 
     /// How many receivers its exchange is to have.
     pub(crate) fn receivers(&self) -> u16 {
         match self {
-            Peer::Upload { upload, .. } => upload.receivers,
-            Peer::Download(download) => download.receivers,
+            Self::Upload { upload, .. } => upload.receivers,
+            Self::Download(download) => download.receivers,
         }
     }
 
     /// The proxy that passed its request on, if that said for whom.
     pub(crate) fn proxy(&self) -> Option<Origin> {
         let proxy = match self {
-            Peer::Upload { upload, .. } => &upload.proxy,
-            Peer::Download(download) => &download.proxy,
+            Self::Upload { upload, .. } => &upload.proxy,
+            Self::Download(download) => &download.proxy,
         };
         proxy.as_deref().copied()
     }
 
     /// Notes the proxy that passed its request on, and said for whom.
-    pub(crate) fn passed_on_by(mut self, proxy: Option<Origin>) -> Peer {
+    pub(crate) fn passed_on_by(mut self, proxy: Option<Origin>) -> Self {
         *match &mut self {
-            Peer::Upload { upload, .. } => &mut upload.proxy,
-            Peer::Download(download) => &mut download.proxy,
+            Self::Upload { upload, .. } => &mut upload.proxy,
+            Self::Download(download) => &mut download.proxy,
         } = proxy.map(Box::new);
         self
     }
@@ -94,16 +94,16 @@ impl Peer {
     /// hash of the name.
     pub(crate) fn idempotency_key(&self) -> Option<(&Key, u64)> {
         match self {
-            Peer::Upload { upload, .. } => Some((&upload.key, upload.idempotency_key?)),
-            Peer::Download(_) => None,
+            Self::Upload { upload, .. } => Some((&upload.key, upload.idempotency_key?)),
+            Self::Download(_) => None,
         }
     }
 
     /// The payload's length in bytes, where an uploader said it.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
-            Peer::Upload { upload, .. } => upload.length(),
-            Peer::Download(_) => None,
+            Self::Upload { upload, .. } => upload.length(),
+            Self::Download(_) => None,
         }
     }
 
@@ -111,7 +111,7 @@ impl Peer {
     /// downloader's response begins only when it knows what comes.
     #[must_use]
     pub(crate) fn waiting(&mut self, elsewhere: Option<Realm>, gathered: u16) -> Vec<u8> {
-        let Peer::Upload { upload, answer, came, .. } = self else { return Vec::new() };
+        let Self::Upload { upload, answer, came, .. } = self else { return Vec::new() };
         *came = gathered;
         let mut words = begin(upload, answer);
         if let (Some(answer), 1..) = (answer.as_mut(), gathered) {
@@ -128,7 +128,7 @@ impl Peer {
     #[must_use]
     pub(crate) fn receiver_came(&mut self) -> Vec<u8> {
         match self {
-            Peer::Upload { answer: Some(answer), came, .. } => {
+            Self::Upload { answer: Some(answer), came, .. } => {
                 *came = came.saturating_add(1);
                 answer.notice(Notice::ReceiverCame)
             }
@@ -140,7 +140,7 @@ impl Peer {
     #[must_use]
     pub(crate) fn receiver_lost(&mut self) -> Vec<u8> {
         match self {
-            Peer::Upload { answer: Some(answer), lost, .. } => {
+            Self::Upload { answer: Some(answer), lost, .. } => {
                 *lost += 1;
                 answer.notice(Notice::ReceiverAborted)
             }
@@ -155,11 +155,11 @@ impl Peer {
     #[must_use]
     pub(crate) fn heartbeat_interval(&self, interval: Duration) -> Option<Duration> {
         match self {
-            Peer::Upload { answer: Some(answer), upload, .. } if !upload.reply_to.hears_early => {
+            Self::Upload { answer: Some(answer), upload, .. } if !upload.reply_to.hears_early => {
                 Some(interval.saturating_mul(1 << answer.signs()?))
             }
-            Peer::Upload { .. } => Some(interval),
-            Peer::Download(download) => download.reply_to.hears_early.then_some(interval),
+            Self::Upload { .. } => Some(interval),
+            Self::Download(download) => download.reply_to.hears_early.then_some(interval),
         }
     }
 
@@ -172,26 +172,26 @@ impl Peer {
     #[must_use]
     pub(crate) fn still_waiting(&mut self, elsewhere: Option<Realm>) -> Vec<u8> {
         match self {
-            Peer::Upload { upload, answer: Some(answer), .. } if !upload.reply_to.hears_early => {
+            Self::Upload { upload, answer: Some(answer), .. } if !upload.reply_to.hears_early => {
                 answer.sign()
             }
-            Peer::Upload { upload, answer: Some(answer), .. } => {
+            Self::Upload { upload, answer: Some(answer), .. } => {
                 let mut words = answer.notice(Notice::Waiting { receivers: upload.receivers });
                 if elsewhere == Some(Realm::Sealed) {
                     words.extend(answer.notice(Notice::ReceiverSealed));
                 }
                 words
             }
-            Peer::Upload { answer: None, .. } => Vec::new(),
-            Peer::Download(_) => PROCESSING.to_vec(),
+            Self::Upload { answer: None, .. } => Vec::new(),
+            Self::Download(_) => PROCESSING.to_vec(),
         }
     }
 
-    /// To an uploader whose counterpart is here. Of several receivers, who come at once at different
-    /// workers, it may not have heard of each.
+    /// To an uploader whose counterpart is here. Of several receivers, who come at once at
+    /// different workers, it may not have heard of each.
     #[must_use]
     pub(crate) fn matched(&mut self) -> Vec<u8> {
-        let Peer::Upload { upload, answer, came, .. } = self else { return Vec::new() };
+        let Self::Upload { upload, answer, came, .. } = self else { return Vec::new() };
         let receivers = upload.receivers;
         let has_waited = answer.is_some();
         let mut words = if has_waited { Vec::new() } else { begin(upload, answer) };
@@ -211,7 +211,7 @@ impl Peer {
     #[must_use]
     pub(crate) fn sent(&mut self) -> Vec<u8> {
         match self {
-            Peer::Upload { answer: Some(answer), .. } => answer.notice(Notice::Sent),
+            Self::Upload { answer: Some(answer), .. } => answer.notice(Notice::Sent),
             _ => Vec::new(),
         }
     }
@@ -221,21 +221,21 @@ impl Peer {
     #[must_use]
     pub(crate) fn refused(self, refusal: Refusal) -> Vec<u8> {
         match self {
-            Peer::Upload { answer: Some(answer), .. } => answer.failed(match refusal {
+            Self::Upload { answer: Some(answer), .. } => answer.failed(match refusal {
                 Refusal::TimedOut => Failure::TimedOut,
                 Refusal::Draining => Failure::Draining,
                 _ => Failure::Cancelled,
             }),
-            Peer::Upload { upload, answer: None, .. } => {
+            Self::Upload { upload, answer: None, .. } => {
                 refusal.reply(upload.reply_to.closing(), &upload.key)
             }
-            Peer::Download(download) => refusal.reply(download.reply_to.closing(), &download.key),
+            Self::Download(download) => refusal.reply(download.reply_to.closing(), &download.key),
         }
     }
 
     /// Notes that the exchange ends because more came than the `most` bytes that it may move.
     pub(crate) fn has_sent_more_than(&mut self, most: u64) {
-        if let Peer::Upload { too_long, .. } = self {
+        if let Self::Upload { too_long, .. } = self {
             *too_long = Some(most);
         }
     }
@@ -244,7 +244,7 @@ impl Peer {
     /// it is gone, or none.
     #[must_use]
     pub(crate) fn ended(self, outcome: Outcome, body: Option<BodyError>) -> Option<Farewell> {
-        let Peer::Upload { upload, answer: Some(answer), lost, too_long, .. } = self else {
+        let Self::Upload { upload, answer: Some(answer), lost, too_long, .. } = self else {
             return None;
         };
         let failure = match (outcome, body) {
@@ -266,8 +266,8 @@ impl Peer {
     /// As [`Upload::open`], of an uploader.
     pub(crate) fn open(&mut self) -> Option<(Body, Option<Box<Description>>)> {
         match self {
-            Peer::Upload { upload, .. } => Some(upload.open()),
-            Peer::Download(_) => None,
+            Self::Upload { upload, .. } => Some(upload.open()),
+            Self::Download(_) => None,
         }
     }
 }
@@ -283,30 +283,30 @@ fn begin(upload: &Upload, answer: &mut Option<UploadAnswer>) -> Vec<u8> {
 
 impl Refusal {
     /// What it means to `peer` that it is not served.
-    pub(crate) fn of(why: &NotServed<'_>, peer: &Peer) -> Refusal {
+    pub(crate) fn of(why: &NotServed<'_>, peer: &Peer) -> Self {
         match *why {
-            NotServed::Refused(why) => Refusal::of_offer(why, peer),
-            NotServed::TooLong { most } => Refusal::TooLong { most },
-            NotServed::TooOften { seconds } => Refusal::TooOften { seconds },
-            NotServed::For { code: RefusalCode::TimedOut, .. } => Refusal::TimedOut,
-            NotServed::For { code: RefusalCode::Draining, .. } => Refusal::Draining,
-            NotServed::For { .. } => Refusal::Busy,
+            NotServed::Refused(why) => Self::of_offer(why, peer),
+            NotServed::TooLong { most } => Self::TooLong { most },
+            NotServed::TooOften { seconds } => Self::TooOften { seconds },
+            NotServed::For { code: RefusalCode::TimedOut, .. } => Self::TimedOut,
+            NotServed::For { code: RefusalCode::Draining, .. } => Self::Draining,
+            NotServed::For { .. } => Self::Busy,
         }
     }
 
     /// What it means to `peer` that its offer is not taken.
-    fn of_offer(why: xchg_core::Refusal, peer: &Peer) -> Refusal {
+    fn of_offer(why: xchg_core::Refusal, peer: &Peer) -> Self {
         use xchg_core::Refusal as Why;
         match (why, peer.side()) {
             (Why::Receivers { expected }, _) => {
-                Refusal::Receivers { expected, asked: peer.receivers() }
+                Self::Receivers { expected, asked: peer.receivers() }
             }
-            (Why::SideTaken, Side::Upload) => Refusal::SecondUpload,
-            (Why::SideTaken, Side::Download) => Refusal::SecondDownload,
-            (Why::Exchanging, _) => Refusal::Running,
-            (Why::KeyFull | Why::OriginFull, _) => Refusal::TooMany,
-            (Why::Closed, _) => Refusal::Draining,
-            _ => Refusal::Busy,
+            (Why::SideTaken, Side::Upload) => Self::SecondUpload,
+            (Why::SideTaken, Side::Download) => Self::SecondDownload,
+            (Why::Exchanging, _) => Self::Running,
+            (Why::KeyFull | Why::OriginFull, _) => Self::TooMany,
+            (Why::Closed, _) => Self::Draining,
+            _ => Self::Busy,
         }
     }
 }

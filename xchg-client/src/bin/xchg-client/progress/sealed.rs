@@ -150,8 +150,8 @@ impl Reporter {
         self.sealed.as_mut().expect("only sealed transfers tell this")
     }
 
-    /// Shows what is offered, once, to the person who may decline it, or as far as the `verbosity` lets
-    /// it.
+    /// Shows what is offered, once, to the person who may decline it, or as far as the `verbosity`
+    /// lets it.
     pub(super) fn show_offer(&mut self, manifest: &Manifest, survey: &Survey, asks: bool) {
         // Who wants to hear of nothing else must still know what the question is about.
         let is_shown =
