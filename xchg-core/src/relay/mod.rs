@@ -15,6 +15,8 @@ mod pipe;
 #[cfg(unix)]
 mod pump;
 #[cfg(unix)]
+mod resources;
+#[cfg(unix)]
 mod socket;
 
 use std::io;
@@ -27,7 +29,9 @@ pub use memory::{Memory, memory};
 #[cfg(target_os = "linux")]
 pub use pipe::Pipe;
 #[cfg(unix)]
-pub use pump::{Pump, Resources, Turned, Why};
+pub use pump::{Pump, Turned, Why};
+#[cfg(unix)]
+pub use resources::Resources;
 #[cfg(unix)]
 pub use socket::Socket;
 

@@ -6,6 +6,8 @@
     reason = "it brings clock and poll to the workers"
 )]
 
+mod handle;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -16,16 +18,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use mio::Poll;
-use parking_lot::{Condvar, Mutex};
-use xchg_core::{Broker, Counts, Drained, Events, ExchangeHandle};
+use xchg_core::{Broker, Drained};
+
+use handle::{Course, Stage};
 
 use crate::access::{Gate, Store};
 use crate::admin;
 use crate::engine::Engine;
 use crate::engine::net::Net;
 use crate::engine::pulse::{LOOK, Watch};
-use crate::engine::shared::{Inbox, Message, Shared, Stats};
-use crate::metrics::Metrics;
+use crate::engine::shared::{Inbox, Message, Shared};
 use crate::origin;
 use crate::system::descriptors::Descriptors;
 use crate::system::listener::{self, Listener};
@@ -33,7 +35,9 @@ use crate::system::open_socket::OpenSocket;
 use crate::system::{self, Secured, System, WAKER, process};
 use crate::tls::{self, Files};
 use crate::watch::{Look, Watcher};
-use crate::{Config, Error, ListenAddress, MetricsFormat};
+use crate::{Config, Error, ListenAddress};
+
+pub use handle::{Ending, ServerHandle};
 
 type SystemSocket = <System as Net>::Transport;
 
@@ -240,136 +244,6 @@ fn outlive(shared: &Shared<SystemSocket>, worker: usize) {
     tracing::error!(worker, "a worker panicked; the server drains");
     if !shared.stops.load(Ordering::Acquire) {
         shared.inboxes[worker].discard_until_stopped();
-    }
-}
-
-/// A running server. Clone it freely; dropping it stops nothing.
-#[derive(Debug, Clone)]
-pub struct ServerHandle {
-    shared: Arc<Shared<SystemSocket>>,
-    course: Arc<Course>,
-    addresses: Arc<[ListenAddress]>,
-    admin_addresses: Arc<[ListenAddress]>,
-}
-
-/// How a server ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Ending {
-    /// Exchanges that were cut because the drain took too long, or because of
-    /// [`ServerHandle::cut`].
-    pub cut: usize,
-    /// Whether a thread of the server panicked, which is a mistake in it. The server then drains by
-    /// itself, within a minute.
-    pub has_panicked: bool,
-}
-
-impl ServerHandle {
-    /// The bound addresses, with the ports that the system chose.
-    pub fn addresses(&self) -> &[ListenAddress] {
-        &self.addresses
-    }
-
-    /// The bound [`admin`](Config::admin) addresses, with the ports that the system chose.
-    pub fn admin_addresses(&self) -> &[ListenAddress] {
-        &self.admin_addresses
-    }
-
-    /// Closes the listeners, tells all who wait why they are let go, and has the server end with
-    /// its last exchange.
-    pub fn drain(&self) {
-        self.shared.drain(Instant::now());
-    }
-
-    /// Drains, and ends the exchanges that still run.
-    pub fn cut(&self) {
-        self.shared.drain(Instant::now());
-        self.shared.cut();
-    }
-
-    /// Blocks until the server has ended. It does so only after a [drain](Self::drain), or after a
-    /// panic of its own.
-    pub fn join(&self) -> Ending {
-        let mut stage = self.course.stage.lock();
-        loop {
-            match *stage {
-                Stage::Ended(ending) => return ending,
-                _ => self.course.changed.wait(&mut stage),
-            }
-        }
-    }
-
-    /// As [`join`](Self::join), but blocks for so long at most. `None` means that the server has
-    /// not ended.
-    pub fn join_timeout(&self, timeout: Duration) -> Option<Ending> {
-        let mut stage = self.course.stage.lock();
-        let runs = |stage: &mut Stage| !matches!(stage, Stage::Ended(_));
-        self.course.changed.wait_while_for(&mut stage, runs, timeout);
-        match *stage {
-            Stage::Ended(ending) => Some(ending),
-            _ => None,
-        }
-    }
-
-    /// Blocks until a drain has begun, whoever asked for it, or for so long. Gives whether one has.
-    pub fn wait_for_drain(&self, timeout: Duration) -> bool {
-        let mut stage = self.course.stage.lock();
-        let serves = |stage: &mut Stage| matches!(stage, Stage::Serves);
-        !self.course.changed.wait_while_for(&mut stage, serves, timeout).timed_out()
-    }
-
-    /// How its exchanges stand.
-    pub fn counts(&self) -> Counts {
-        self.shared.broker.counts()
-    }
-
-    /// What else it has counted.
-    pub fn stats(&self) -> Stats {
-        self.shared.stats()
-    }
-
-    /// All that it has counted, as a page that Prometheus reads: what the [`admin`](Config::admin)
-    /// listener serves as `/metrics`.
-    pub fn metrics(&self, format: MetricsFormat) -> String {
-        Metrics::new(self.shared.clone()).text(format)
-    }
-
-    /// What keeps it from serving as it should, in words: a thread has panicked, or a worker has
-    /// not turned for 5 seconds. `None` if it is well.
-    pub fn illness(&self) -> Option<String> {
-        self.shared.illness()
-    }
-
-    /// The exchanges that run, oldest first.
-    pub fn exchanges(&self) -> Vec<ExchangeHandle> {
-        self.shared.broker.exchanges()
-    }
-
-    /// Exchanges' events from now on; see [`Broker::subscribe`](xchg_core::Broker::subscribe).
-    pub fn subscribe(&self, capacity: usize) -> Events {
-        self.shared.broker.subscribe(capacity)
-    }
-}
-
-/// How far a server has come, and who waits for that.
-#[derive(Debug, Default)]
-struct Course {
-    stage: Mutex<Stage>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-enum Stage {
-    #[default]
-    Serves,
-    Drains,
-    Ended(Ending),
-}
-
-impl Course {
-    fn comes_to(&self, stage: Stage) {
-        *self.stage.lock() = stage;
-        self.changed.notify_all();
     }
 }
 
