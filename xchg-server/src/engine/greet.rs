@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xchg_core::relay::Source;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
-use xchg_core::{Brokered, Offer, Pair, Realm, Refusal, Role, Side, Sides};
+use xchg_core::{Brokered, Offer, Pair, Place, Realm, Refusal, Role, Side, Sides};
 
 use super::Engine;
 use crate::Tls;
@@ -215,28 +215,15 @@ impl<N: Net> Engine<N> {
         early: &[u8],
         bearer: Bearer,
     ) {
-        let connection = &mut self.connections[slot as usize];
-        if connection.standing == Standing::Excess {
-            let why = NotServed::Refused(Refusal::OriginFull);
+        if let Err(why) = self.check_offer(slot, &arrival) {
             return self.refuse_key(slot, Some(&arrival.key), &why);
         }
-        if let Err(wait) = self.shared.admit_offer(connection.origin, self.timers.instant()) {
-            let why = NotServed::TooOften { seconds: wait.as_secs() + 1 };
-            return self.refuse_key(slot, Some(&arrival.key), &why);
-        }
-        if let (Some(most), Some(length)) = (self.shared.config.max_exchange_bytes, arrival.length)
-            && length > most
-        {
-            return self.refuse_key(slot, Some(&arrival.key), &NotServed::TooLong { most });
-        }
+        let connection = &self.connections[slot as usize];
         if let Some(bytes) = arrival.buffer_bytes {
             connection.set_buffers(bytes);
         }
         let leaves_by_ending = dialect.leaves_by_ending(&arrival.role);
-        let side = match arrival.role {
-            Role::Side(side) => Some(side),
-            Role::Label(_) => None,
-        };
+        let is_receiver = arrival.role == Role::Side(Side::Download);
         let key = arrival.key.clone();
         let now = self.timers.instant();
         let me = Address { worker: self.index, dialect, slot, came: self.shared.millis(now) };
@@ -263,23 +250,14 @@ impl<N: Net> Engine<N> {
                 let waiting =
                     Waiting { place, expires: Far::of(expires), brought, leaves_by_ending };
                 self.connections[slot as usize].state = State::Waiting(waiting);
-                if gathered > 0 && side == Some(Side::Download) {
-                    self.shared.broker.tell_uploader_with(place, |upload, place| {
-                        let inbox = &self.shared.inboxes[usize::from(upload.worker)];
-                        inbox.send(Message::ReceiverCame { slot: upload.slot, place });
-                    });
+                if gathered > 0 && is_receiver {
+                    self.announce_receiver(place);
                 }
-                let interruption = if early.is_empty() {
-                    Interruption::Kept
-                } else {
-                    self.connections[slot as usize].voice.interrupted(leaves_by_ending)
-                };
+                let spoken = self.connections[slot as usize].voice.interrupted(leaves_by_ending);
+                let interruption = if early.is_empty() { Interruption::Kept } else { spoken };
                 self.wait(slot, place, expires, interruption, gathered);
             }
             Brokered::Paired(pair) => {
-                for &spare in &pair.spares {
-                    self.shared.inboxes[usize::from(spare.worker)].send(Message::Spare(spare.slot));
-                }
                 self.shared.admission.serve(&mut self.connections[slot as usize].standing);
                 self.note_pair(&pair);
                 self.meet(me, brought, pair);
@@ -290,8 +268,36 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    /// Notes for whoever watches what the two speak, and how long the first has waited.
+    /// Looks whether a peer may make its offer at all.
+    fn check_offer(&self, slot: u32, arrival: &Arrival) -> Result<(), NotServed<'static>> {
+        let connection = &self.connections[slot as usize];
+        if connection.standing == Standing::Excess {
+            return Err(NotServed::Refused(Refusal::OriginFull));
+        }
+        if let Err(wait) = self.shared.admit_offer(connection.origin, self.timers.instant()) {
+            return Err(NotServed::TooOften { seconds: wait.as_secs() + 1 });
+        }
+        match (self.shared.config.max_exchange_bytes, arrival.length) {
+            (Some(most), Some(length)) if length > most => Err(NotServed::TooLong { most }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has an uploader told, with whom one waits at `place` for the same exchange, that this one has
+    /// come.
+    fn announce_receiver(&self, place: Place) {
+        self.shared.broker.tell_uploader_with(place, |upload, place| {
+            let inbox = &self.shared.inboxes[usize::from(upload.worker)];
+            inbox.send(Message::ReceiverCame { slot: upload.slot, place });
+        });
+    }
+
+    /// Lets go whom a pair needs no more; and notes for whoever watches what the two speak, and how
+    /// long the first has waited.
     fn note_pair(&self, pair: &Pair<Address>) {
+        for &spare in &pair.spares {
+            self.shared.inboxes[usize::from(spare.worker)].send(Message::Spare(spare.slot));
+        }
         let (upload, download) = (pair.upload, pair.download);
         let spoken = Sides { upload: upload.dialect, download: download.dialect };
         pair.exchange.set_tag(tally::tag(spoken));

@@ -19,13 +19,20 @@ use crate::origin::Origin;
 /// no longer than they take. Each further hundred costs the peer a new connection.
 const MAX_REQUESTS: u8 = 100;
 
+/// A request that its peer may make.
+struct Admitted {
+    request: http::Request,
+    /// Who passed it on, if that said for whom.
+    proxy: Option<Origin>,
+    bearer: Bearer,
+}
+
 impl<N: Net> Engine<N> {
     /// Hears the requests at the start of `bytes`, answers those that nothing is exchanged for, and
     /// offers the first of the others.
     pub(super) fn hear_requests(&mut self, slot: u32, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let connection = &mut self.connections[slot as usize];
-            let (len, mut request) = match http::parse(bytes) {
+            let (len, request) = match http::parse(bytes) {
                 Head::Request { len, request } => (len, *request),
                 Head::Partial => break,
                 Head::Bad(words) => {
@@ -33,34 +40,10 @@ impl<N: Net> Engine<N> {
                     return self.leave(slot, words);
                 }
             };
-            connection.requests += 1;
-            if connection.stream.is_wrapped() {
-                request.came_in_tls();
-            } else if self.is_too_open(slot) {
-                let text = "it does not use TLS, which this address is for";
-                self.note_refusal(slot, RefusalCode::Unsupported, None, text);
-                return self.leave(slot, request.insecure());
-            }
-            let proxy = self.count_for_whom(slot, &request);
-            let connection = &mut self.connections[slot as usize];
-            let config = &self.shared.config;
-            if config.listen[usize::from(connection.listener)].is_private()
-                && let Err(words) = request.screen(&config.allow_origins)
-            {
-                self.shared.counters.refused(RefusalCode::Forbidden);
-                return self.leave(slot, words);
-            }
-            let bearer = match self.bearer_of_request(slot, &mut request) {
-                Ok(bearer) => bearer,
-                Err(denied) => {
-                    self.note_refusal(slot, denied.code(), None, &denied.to_string());
-                    return self.leave(slot, request.denied(&denied));
-                }
+            let Admitted { request, proxy, bearer } = match self.admit_request(slot, request) {
+                Ok(admitted) => admitted,
+                Err(words) => return self.leave(slot, words),
             };
-            let connection = &self.connections[slot as usize];
-            let is_last =
-                connection.standing != Standing::Within || connection.requests >= MAX_REQUESTS;
-            let request = if is_last { request.last() } else { request };
             let rest = &bytes[len..];
             let (words, keep_alive) = match request.action() {
                 Action::Upload(upload) => {
@@ -94,6 +77,45 @@ impl<N: Net> Engine<N> {
             bytes = rest;
         }
         self.connections[slot as usize].state = State::Greeting(bytes.into());
+    }
+
+    /// Looks whether a peer may make a request at all, and for whom.
+    ///
+    /// # Errors
+    /// What it is told if it may not.
+    fn admit_request(
+        &mut self,
+        slot: u32,
+        mut request: http::Request,
+    ) -> Result<Admitted, Vec<u8>> {
+        let connection = &mut self.connections[slot as usize];
+        connection.requests += 1;
+        if connection.stream.is_wrapped() {
+            request.came_in_tls();
+        } else if self.is_too_open(slot) {
+            let text = "it does not use TLS, which this address is for";
+            self.note_refusal(slot, RefusalCode::Unsupported, None, text);
+            return Err(request.insecure());
+        }
+        let proxy = self.count_for_whom(slot, &request);
+        let connection = &self.connections[slot as usize];
+        let config = &self.shared.config;
+        if config.listen[usize::from(connection.listener)].is_private() {
+            request
+                .screen(&config.allow_origins)
+                .inspect_err(|_| self.shared.counters.refused(RefusalCode::Forbidden))?;
+        }
+        let is_last =
+            connection.standing != Standing::Within || connection.requests >= MAX_REQUESTS;
+        let bearer = match self.bearer_of_request(slot, &mut request) {
+            Ok(bearer) => bearer,
+            Err(denied) => {
+                self.note_refusal(slot, denied.code(), None, &denied.to_string());
+                return Err(request.denied(&denied));
+            }
+        };
+        let request = if is_last { request.last() } else { request };
+        Ok(Admitted { request, proxy, bearer })
     }
 
     /// Counts a connection for whom its request is, if a trusted proxy passes that on and says so.
