@@ -40,7 +40,7 @@ impl ServerHandle {
         &self.addresses
     }
 
-    /// The bound [`admin`](Config::admin) addresses, with the ports that the system chose.
+    /// The bound [`admin`](crate::Config::admin) addresses, with the ports that the system chose.
     pub fn admin_addresses(&self) -> &[ListenAddress] {
         &self.admin_addresses
     }
@@ -98,8 +98,8 @@ impl ServerHandle {
         self.shared.stats()
     }
 
-    /// All that it has counted, as a page that Prometheus reads: what the [`admin`](Config::admin)
-    /// listener serves as `/metrics`.
+    /// All that it has counted, as a page that Prometheus reads: what the
+    /// [`admin`](crate::Config::admin) listener serves as `/metrics`.
     pub fn metrics(&self, format: MetricsFormat) -> String {
         Metrics::new(self.shared.clone()).text(format)
     }
