@@ -47,31 +47,40 @@ pub(super) struct Scale {
     /// the server says of its own fits, so that all that moves is payload.
     narrowest: usize,
     widest: u64,
+    /// Whether what is large is as frequent as what is small.
+    is_wide: bool,
 }
 
 impl Scale {
     pub(super) fn of(random: &mut Random) -> Self {
-        let (payload, widest) = match random.below(8) {
-            // Some more than is read at once, so that they count as bulk.
-            0 => (100_000, 100_000),
-            // Much that comes at once, so that they soon do.
-            1 => (400_000, 1_000_000),
-            _ => (5_000, 100_000),
+        // Some are a little more than is read at once, so that they count as bulk; or much more that
+        // comes at once, so that it is spliced.
+        let (payload, widest, is_wide) = match random.below(16) {
+            0 | 1 => (100_000, 100_000, false),
+            2 => (250_000, 400_000, true),
+            _ => (5_000, 100_000, false),
         };
         let narrowest = 400 + usize::try_from(payload).unwrap_or(0) / 30;
-        Self { payload, narrowest, widest }
+        Scale { payload, narrowest, widest, is_wide }
+    }
+
+    fn size(self, random: &mut Random, most: u64) -> usize {
+        match self.is_wide {
+            true => usize::try_from(random.below(most)).unwrap_or(0),
+            false => random.skewed(most),
+        }
     }
 
     /// How a connection is made.
     pub(super) fn shape(self, random: &mut Random) -> Shape {
         let splices = match random.below(4) {
             0 => 0,
-            1 => random.skewed(self.payload) as u64,
+            1 => self.size(random, self.payload) as u64,
             _ => u64::MAX,
         };
         Shape {
-            buffer: self.narrowest + random.skewed(self.widest),
-            window: self.narrowest + random.skewed(self.widest),
+            buffer: self.narrowest + self.size(random, self.widest),
+            window: self.narrowest + self.size(random, self.widest),
             latency: random.below(200_000),
             splices,
         }
@@ -161,7 +170,7 @@ impl Cast {
             wants,
             // A percent sign and the like are other tests' matter.
             key: if speaks.is_http() { key.replace('\u{e9}', "%C3%A9") } else { key },
-            payload: payload(nth, random.skewed(self.scale.payload)),
+            payload: payload(nth, self.scale.size(random, self.scale.payload)),
             receivers: if self.groups && speaks.is_http() { 2 } else { 1 },
             announces: random.once_in(2),
         }
