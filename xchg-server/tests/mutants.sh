@@ -55,12 +55,6 @@ mutant 'a layer does not outlive a request' $src/engine/http.rs \
         let by' 'if connection.stream.is_wrapped() { return drop(self.remove(slot)); }
         connection.state = State::Replying(Box::new(reply));
         let by'
-mutant 'what a pipe holds is lost if it cannot be spliced' xchg-core/src/relay/pump.rs \
-    'self.held = Held::Bytes { bytes, from: 0 };
-        Ok(())' 'self.held = Held::Bytes { bytes: vec![0; bytes.len()], from: 0 };
-        Ok(())'
-mutant 'a block in pipes is forgotten before all have it' xchg-core/src/relay/group.rs \
-    'self.group.piped -= taken;' 'self.group.piped = 0;'
 mutant 'a limit of a source is not the downloader'"'"'s' $src/engine/allowance.rs \
     'for (origin, bearer) in peers {' 'for (origin, bearer) in &peers[..1] {'
 mutant 'a limit of a source is not the uploader'"'"'s' $src/engine/allowance.rs \

@@ -12,6 +12,7 @@ use super::plan::{Fate, Seen, Speaks, Wants};
 use super::world::{World, Wrong};
 use crate::Rate;
 use crate::dialect::MAX_GREETING_LEN;
+use crate::dialect::http::MAX_HEAD_BYTES;
 
 /// Whenever the world is at rest, the server's counts are those of what is there.
 pub(super) fn counts_agree(world: &World) -> Result<(), Wrong> {
@@ -121,7 +122,9 @@ pub(super) fn all_goes_well(world: &World) -> Result<(), Wrong> {
         && config.limits.waiting_per_origin.is_none();
     // The others' dialects have no word for a refusal.
     let has_words = |peer: &Peer| !matches!(peer.plan.speaks, Speaks::Classic | Speaks::Transit);
-    let is_failed = |peer: &Peer| has_words(peer) && peer.seen().contains(&Seen::Failed);
+    let is_failed = |peer: &Peer| {
+        has_words(peer) && !says_too_much(peer) && peer.seen().contains(&Seen::Failed)
+    };
     let failed = world.peers.iter().position(is_failed);
     match failed {
         Some(index) if has_room => {
@@ -311,6 +314,14 @@ fn successes_are_true(
 fn may_lose_what_it_has(peer: &Peer) -> bool {
     let closes = matches!(peer.plan.speaks, Speaks::HttpClosing | Speaks::Http10);
     closes && peer.plan.pipelines && peer.plan.parts.len() > 1 && peer.is(Side::Download)
+}
+
+/// Whether a downloader may say more before it is answered than anybody listens to: its connection
+/// is then closed behind the answer.
+fn says_too_much(peer: &Peer) -> bool {
+    let behind = peer.plan.parts.iter().skip_while(|part| !part.is(Side::Download)).skip(1);
+    let bytes: usize = behind.map(|part| 200 + part.payload.len()).sum();
+    peer.plan.pipelines && bytes > MAX_HEAD_BYTES
 }
 
 /// Nobody older is evicted, and a full server still pairs.
