@@ -55,6 +55,12 @@ mutant 'a layer does not outlive a request' $src/engine/http.rs \
         let by' 'if connection.stream.is_wrapped() { return drop(self.remove(slot)); }
         connection.state = State::Replying(Box::new(reply));
         let by'
+mutant 'a byte is left in a pipe' xchg-core/src/relay/pump.rs \
+    'Ok(n) => {
+                self.flow.on_read(n as u64);' 'Ok(n) => {
+                self.flow.on_read(n as u64 - 1);'
+mutant 'a block in pipes is forgotten before all have it' xchg-core/src/relay/group.rs \
+    'self.group.piped -= taken;' 'self.group.piped = 0;'
 mutant 'a limit of a source is not the downloader'"'"'s' $src/engine/allowance.rs \
     'for (origin, bearer) in peers {' 'for (origin, bearer) in &peers[..1] {'
 mutant 'a limit of a source is not the uploader'"'"'s' $src/engine/allowance.rs \

@@ -128,7 +128,10 @@ impl Peer {
             }
             _ => {}
         }
-        let pace = random.skewed(self.plan.pace as u64) + 1;
+        let pace = match self.plan.is_steady {
+            true => self.plan.pace,
+            false => random.skewed(self.plan.pace as u64) + 1,
+        };
         let mut link = self.link.lock();
         let bytes = link.peer_read(pace);
         let drained = link.down.received.is_empty();

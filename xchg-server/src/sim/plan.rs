@@ -76,6 +76,8 @@ pub(super) struct Plan {
     pub(super) fate: Fate,
     /// Bytes that it reads or writes at a time.
     pub(super) pace: usize,
+    /// Whether it is always so many, and not often fewer.
+    pub(super) is_steady: bool,
     /// Whether it says its greeting byte by byte.
     pub(super) hesitates: bool,
     /// Whether it stays connected when its part is over.

@@ -133,7 +133,8 @@ impl Cast {
             pipelines: random.once_in(2),
             wait: random.once_in(5).then(|| u32::try_from(random.below(100)).unwrap_or(0)),
             fate,
-            pace: 1 + most / 30 + random.skewed(self.scale.widest.max(200_000)),
+            is_steady: self.scale.is_wide,
+            pace: 1 + most / 30 + self.scale.size(random, self.scale.widest.max(200_000)),
             hesitates: random.once_in(12),
             is_wrapped: random.once_in(4),
             // Native peers say goodbye: an uploader closes once it has the receipt.
