@@ -206,6 +206,12 @@ pub(super) fn http(heard: &[u8], ending: Ending, parts: &[Part], begun: usize) -
         is_closing = response.is_last;
         seen.push(judge(&parts[seen.len()], &response));
     }
+    let has_ended = !matches!(ending, Ending::Open);
+    if has_ended && !is_closing && seen.len() < begun && begins_refusal(rest) {
+        // Whoever does not take it in time sees no more of it.
+        (rest, is_closing) = (&[], true);
+        seen.push(Seen::Refused(None));
+    }
     if (is_closing || seen.len() == begun) && !rest.is_empty() {
         // An answer to what it has not asked.
         seen.pop();
@@ -219,6 +225,11 @@ pub(super) fn http(heard: &[u8], ending: Ending, parts: &[Part], begun: usize) -
     seen.resize(asked.clamp(seen.len(), parts.len()), pending);
     seen.resize(parts.len(), Seen::Unasked);
     seen
+}
+
+/// Whether `response` begins as one that refuses.
+fn begins_refusal(response: &[u8]) -> bool {
+    response.starts_with(b"HTTP/1.") && matches!(response.get(8..10), Some(b" 4" | b" 5"))
 }
 
 fn judge(part: &Part, response: &Response<'_>) -> Seen {
