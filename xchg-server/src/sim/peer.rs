@@ -128,9 +128,10 @@ impl Peer {
             }
             _ => {}
         }
-        let pace = match self.plan.is_steady {
-            true => self.plan.pace,
-            false => random.skewed(self.plan.pace as u64) + 1,
+        let pace = if self.plan.is_steady {
+            self.plan.pace
+        } else {
+            random.skewed(self.plan.pace as u64) + 1
         };
         let mut link = self.link.lock();
         let bytes = link.peer_read(pace);

@@ -61,13 +61,14 @@ impl Scale {
             _ => (5_000, 100_000, false),
         };
         let narrowest = 400 + usize::try_from(payload).unwrap_or(0) / 30;
-        Scale { payload, narrowest, widest, is_wide }
+        Self { payload, narrowest, widest, is_wide }
     }
 
     fn size(self, random: &mut Random, most: u64) -> usize {
-        match self.is_wide {
-            true => usize::try_from(random.below(most)).unwrap_or(0),
-            false => random.skewed(most),
+        if self.is_wide {
+            usize::try_from(random.below(most)).unwrap_or(0)
+        } else {
+            random.skewed(most)
         }
     }
 
