@@ -283,8 +283,8 @@ impl<N: Net> Engine<N> {
         }
     }
 
-    /// Has an uploader told, with whom one waits at `place` for the same exchange, that this one has
-    /// come.
+    /// Has an uploader told, with whom one waits at `place` for the same exchange, that this one
+    /// has come.
     fn announce_receiver(&self, place: Place) {
         self.shared.broker.tell_uploader_with(place, |upload, place| {
             let inbox = &self.shared.inboxes[usize::from(upload.worker)];

@@ -53,8 +53,8 @@ pub(super) struct Scale {
 
 impl Scale {
     pub(super) fn of(random: &mut Random) -> Self {
-        // Some are a little more than is read at once, so that they count as bulk; or much more that
-        // comes at once, so that it is spliced.
+        // Some are a little more than is read at once, so that they count as bulk; or much more
+        // that comes at once, so that it is spliced.
         let (payload, widest, is_wide) = match random.below(16) {
             0 | 1 => (100_000, 100_000, false),
             2 => (250_000, 400_000, true),
