@@ -93,7 +93,7 @@ pub(crate) fn nginx(kind: &str) -> impl Fn(&str, &Path) -> String {
         let temporary =
             if kind == "http" { temporary + "access_log off;\n" } else { String::new() };
         format!(
-            "{load}daemon off;\npid {0}/pid;\nerror_log {0}/log;\nevents {{}}\n{kind} {{\n{temporary}{sample}}}\n",
+            "{load}daemon off;\nmaster_process off;\npid {0}/pid;\nerror_log {0}/log;\nevents {{}}\n{kind} {{\n{temporary}{sample}}}\n",
             folder.display()
         )
     }
