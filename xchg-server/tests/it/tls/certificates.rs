@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rcgen::{CertificateParams, DistinguishedName, DnType};
 use rustls::ClientConfig;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -160,7 +161,8 @@ fn shown(world: &World) -> Vec<u8> {
 struct Load {
     begun: AtomicU64,
     ended: AtomicU64,
-    stops: AtomicBool,
+    /// Ends it, once nobody is left who could send.
+    stops: Receiver<()>,
     /// The certificates that downloaders have been shown.
     shown: Mutex<BTreeSet<Vec<u8>>>,
 }
@@ -169,10 +171,12 @@ impl Load {
     const PACE: Duration = Duration::from_millis(5);
 
     fn run(&self, world: &World, started: Instant) {
-        while !self.stops.load(Ordering::Relaxed) {
+        loop {
             let number = self.begun.fetch_add(1, Ordering::Relaxed);
             let due = started + Self::PACE * u32::try_from(number).unwrap();
-            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if self.stops.recv_deadline(due) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
             let (key, sent) = (format!("{number}"), payload(number, 2000));
             let mut upload = world.saying(&classic_greeting(b'P', &key));
             upload.write_all(&sent).unwrap();
@@ -194,28 +198,17 @@ impl Load {
     }
 }
 
-/// Stops the load whatever becomes of the test, which waits for its threads.
-struct Stop<'a>(&'a Load);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.stops.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn certificates_are_replaced_under_load_without_a_failure() {
     let world = World::default();
-    let load = Load {
-        begun: AtomicU64::new(0),
-        ended: AtomicU64::new(0),
-        stops: AtomicBool::new(false),
-        shown: Mutex::default(),
-    };
+    let (running, stops) = crossbeam_channel::bounded(0);
+    let load =
+        Load { begun: AtomicU64::new(0), ended: AtomicU64::new(0), stops, shown: Mutex::default() };
     let started = Instant::now();
     let mut certificates = vec![shown(&world)];
     thread::scope(|scope| {
-        let _stop = Stop(&load);
+        // Dropped whatever becomes of the test, which waits for the load's threads.
+        let _running = running;
         (0..8).for_each(|_| drop(scope.spawn(|| load.run(&world, started))));
         for reloads in 1..=3 {
             load.goes_on();
