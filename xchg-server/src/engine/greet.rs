@@ -117,11 +117,12 @@ impl<N: Net> Engine<N> {
             }
             Detected::Proxy => {
                 let text = if connection.stream.is_wrapped() {
-                    "what a proxy says first (the PROXY protocol) came within TLS, where it names nobody: have the \
-                     proxy send it before TLS, to a listener that is marked `proxy`"
+                    "what a proxy says first (the PROXY protocol) came within TLS, where it names \
+                     nobody: have the proxy send it before TLS, to a listener that is marked \
+                     `proxy`"
                 } else {
-                    "what a proxy says first (the PROXY protocol) came to a listener that does not expect it: \
-                     mark that `proxy`, as in --listen ADDR:PORT,proxy"
+                    "what a proxy says first (the PROXY protocol) came to a listener that does not \
+                     expect it: mark that `proxy`, as in --listen ADDR:PORT,proxy"
                 };
                 self.refuse_proxy(slot, text);
             }
@@ -143,8 +144,9 @@ impl<N: Net> Engine<N> {
             }
             Header::Whole { len, peer } => (len, peer),
             Header::Bad => {
-                let text = "no header of the PROXY protocol came first, which this listener expects: \
-                            have the proxy send one (send-proxy-v2, proxy_protocol on), or take `proxy` from --listen";
+                let text = "no header of the PROXY protocol came first, which this listener \
+                            expects: have the proxy send one (send-proxy-v2, proxy_protocol on), \
+                            or take `proxy` from --listen";
                 return self.refuse_proxy(slot, text);
             }
         };
@@ -321,7 +323,8 @@ impl<N: Net> Engine<N> {
             return self.refuse(
                 slot,
                 RefusalCode::Forbidden,
-                "you may not terminate this server: give its token, or ask from the machine it runs on",
+                "you may not terminate this server: give its token, or ask from the machine it \
+                 runs on",
             );
         }
         let report = self.report();
@@ -343,7 +346,8 @@ impl<N: Net> Engine<N> {
         self.refuse(
             slot,
             RefusalCode::Forbidden,
-            "you may not see this server's status: give its token, or ask from the machine it runs on",
+            "you may not see this server's status: give its token, or ask from the machine it runs \
+             on",
         );
     }
 
