@@ -270,7 +270,9 @@ impl Layer for Session {
             }
             Err(error) => {
                 // It may stay for long.
-                self.outgoing.fit().map(give_back);
+                if let Some(memory) = self.outgoing.fit() {
+                    give_back(memory);
+                }
                 Err(error)
             }
         }
