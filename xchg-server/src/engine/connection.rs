@@ -210,6 +210,11 @@ impl Leaving {
         Self { words, ..Self::default() }
     }
 
+    /// For one that has been told all already, and the end behind it.
+    pub(crate) fn told() -> Self {
+        Self { has_half_closed: true, ..Self::default() }
+    }
+
     /// Says the word, then reads to the peer's end.
     ///
     /// One that sends more than patience goes for is read no further, and blocks: it then has time
@@ -220,7 +225,7 @@ impl Leaving {
         scratch: &mut [u8],
     ) -> io::Result<()> {
         while self.sent < self.words.len() {
-            self.sent += stream.write(&self.words[self.sent..])?;
+            self.sent += stream.write_last(&self.words[self.sent..])?;
         }
         if !self.has_half_closed {
             stream.half_close()?;
@@ -301,6 +306,46 @@ mod tests {
             "{} bytes",
             size_of::<Connection<Socket<OwnedFd>>>()
         );
+    }
+
+    /// What somebody who leaves has been told, a letter for each call.
+    #[derive(Default)]
+    struct Told(String);
+
+    impl Source for Told {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+    }
+
+    impl Sink for Told {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            self.0.push('w');
+            Ok(buf.len())
+        }
+
+        fn write_last(&mut self, buf: &[u8]) -> io::Result<usize> {
+            self.0.push('l');
+            Ok(buf.len())
+        }
+
+        fn half_close(&mut self) -> io::Result<()> {
+            self.0.push('e');
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_end_rides_on_the_last_word_and_is_said_once() {
+        for (mut leaving, said) in [
+            (Leaving::new(b"word".to_vec()), "le"),
+            (Leaving::new(Vec::new()), "e"),
+            (Leaving::told(), ""),
+        ] {
+            let mut told = Told::default();
+            leaving.turn(&mut told, &mut [0; 10]).unwrap();
+            assert_eq!(told.0, said);
+        }
     }
 
     #[test]

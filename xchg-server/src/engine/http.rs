@@ -10,7 +10,7 @@ use crate::dialect::http::{self, Action, Description, Farewell, Head, Peer, Refu
 use crate::dialect::{Arrival, Dialect, Voice};
 use crate::engine::admission::Standing;
 use crate::engine::bearers::Bearer;
-use crate::engine::connection::{Brought, Connection, Luggage, Reply, State};
+use crate::engine::connection::{Brought, Connection, Leaving, Luggage, Reply, State};
 use crate::engine::endpoint::Framing;
 use crate::engine::net::{Id, Net};
 use crate::origin::Origin;
@@ -231,7 +231,7 @@ impl<N: Net> Engine<N> {
         if framing.keeps_alive() {
             self.keep(slot, Reply { words: Vec::new(), sent: 0, rest: framing.rest() });
         } else {
-            self.leave(slot, Vec::new());
+            self.leave_as(slot, Leaving::told());
         }
     }
 

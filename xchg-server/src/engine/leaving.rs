@@ -43,11 +43,16 @@ impl<N: Net> Engine<N> {
 
     /// Says a last word and closes.
     pub(super) fn leave(&mut self, slot: u32, words: Vec<u8>) {
+        self.leave_as(slot, Leaving::new(words));
+    }
+
+    /// As [`leave`](Self::leave), for one that may have been told a part of it.
+    pub(super) fn leave_as(&mut self, slot: u32, leaving: Leaving) {
         let connection = &mut self.connections[slot as usize];
         // Whatever it waited for or took part in is over.
         connection.state = State::default();
         connection.deadline = self.timers.soon(self.timers.now().after(LEAVING_TIMEOUT));
-        self.leave_on(slot, Leaving::new(words));
+        self.leave_on(slot, leaving);
     }
 
     pub(super) fn leave_on(&mut self, slot: u32, mut leaving: Leaving) {
