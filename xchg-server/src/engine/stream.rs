@@ -41,6 +41,8 @@ struct Socket<'a, T> {
     transport: &'a mut T,
     is_readable: &'a mut bool,
     is_writable: &'a mut bool,
+    /// Whether the half-close follows at once what is sent.
+    is_last: bool,
 }
 
 impl<T: Transport> Stream<T> {
@@ -57,7 +59,8 @@ impl<T: Transport> Stream<T> {
 
     fn parts(&mut self) -> (Socket<'_, T>, Option<&mut dyn Layer>) {
         let (is_readable, is_writable) = (&mut self.is_readable, &mut self.is_writable);
-        let socket = Socket { transport: &mut self.transport, is_readable, is_writable };
+        let transport = &mut self.transport;
+        let socket = Socket { transport, is_readable, is_writable, is_last: false };
         (socket, self.layer.as_deref_mut().map(|layer| &mut **layer))
     }
 
@@ -260,6 +263,7 @@ impl<T: Transport> Sink for Stream<T> {
         let n = layer.write(buf)?;
         if n == buf.len() {
             layer.end();
+            socket.is_last = true;
         }
         unless_blocked(socket.push(layer))?;
         Ok(n)
@@ -351,7 +355,11 @@ impl<T: Transport> io::Read for Socket<'_, T> {
 
 impl<T: Transport> io::Write for Socket<'_, T> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.send(|transport| transport.write(buf))
+        if self.is_last {
+            self.send(|transport| transport.write_last(buf))
+        } else {
+            self.send(|transport| transport.write(buf))
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -9,11 +9,11 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus,
 };
+use rustls::{ProtocolVersion, ServerConfig};
 
 use super::name::name;
 use crate::engine::net::Layer;
@@ -49,6 +49,10 @@ pub(crate) struct Session {
     plain: Kept,
     /// Sealed, and not yet sent.
     outgoing: Kept,
+    /// How many of these bytes, all there are or none, leave with the next that are sealed: tickets
+    /// to resume the session, which nobody waits for. To send them by themselves would cost a
+    /// system call here and a wake-up there.
+    unhurried: usize,
     /// How much is taken in at a time: more from who fills it.
     piece: usize,
     end: End,
@@ -77,6 +81,7 @@ impl Session {
             incoming: Vec::new(),
             plain: Kept::default(),
             outgoing: Kept::default(),
+            unhurried: 0,
             piece: FIRST_PIECE_BYTES,
             end: End::Open,
             has_ended: false,
@@ -87,6 +92,7 @@ impl Session {
     /// much is in there.
     fn open(&mut self, records: &mut [u8], buf: &mut [u8]) -> io::Result<usize> {
         let mut read = 0;
+        let is_handshake = self.tls.is_handshaking();
         let (used, opened) = self.process(records, None, |plain, payload| {
             let n = payload.len().min(buf.len() - read);
             copy(&mut buf[read..read + n], &payload[..n]);
@@ -95,6 +101,9 @@ impl Session {
         });
         // What is empty has no memory: most sessions are at rest.
         self.incoming = records[used..].to_vec();
+        if is_handshake && self.is_settled() && self.has_settled_first() {
+            self.unhurried = self.outgoing.len();
+        }
         match opened {
             // It waits for more of the handshake.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(read),
@@ -163,6 +172,12 @@ impl Session {
                 return (used, done);
             }
         }
+    }
+
+    /// Whether the server has had its say before the peer ends the handshake, so that it sends
+    /// nothing in answer that the peer waits for. Before TLS 1.3 its own end comes last.
+    fn has_settled_first(&self) -> bool {
+        self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
     /// Notes that the peer breaks the rules, and takes what tells it so. The library is asked
@@ -241,9 +256,8 @@ impl Layer for Session {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let n = buf.len().min(PIECE_BYTES);
-        if self.outgoing.is_empty() {
-            self.outgoing = Kept::within(SEALING.take());
-        }
+        let unhurried = mem::replace(&mut self.outgoing, Kept::within(SEALING.take()));
+        self.outgoing.push(unhurried.as_slice());
         self.seal(What::Bytes(&buf[..n]))?;
         Ok(n)
     }
@@ -256,10 +270,11 @@ impl Layer for Session {
     }
 
     fn has_unsent(&self) -> bool {
-        !self.outgoing.is_empty()
+        self.outgoing.len() > self.unhurried
     }
 
     fn give_out(&mut self, socket: &mut dyn io::Write) -> io::Result<usize> {
+        self.unhurried = 0;
         match socket.write(self.outgoing.as_slice()) {
             Ok(sent) => {
                 self.outgoing.from += sent;

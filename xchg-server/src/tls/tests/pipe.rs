@@ -27,6 +27,7 @@ impl Width {
 #[derive(Debug, Default)]
 struct Way {
     bytes: VecDeque<u8>,
+    writes: usize,
     has_ended: bool,
     is_cut: bool,
 }
@@ -49,6 +50,11 @@ impl Pipe {
     /// Takes out all that has arrived.
     pub(super) fn arrived(&self) -> Vec<u8> {
         self.from.lock().bytes.drain(..).collect()
+    }
+
+    /// How often the other end has written.
+    pub(super) fn writes(&self) -> usize {
+        self.from.lock().writes
     }
 
     /// How many bytes the other end has not taken.
@@ -89,6 +95,7 @@ impl Sink for Pipe {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         way.bytes.extend(&buf[..n]);
+        way.writes += 1;
         Ok(n)
     }
 

@@ -256,6 +256,36 @@ fn a_stream_let_go_ends_and_one_that_is_reset_does_not() {
 }
 
 #[test]
+fn tickets_leave_with_the_first_word_or_the_end() {
+    type Say = fn(&mut Stream<Pipe>);
+    let word: Say = |server| assert_eq!(server.write(b"word").unwrap(), 4);
+    let end: Say = |server| server.half_close().unwrap();
+    for (say, heard) in [(word, "word"), (end, "")] {
+        let mut world = world(Width::WIDE, &[&rustls::version::TLS13]);
+        world.shake_hands();
+        world.notice();
+        assert!(world.client.pipe.arrived().is_empty(), "nobody waits for them");
+        say(&mut world.server);
+        world.client.turn();
+        assert_eq!(world.client.heard, heard.as_bytes());
+        assert!(world.client.tls.tls13_tickets_received() > 0);
+    }
+}
+
+#[test]
+fn the_last_word_and_the_end_leave_together() {
+    for version in BOTH {
+        let mut world = world(Width::WIDE, &[version]);
+        world.shake_hands();
+        let before = world.client.pipe.writes();
+        assert_eq!(world.server.write_last(b"word").unwrap(), 4);
+        assert_eq!(world.client.pipe.writes(), before + 1);
+        world.client.turn();
+        assert!(world.client.has_end && world.client.heard == b"word");
+    }
+}
+
+#[test]
 fn what_is_sealed_and_not_sent_is_counted_and_sent_before_the_end() {
     let mut world = world(Width { capacity: 6000, at_once: usize::MAX }, &BOTH);
     world.shake_hands();
