@@ -132,6 +132,10 @@ impl<N: Net> Engine<N> {
         if !connection.stream.is_wrapped() {
             let layer = self.net.layer(listener)?;
             connection.stream.wrap(layer, heard)?;
+            if !connection.stream.is_watched() {
+                // The peer answers in a round trip at best, and the poll tells of it then.
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
         }
         connection.stream.settle()
     }

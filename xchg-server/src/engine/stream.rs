@@ -129,6 +129,11 @@ impl<T: Transport> Stream<T> {
         ready
     }
 
+    /// Whether a worker is told of what happens.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.is_watched
+    }
+
     /// Has the worker of `net` told of what happens from now on, by the name `id`.
     ///
     /// # Errors
