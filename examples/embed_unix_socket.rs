@@ -59,8 +59,8 @@ fn serve(listener: &UnixListener, peers: usize) -> Result<Counts, Failure> {
         }
     }
     let (released, drained) = broker.drain();
-    for conn in released {
-        refuse(&conn, Refusal::Closed, RefusalCode::Draining)?;
+    for offer in released {
+        refuse(&offer.conn, Refusal::Closed, RefusalCode::Draining)?;
     }
     drained.wait_until(None);
     Ok(broker.counts())

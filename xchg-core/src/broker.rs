@@ -216,8 +216,11 @@ impl<Conn> Broker<Conn> {
     }
 
     /// Refuses offers from now on, gives back all who wait, and lets the exchanges that run finish.
+    ///
+    /// Another broker, to which the offers are made in the order in which they come out, goes on as
+    /// this one would have: see [`Rendezvous::close`].
     #[must_use = "it may hold open connections"]
-    pub fn drain(&self) -> (Vec<Conn>, Drained) {
+    pub fn drain(&self) -> (Vec<Offer<Conn>>, Drained) {
         let Inner { shards, registry, .. } = &*self.inner;
         registry.drain();
         let released = shards.iter().flat_map(|shard| shard.lock().close()).collect();

@@ -98,9 +98,10 @@ fn offers_of_many_threads_are_each_paired_once() {
 
     let (released, drained) = broker.drain();
     assert_eq!(drained.wait_until(None), 0);
-    let left: BTreeSet<_> = released.iter().map(|conn| (conn.key, conn.side)).collect();
+    let left: BTreeSet<_> =
+        released.iter().map(|offer| (offer.conn.key, offer.conn.side)).collect();
     assert!(left.iter().all(|&(key, side)| !left.contains(&(key, !side))), "none left its match");
-    seen.extend(released.iter().map(|conn| conn.id));
+    seen.extend(released.iter().map(|offer| offer.conn.id));
     seen.sort_unstable();
     assert_eq!(seen, (0..THREADS * OFFERS).collect::<Vec<_>>(), "each came out once");
 }
@@ -138,9 +139,10 @@ fn a_drain_among_offers_loses_nothing_and_sees_every_exchange() {
             while offered.load(Ordering::Relaxed) < round * 60 {
                 thread::yield_now();
             }
-            let (mut out, drained) = broker.drain();
+            let (released, drained) = broker.drain();
             assert_eq!(drained.wait_until(None), 0);
             drained_already.store(true, Ordering::SeqCst);
+            let mut out: Vec<_> = released.into_iter().map(|offer| offer.conn).collect();
             assert!(broker.exchanges().is_empty());
             threads.into_iter().for_each(|thread| out.extend(thread.join().unwrap()));
             out
@@ -453,7 +455,7 @@ fn a_drain_that_is_not_awaited_to_the_end_says_how_many_run() {
     let pairs = [pair_in(&broker, 1), pair_in(&broker, 2)];
     waits(broker.offer(offer_of(9, 3, Side::Upload), now()));
     let (released, drained) = broker.drain();
-    assert_eq!(released.iter().map(|conn| conn.id).collect::<Vec<_>>(), [9]);
+    assert_eq!(released.iter().map(|offer| offer.conn.id).collect::<Vec<_>>(), [9]);
     assert_eq!(drained.wait_until(Some(now())), 2);
     drop(pairs);
     assert_eq!(drained.wait_until(None), 0);

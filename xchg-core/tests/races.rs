@@ -119,7 +119,7 @@ fn of_a_pairing_a_withdrawal_and_an_expiry_one_wins() {
         out.extend(expiry.join().unwrap());
         let counts = broker.counts();
         assert_eq!(counts.waiting, 2 - out.len() as u64);
-        out.extend(broker.drain().0);
+        out.extend(broker.drain().0.into_iter().map(|offer| offer.conn));
         assert_each_came_out_once(out, 2);
     });
 }
@@ -191,7 +191,8 @@ fn a_drain_sees_every_exchange_and_loses_nobody() {
                 out
             })
         };
-        let (mut out, drained) = broker.drain();
+        let (released, drained) = broker.drain();
+        let mut out: Vec<_> = released.into_iter().map(|offer| offer.conn).collect();
         assert_eq!(drained.wait_until(None), 0);
         drained_already.store(1, Ordering::SeqCst);
         assert!(broker.exchanges().is_empty());

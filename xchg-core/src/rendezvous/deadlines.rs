@@ -40,6 +40,11 @@ impl Deadlines {
         None
     }
 
+    /// All deadlines, also of those who have left.
+    pub(super) fn into_iter(self) -> impl Iterator<Item = (Ticket, Instant)> {
+        self.heap.into_iter().map(|Reverse((deadline, ticket))| (ticket, deadline))
+    }
+
     /// Somebody who had a deadline has left.
     pub(super) fn on_left(&mut self, is_waiting: impl Fn(Ticket) -> bool) {
         self.waiting -= 1;

@@ -7,6 +7,7 @@ mod deadlines;
 mod offer;
 mod rings;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -78,6 +79,20 @@ impl<Conn> Waiter<Conn> {
 
     fn is_uploader(&self) -> bool {
         self.role == Role::Side(Side::Upload)
+    }
+
+    fn into_offer(self, deadline: Option<Instant>) -> Offer<Conn> {
+        Offer {
+            realm: self.realm,
+            key: self.key,
+            role: self.role,
+            origin: self.origin,
+            deadline,
+            may_wait: true,
+            exclusive: false,
+            receivers: self.receivers,
+            conn: self.conn,
+        }
     }
 }
 
@@ -188,15 +203,19 @@ impl<Conn> Rendezvous<Conn> {
 
     /// Gives back all who wait, those under one key in order of arrival, and refuses offers from
     /// now on.
-    #[must_use = "it may hold open connections"]
-    pub fn close(&mut self) -> Vec<Conn> {
+    ///
+    /// Another matcher, to which the offers are made in that order, goes on as this one would have.
+    /// They are not [exclusive](Offer::exclusive) any more: who waits has its place already.
+    #[must_use = "they may hold open connections"]
+    pub fn close(&mut self) -> Vec<Offer<Conn>> {
         self.closed = true;
-        self.deadlines = Deadlines::default();
+        let mut deadlines: HashMap<_, _> =
+            std::mem::take(&mut self.deadlines).into_iter().collect();
         let waiters = self.rings.drain().into_iter();
         waiters
-            .map(|waiter| {
+            .map(|(ticket, waiter)| {
                 self.quota.give_back(waiter.origin);
-                waiter.conn
+                waiter.into_offer(deadlines.remove(&ticket))
             })
             .collect()
     }

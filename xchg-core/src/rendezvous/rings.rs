@@ -159,7 +159,7 @@ impl<Conn> Rings<Conn> {
     }
 
     /// Takes out all, those of one ring in order.
-    pub(super) fn drain(&mut self) -> Vec<Waiter<Conn>> {
+    pub(super) fn drain(&mut self) -> Vec<(Ticket, Waiter<Conn>)> {
         let mut all = Vec::with_capacity(self.len());
         let (mut entries, firsts) =
             (std::mem::take(&mut self.entries), std::mem::take(&mut self.firsts));
@@ -167,7 +167,7 @@ impl<Conn> Rings<Conn> {
             let mut next = Some(first);
             while let Some(index) = next {
                 let entry = entries.remove(index as usize);
-                all.push(entry.waiter);
+                all.push((Ticket { index, serial: entry.serial }, entry.waiter));
                 next = (entry.next != first).then_some(entry.next);
             }
         }

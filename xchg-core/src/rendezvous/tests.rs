@@ -23,6 +23,8 @@ enum Op {
     /// So many seconds later.
     Expire(u64),
     Close,
+    /// Another matcher takes over.
+    HandOver,
 }
 
 #[derive(Debug, Clone)]
@@ -63,6 +65,7 @@ fn op() -> impl Strategy<Value = Op> {
         20 => any::<prop::sample::Index>().prop_map(Op::Withdraw),
         5 => (0..5u64).prop_map(Op::Expire),
         1 => Just(Op::Close),
+        2 => Just(Op::HandOver),
     ]
 }
 
@@ -238,19 +241,42 @@ impl Bench {
             Op::Withdraw(_) => {}
             Op::Expire(seconds) => self.expire(*seconds),
             Op::Close => {
-                let released = self.matcher.close();
-                let ids: Vec<_> = released.iter().map(|conn| conn.0).collect();
-                assert_eq!(ids.len(), self.model.waiting().count(), "released");
-                for queue in self.model.queues.values() {
-                    let queue: Vec<_> = queue.iter().map(|(id, _)| *id).collect();
-                    let at = ids.iter().position(|&id| id == queue[0]).unwrap();
-                    assert_eq!(ids[at..at + queue.len()], queue, "in order of arrival");
-                }
-                self.come_out(released);
+                let released = self.close();
+                self.come_out(released.into_iter().map(|offer| offer.conn));
                 self.model = Model { closed: true, ..Model::default() };
             }
+            Op::HandOver => self.hand_over(),
         }
         self.check();
+    }
+
+    fn close(&mut self) -> Vec<Offer<Conn>> {
+        let released = self.matcher.close();
+        let ids: Vec<_> = released.iter().map(|offer| offer.conn.0).collect();
+        assert_eq!(ids.len(), self.model.waiting().count(), "released");
+        for queue in self.model.queues.values() {
+            let queue: Vec<_> = queue.iter().map(|(id, _)| *id).collect();
+            let at = ids.iter().position(|&id| id == queue[0]).unwrap();
+            assert_eq!(ids[at..at + queue.len()], queue, "in order of arrival");
+        }
+        released
+    }
+
+    /// Has another matcher go on with those who wait: the model does not notice.
+    fn hand_over(&mut self) {
+        let released = self.close();
+        if self.model.closed {
+            return;
+        }
+        self.matcher = Rendezvous::new(LIMITS);
+        self.tickets.clear();
+        for offer in released {
+            let id = offer.conn.0;
+            match self.matcher.offer(offer) {
+                Offered::Waiting { ticket, .. } => self.tickets.push((ticket, id)),
+                other => panic!("{id} has waited: {other:?}"),
+            }
+        }
     }
 
     fn offer(&mut self, arrival: &Arrival) {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use mio::Poll;
-use xchg_core::{Broker, Drained};
+use xchg_core::{Broker, Drained, Offer};
 
 use handle::{Course, Stage};
 
@@ -279,7 +279,7 @@ fn see_through(crew: Crew, drains: &Receiver<()>, course: &Course) {
     let (released, drained) = shared.broker.drain();
     // Whoever is told of it finds it so.
     course.comes_to(Stage::Drains);
-    for address in &released {
+    for Offer { conn: address, .. } in &released {
         shared.inboxes[usize::from(address.worker)].send(Message::Release(address.slot));
     }
     let exchanging = shared.broker.counts().exchanging;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use xchg_core::{Broker, Events};
+use xchg_core::{Broker, Events, Offer};
 
 use super::link::Link;
 use super::peer::Peer;
@@ -129,8 +129,8 @@ impl World {
         self.shared.broadcast(|| Message::CloseDoors);
         let (mut released, _drained) = self.shared.broker.drain();
         // The broker gives them back by a hash of its own.
-        released.sort_by_key(|address| (address.worker, address.slot));
-        for address in released {
+        released.sort_by_key(|offer| (offer.conn.worker, offer.conn.slot));
+        for Offer { conn: address, .. } in released {
             let inbox = &self.shared.inboxes[usize::from(address.worker)];
             inbox.send(Message::Release(address.slot));
         }
