@@ -142,6 +142,8 @@ impl Files {
         config.ticketer =
             provider::Ticketer::new().map_err(|error| self.wrong_certificate(error))?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
+        // Who resumes a session is given another; each takes random numbers and a seal of its own.
+        config.send_tls13_tickets = 1;
         // Who offers protocols and means none of these takes this for another's server: it was
         // led here (RFC 7301 section 3.2, ALPACA).
         config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];

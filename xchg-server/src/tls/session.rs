@@ -49,8 +49,8 @@ pub(crate) struct Session {
     plain: Kept,
     /// Sealed, and not yet sent.
     outgoing: Kept,
-    /// How many of these bytes, all there are or none, leave with the next that are sealed: tickets
-    /// to resume the session, which nobody waits for. To send them by themselves would cost a
+    /// How many of these bytes, all there are or none, leave with the next that are sealed: a
+    /// ticket to resume the session, which nobody waits for. To send it by itself would cost a
     /// system call here and a wake-up there.
     unhurried: usize,
     /// How much is taken in at a time: more from who fills it.
