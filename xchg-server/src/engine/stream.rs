@@ -24,7 +24,7 @@ const JOINED_BYTES: usize = 16 << 10;
 pub(crate) struct Stream<T> {
     transport: T,
     /// What the system has said and no call has refuted since.
-    is_readable: bool,
+    readable: Readable,
     is_writable: bool,
     is_watched: bool,
     /// The error that the system has reported. `read` may hide it: behind unread bytes a reset
@@ -34,13 +34,24 @@ pub(crate) struct Stream<T> {
     layer: Option<Box<Box<dyn Layer>>>,
 }
 
+/// Whether there may be something to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readable {
+    No,
+    Maybe,
+    /// The end has come: behind what there is, that is to be read too.
+    ToTheEnd,
+}
+
 /// A socket that is asked only for what may be there: it counts as readable and writable until a
 /// call finds that it is not, and again once the system says so. Nobody else keeps count of that.
 #[derive(Debug)]
 struct Socket<'a, T> {
     transport: &'a mut T,
-    is_readable: &'a mut bool,
+    readable: &'a mut Readable,
     is_writable: &'a mut bool,
+    /// Whether the system tells of what comes from now on.
+    is_watched: bool,
     /// Whether the half-close follows at once what is sent.
     is_last: bool,
 }
@@ -49,7 +60,7 @@ impl<T: Transport> Stream<T> {
     pub(crate) fn new(transport: T) -> Self {
         Self {
             transport,
-            is_readable: true,
+            readable: Readable::Maybe,
             is_writable: true,
             is_watched: false,
             failure: None,
@@ -58,9 +69,13 @@ impl<T: Transport> Stream<T> {
     }
 
     fn parts(&mut self) -> (Socket<'_, T>, Option<&mut dyn Layer>) {
-        let (is_readable, is_writable) = (&mut self.is_readable, &mut self.is_writable);
-        let transport = &mut self.transport;
-        let socket = Socket { transport, is_readable, is_writable, is_last: false };
+        let socket = Socket {
+            transport: &mut self.transport,
+            readable: &mut self.readable,
+            is_writable: &mut self.is_writable,
+            is_watched: self.is_watched,
+            is_last: false,
+        };
         (socket, self.layer.as_deref_mut().map(|layer| &mut **layer))
     }
 
@@ -101,8 +116,10 @@ impl<T: Transport> Stream<T> {
 
     /// Notes what has happened to the socket.
     pub(crate) fn note(&mut self, ready: Readiness) {
-        if ready.is_readable || ready.has_read_end {
-            self.is_readable = true;
+        if ready.has_read_end {
+            self.readable = Readable::ToTheEnd;
+        } else if ready.is_readable && self.readable == Readable::No {
+            self.readable = Readable::Maybe;
         }
         if ready.is_writable {
             self.is_writable = true;
@@ -154,7 +171,7 @@ impl<T: Transport> Stream<T> {
         if std::mem::take(&mut self.is_watched) {
             net.unwatch(&self.transport);
         }
-        self.is_readable = true;
+        self.readable = Readable::Maybe;
         self.is_writable = true;
     }
 
@@ -235,7 +252,7 @@ impl<T: Transport> Stream<T> {
 impl<T: Transport> Source for Stream<T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let (mut socket, layer) = self.parts();
-        let Some(layer) = layer else { return socket.receive(|transport| transport.read(buf)) };
+        let Some(layer) = layer else { return socket.read(buf) };
         match socket.pull(layer, buf)? {
             0 => layer.read(buf),
             n => Ok(n),
@@ -295,14 +312,38 @@ impl<T: Transport> Sink for Stream<T> {
 }
 
 impl<T: Transport> Socket<'_, T> {
+    /// Reads, if there may be something.
+    ///
+    /// What does not fill `buf` is all that there is: whatever comes then is told of (epoll(7), "Do
+    /// I need to continuously read/write a file descriptor until EAGAIN").
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.receive(|transport| transport.read(buf));
+        let is_all = read.as_ref().is_ok_and(|&n| 0 < n && n < buf.len());
+        if is_all && self.is_watched && *self.readable == Readable::Maybe {
+            *self.readable = Readable::No;
+        }
+        read
+    }
+
     /// Does what takes bytes from the transport, if there may be any.
     fn receive(&mut self, take: impl FnOnce(&mut T) -> io::Result<usize>) -> io::Result<usize> {
-        noting(self.is_readable, || take(self.transport))
+        if *self.readable == Readable::No {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        take(self.transport).inspect_err(|error| {
+            if error.kind() == ErrorKind::WouldBlock {
+                *self.readable = Readable::No;
+            }
+        })
     }
 
     /// Does what gives bytes to the transport, if it may have room.
     fn send(&mut self, give: impl FnOnce(&mut T) -> io::Result<usize>) -> io::Result<usize> {
-        noting(self.is_writable, || give(self.transport))
+        if !*self.is_writable {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        give(self.transport)
+            .inspect_err(|error| *self.is_writable = error.kind() != ErrorKind::WouldBlock)
     }
 
     /// Takes in until there is something to read, and sends what the layer answers to it. Gives how
@@ -354,7 +395,7 @@ impl<T: Transport> Socket<'_, T> {
 
 impl<T: Transport> io::Read for Socket<'_, T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(|transport| transport.read(buf))
+        Socket::read(self, buf)
     }
 }
 
@@ -370,14 +411,6 @@ impl<T: Transport> io::Write for Socket<'_, T> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Makes a call that `may` find or take bytes, and notes if it finds that it may not.
-fn noting(may: &mut bool, call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
-    if !*may {
-        return Err(ErrorKind::WouldBlock.into());
-    }
-    call().inspect_err(|error| *may = error.kind() != ErrorKind::WouldBlock)
 }
 
 fn unless_blocked(sent: io::Result<()>) -> io::Result<()> {

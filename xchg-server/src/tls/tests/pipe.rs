@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use xchg_core::relay::{Sink, Source};
 
-use crate::engine::net::Transport;
+use crate::engine::net::{Accepted, Id, Layer, Net, Transport};
 
 /// How wide a pipe is each way.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,7 @@ impl Width {
 struct Way {
     bytes: VecDeque<u8>,
     writes: usize,
+    reads: usize,
     has_ended: bool,
     is_cut: bool,
 }
@@ -57,6 +58,11 @@ impl Pipe {
         self.from.lock().writes
     }
 
+    /// How often the other end has asked for bytes.
+    pub(super) fn reads(&self) -> usize {
+        self.to.lock().reads
+    }
+
     /// How many bytes the other end has not taken.
     pub(super) fn unread(&self) -> usize {
         self.to.lock().bytes.len()
@@ -71,6 +77,7 @@ impl Pipe {
 impl Source for Pipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut way = self.from.lock();
+        way.reads += 1;
         if way.is_cut {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
@@ -126,6 +133,37 @@ impl Transport for Pipe {
 
     fn reset(&self) {
         self.to.lock().is_cut = true;
+    }
+}
+
+/// A poll that everybody may register with.
+pub(super) struct Poll;
+
+impl Net for Poll {
+    type Transport = Pipe;
+
+    fn listeners(&self) -> usize {
+        0
+    }
+
+    fn accept(&mut self, _: usize) -> io::Result<Option<Accepted<Pipe>>> {
+        Ok(None)
+    }
+
+    fn close_listeners(&mut self) {}
+
+    fn watch(&mut self, _: &Pipe, _: Id) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn unwatch(&mut self, _: &Pipe) {}
+
+    fn begins_layer(&self, _: u8, _: &[u8]) -> bool {
+        false
+    }
+
+    fn layer(&mut self, _: u8) -> io::Result<Box<dyn Layer>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

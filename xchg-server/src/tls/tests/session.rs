@@ -8,12 +8,12 @@ use rustls::{CipherSuite, ClientConfig, ClientConnection, RootCertStore};
 use rustls_pki_types::ServerName;
 use xchg_core::relay::{Sink, Source};
 
-use crate::engine::net::Readiness;
+use crate::engine::net::{Id, Readiness};
 use crate::engine::stream::Stream;
 
 use super::super::{Session, Store};
 use super::Folder;
-use super::pipe::{Pipe, Width, pipe};
+use super::pipe::{Pipe, Poll, Width, pipe};
 
 /// A client's end, driven by hand.
 struct Client {
@@ -256,7 +256,7 @@ fn a_stream_let_go_ends_and_one_that_is_reset_does_not() {
 }
 
 #[test]
-fn tickets_leave_with_the_first_word_or_the_end() {
+fn a_ticket_leaves_with_the_first_word_or_the_end() {
     type Say = fn(&mut Stream<Pipe>);
     let word: Say = |server| assert_eq!(server.write(b"word").unwrap(), 4);
     let end: Say = |server| server.half_close().unwrap();
@@ -264,11 +264,11 @@ fn tickets_leave_with_the_first_word_or_the_end() {
         let mut world = world(Width::WIDE, &[&rustls::version::TLS13]);
         world.shake_hands();
         world.notice();
-        assert!(world.client.pipe.arrived().is_empty(), "nobody waits for them");
+        assert!(world.client.pipe.arrived().is_empty(), "nobody waits for it");
         say(&mut world.server);
         world.client.turn();
         assert_eq!(world.client.heard, heard.as_bytes());
-        assert!(world.client.tls.tls13_tickets_received() > 0);
+        assert_eq!(world.client.tls.tls13_tickets_received(), 1);
     }
 }
 
@@ -301,6 +301,34 @@ fn what_is_sealed_and_not_sent_is_counted_and_sent_before_the_end() {
     world.client.turn();
     assert!(rounds > 1 && world.client.has_end);
     assert_eq!(world.client.heard.len(), 20_000);
+}
+
+#[test]
+fn nothing_more_is_asked_for_behind_all_that_there_is_until_more_is_told_of() {
+    let (ours, mut theirs) = pipe(Width::WIDE);
+    let mut server = Stream::new(ours);
+    let read = |server: &mut Stream<Pipe>| server.read(&mut [0; 10]).map_err(|it| it.kind());
+    Sink::write(&mut theirs, b"one").unwrap();
+    assert_eq!(read(&mut server), Ok(3));
+    assert_eq!(read(&mut server), Err(io::ErrorKind::WouldBlock));
+    assert_eq!(theirs.reads(), 2, "nobody tells of more yet");
+    server.watch(&mut Poll, Id { slot: 0, serial: 0 }).unwrap();
+
+    let told = Readiness { is_readable: true, ..Readiness::default() };
+    Sink::write(&mut theirs, b"three more").unwrap();
+    server.note(told);
+    assert_eq!((read(&mut server), theirs.reads()), (Ok(10), 3));
+    assert_eq!((read(&mut server), theirs.reads()), (Err(io::ErrorKind::WouldBlock), 4));
+    Sink::write(&mut theirs, b"two").unwrap();
+    server.note(told);
+    assert_eq!((read(&mut server), theirs.reads()), (Ok(3), 5));
+    assert_eq!((read(&mut server), theirs.reads()), (Err(io::ErrorKind::WouldBlock), 5));
+
+    // The end is told of once, and may be behind bytes.
+    Sink::write(&mut theirs, b"last").unwrap();
+    theirs.half_close().unwrap();
+    server.note(Readiness { has_read_end: true, ..told });
+    assert_eq!((read(&mut server), read(&mut server)), (Ok(4), Ok(0)));
 }
 
 #[test]
