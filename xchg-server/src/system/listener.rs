@@ -15,6 +15,11 @@
 //! **Two patiences in TCP_USER_TIMEOUT.** Listeners set two minutes, which finds dead peers. But
 //! the kernel counts a closed window too, so that a downloader that merely pauses would look dead.
 //! Once a sink is full, the engine raises its time to the exchange's own.
+//!
+//! **No TCP_DEFER_ACCEPT.** With it who connects is accepted together with its first bytes, which
+//! saves a twentieth of the processor time of exchanges that come one at a time, and nothing with
+//! 32 in flight. But who says nothing would then be in the kernel's queue of half-open connections,
+//! where no limit of ours reaches it.
 
 use std::fs::Permissions;
 use std::io;

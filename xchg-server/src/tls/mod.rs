@@ -4,6 +4,12 @@
 //! Which listeners take it is in [`Listen::tls`](crate::Listen::tls); when a connection turns to
 //! it, in the engine. Certificates come from files alone: whoever renews them (certbot, lego) puts
 //! new ones in their place.
+//!
+//! **ring, not aws-lc-rs.** A handshake takes the server 102 us with ring and 82 us if a session is
+//! resumed, which saves the signature alone: X25519 takes 63 us of both. With aws-lc-rs these are
+//! 77, 62 and 36 (one certificate on P-256, in memory). An https exchange of about 300 us would
+//! take 40 less. But ring would stay for all else that needs it, and a program that does nothing
+//! but such handshakes is 2.1 MB larger with the other: as much as half of this server.
 
 mod files;
 mod name;
