@@ -20,9 +20,10 @@ use xchg_core::Pair;
 
 use super::Engine;
 use super::exchange::Member;
-use crate::engine::connection::{Address, Brought, Connection, State};
+use crate::engine::connection::{Address, Brought, Connection, State, Waiting};
 use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
+use crate::engine::timers::Far;
 
 /// An exchange on its way to the worker that is to run it, with those who have left theirs for it.
 #[derive(Debug)]
@@ -35,10 +36,10 @@ pub(crate) struct Gathering<T> {
 
 /// A connection between two workers.
 #[derive(Debug)]
-struct Moved<T> {
-    from: Address,
-    connection: Connection<T>,
-    brought: Brought,
+pub(super) struct Moved<T> {
+    pub(super) from: Address,
+    pub(super) connection: Connection<T>,
+    pub(super) brought: Brought,
 }
 
 impl<T> Gathering<T> {
@@ -96,13 +97,8 @@ impl<N: Net> Engine<N> {
             return self.bring_together(pair, newcomer, others);
         }
         while let Some(from) = gathering.waits_at(self.index) {
-            let mut moved = None;
-            self.guard(self.id(from.slot), |engine| {
-                let brought = engine.take_brought(from.slot);
-                moved = Some(Moved { from, connection: engine.take(from.slot), brought });
-            });
-            match moved {
-                Some(moved) => gathering.others.push(moved),
+            match self.take_waiting(from) {
+                Some((moved, _)) => gathering.others.push(moved),
                 None => return self.break_up(*gathering, from),
             }
         }
@@ -130,36 +126,52 @@ impl<N: Net> Engine<N> {
         };
         let ids = [id(pair.upload), id(pair.download)];
         let more: Vec<Id> = pair.others.iter().map(|&address| id(address)).collect();
-        self.guard_all(ids.into_iter().chain(more), |engine| {
+        let all = ids.into_iter().chain(more);
+        self.guard_all(all.clone(), |engine| {
             let mut member = |address: Address| {
                 let mut came = iter::once(&mut newcomer).chain(&mut others);
                 match came.find(|(from, _)| *from == address) {
-                    Some((_, (slot, brought))) => (*slot, brought.take()),
-                    None => (address.slot, engine.take_brought(address.slot)),
+                    Some((_, (slot, brought))) => Some((*slot, brought.take())),
+                    None => Some((address.slot, engine.stop_waiting(address.slot)?.brought)),
                 }
             };
             let (upload, download) = (member(pair.upload), member(pair.download));
-            if pair.others.is_empty() {
-                engine.start(pair.exchange, upload, &mut [download]);
-            } else {
-                let others = pair.others.into_iter().map(member);
-                let mut downloads: Vec<_> = iter::once(download).chain(others).collect();
-                engine.start(pair.exchange, upload, &mut downloads);
+            let others: Option<Vec<_>> = pair.others.into_iter().map(member).collect();
+            match (upload, download, others) {
+                (Some(upload), Some(download), Some(others)) if others.is_empty() => {
+                    engine.start(pair.exchange, upload, &mut [download]);
+                }
+                (Some(upload), Some(download), Some(others)) => {
+                    let mut downloads: Vec<_> = iter::once(download).chain(others).collect();
+                    engine.start(pair.exchange, upload, &mut downloads);
+                }
+                _ => all.for_each(|id| engine.discard_if_here(id)),
             }
         });
     }
 
-    /// Takes out what a paired peer has brought, which waits no more.
-    pub(super) fn take_brought(&mut self, slot: u32) -> Brought {
-        let state = &mut self.connections[slot as usize].state;
+    /// Takes a paired peer out of the table, and until when it would have waited. `None` if it does
+    /// not wait, as it should until it is sent for.
+    pub(super) fn take_waiting(&mut self, from: Address) -> Option<(Moved<N::Transport>, Far)> {
+        let Waiting { brought, expires, .. } = self.stop_waiting(from.slot)?;
+        Some((Moved { from, connection: self.take(from.slot), brought }, expires))
+    }
+
+    /// Takes out what a paired peer has waited with.
+    fn stop_waiting(&mut self, slot: u32) -> Option<Waiting> {
+        let state = &mut self.connections.get_mut(slot as usize)?.state;
         match std::mem::take(state) {
-            State::Waiting(waiting) => waiting.brought,
-            _ => unreachable!("a paired peer waits until it is sent for"),
+            State::Waiting(waiting) => Some(waiting),
+            other => {
+                *state = other;
+                None
+            }
         }
     }
 
     /// Ends an exchange that cannot be run, for one who was to take part is `lost`.
-    fn break_up(&self, gathering: Gathering<N::Transport>, lost: Address) {
+    fn break_up(&mut self, gathering: Gathering<N::Transport>, lost: Address) {
+        self.discard_if_here(self.id(lost.slot));
         for left in gathering.waiting().filter(|&it| it != lost) {
             self.shared.inboxes[usize::from(left.worker)].send(Message::Spare(left.slot));
         }

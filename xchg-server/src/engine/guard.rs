@@ -45,10 +45,7 @@ impl<N: Net> Engine<N> {
         let brought: Vec<_> = brought.map(|(slot, one)| (slot, one.serial)).collect();
         for (slot, serial) in brought {
             let slot = u32::try_from(slot).expect("made from a u32");
-            // The end of one may have been the end of the next.
-            if self.connection(Id { slot, serial }).is_some() {
-                self.discard(slot);
-            }
+            self.discard_if_here(Id { slot, serial });
         }
     }
 
@@ -57,6 +54,13 @@ impl<N: Net> Engine<N> {
         match state {
             State::Exchanging { exchange } => !self.exchanges.contains(*exchange as usize),
             _ => false,
+        }
+    }
+
+    /// As [`discard`](Self::discard), unless it is gone: the end of another may have been its end.
+    pub(super) fn discard_if_here(&mut self, id: Id) {
+        if self.connection(id).is_some() {
+            self.discard(id.slot);
         }
     }
 
