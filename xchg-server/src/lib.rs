@@ -96,7 +96,7 @@ pub use listen::{Listen, ListenAddress, Tls};
 pub use metrics::MetricsFormat;
 pub use network::Network;
 pub use rate::Rate;
-pub use server::{Ending, Server, ServerHandle};
+pub use server::{Ending, Server, ServerHandle, Waiters};
 pub use system::open_socket::OpenSocket;
 pub use web_origin::WebOrigin;
 pub use xchg_core::wire::Token;

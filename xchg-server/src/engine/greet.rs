@@ -16,7 +16,7 @@ use crate::dialect::{
 };
 use crate::engine::admission::{self, Standing};
 use crate::engine::bearers::Bearer;
-use crate::engine::connection::{Address, Luggage, State, Undecided, Waiting};
+use crate::engine::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
 use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
 use crate::engine::tally;
@@ -224,11 +224,8 @@ impl<N: Net> Engine<N> {
         if let Some(bytes) = arrival.buffer_bytes {
             connection.set_buffers(bytes);
         }
-        let leaves_by_ending = dialect.leaves_by_ending(&arrival.role);
         let is_receiver = arrival.role == Role::Side(Side::Download);
-        let key = arrival.key.clone();
-        let now = self.timers.instant();
-        let me = Address { worker: self.index, dialect, slot, came: self.shared.millis(now) };
+        let came = self.shared.millis(self.timers.instant());
         let offer = Offer {
             realm: arrival.realm,
             key: arrival.key,
@@ -239,35 +236,51 @@ impl<N: Net> Engine<N> {
             may_wait: connection.standing == Standing::Within,
             exclusive: dialect.wants_key_alone(),
             receivers: arrival.receivers,
-            conn: me,
+            conn: Address { worker: self.index, dialect, slot, came },
         };
         // In the other direction it need not be said: anybody can hash a key.
         let twin = arrival.twin.filter(|_| arrival.realm == Realm::Sealed);
         let brought = Luggage::pack(early, arrival.length, twin, bearer);
-        match self.shared.broker.offer(offer, now) {
+        let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
+        let expires = wait.map_or(Tick::NEVER, |wait| self.timers.now().after(wait));
+        let leaves_by_ending = dialect.leaves_by_ending(&offer.role);
+        let Some((place, gathered)) = self.make_offer(offer, expires, brought) else { return };
+        if gathered > 0 && is_receiver {
+            self.announce_receiver(place);
+        }
+        let spoken = self.connections[slot as usize].voice.interrupted(leaves_by_ending);
+        let interruption = if early.is_empty() { Interruption::Kept } else { spoken };
+        self.wait(slot, place, expires, interruption, gathered);
+    }
+
+    /// Makes the offer of a peer that has brought so much, and would wait so long. Gives its place
+    /// and how many others wait for the same exchange, if it is to wait; it is to be told then.
+    pub(super) fn make_offer(
+        &mut self,
+        offer: Offer<Address>,
+        expires: Tick,
+        brought: Brought,
+    ) -> Option<(Place, u16)> {
+        let (me, key) = (offer.conn, offer.key.clone());
+        let leaves_by_ending = me.dialect.leaves_by_ending(&offer.role);
+        match self.shared.broker.offer(offer, self.timers.instant()) {
             Brokered::Waiting { place, gathered } => {
-                let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
-                let expires = wait.map_or(Tick::NEVER, |wait| self.timers.now().after(wait));
                 // Before anything else: whatever goes wrong from now on, its place is given back.
                 let waiting =
                     Waiting { place, expires: Far::of(expires), brought, leaves_by_ending };
-                self.connections[slot as usize].state = State::Waiting(waiting);
-                if gathered > 0 && is_receiver {
-                    self.announce_receiver(place);
-                }
-                let spoken = self.connections[slot as usize].voice.interrupted(leaves_by_ending);
-                let interruption = if early.is_empty() { Interruption::Kept } else { spoken };
-                self.wait(slot, place, expires, interruption, gathered);
+                self.connections[me.slot as usize].state = State::Waiting(waiting);
+                return Some((place, gathered));
             }
             Brokered::Paired(pair) => {
-                self.shared.admission.serve(&mut self.connections[slot as usize].standing);
+                self.shared.admission.serve(&mut self.connections[me.slot as usize].standing);
                 self.note_pair(&pair);
                 self.meet(me, brought, pair);
             }
             Brokered::Refused { why, .. } => {
-                self.refuse_key(slot, Some(&key), &NotServed::Refused(why));
+                self.refuse_key(me.slot, Some(&key), &NotServed::Refused(why));
             }
         }
+        None
     }
 
     /// Looks whether a peer may make its offer at all.

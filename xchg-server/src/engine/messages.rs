@@ -25,6 +25,7 @@ impl<N: Net> Engine<N> {
                     "the server is shutting down; try again later, or elsewhere",
                 );
             }),
+            Message::GiveOut(who) => self.give_out(*who),
             Message::Spare(slot) => self.guard(self.id(slot), |engine| drop(engine.remove(slot))),
             Message::ReceiverCame { slot, place } => {
                 self.guard(self.id(slot), |engine| engine.tell_of_receiver(slot, place));

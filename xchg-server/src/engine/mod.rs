@@ -39,6 +39,7 @@ mod table;
 pub(crate) mod tally;
 pub(crate) mod throttle;
 mod timers;
+pub(crate) mod waiter;
 mod waiting;
 
 use std::collections::VecDeque;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use xchg_core::wire::{RefusalCode, StatusReport};
-use xchg_core::{Broker, Key, Limits, Place};
+use xchg_core::{Broker, Key, Limits, Offer, Place};
 
 use crate::Config;
 use crate::access::Gate;
@@ -24,6 +24,7 @@ use crate::engine::pulse::Pulse;
 use crate::engine::secure::Handshakes;
 use crate::engine::tally::Tally;
 use crate::engine::throttle::Throttles;
+use crate::engine::waiter::{GiveOut, Heir};
 use crate::origin::Origin;
 use crate::system::descriptors::Descriptors;
 use crate::tls::Store;
@@ -53,7 +54,8 @@ pub(crate) struct Shared<T> {
     pub(crate) started: Instant,
     /// When the word to drain was given, and how many payload bytes had been moved by then.
     pub(crate) drain_began: OnceLock<(Instant, u64)>,
-    pub(crate) drain: Sender<()>,
+    /// Says to whom those who wait are given, if they are not let go.
+    pub(crate) drain: Sender<Option<Heir<T>>>,
     /// Whether exchanges are cut: also those that start while the message is on its way.
     pub(crate) cuts: AtomicBool,
     /// Whether the workers are told to stop.
@@ -68,6 +70,8 @@ pub(crate) enum Message<T> {
     Gather(Box<Gathering<T>>),
     /// To let go of a waiting peer that the broker has given back.
     Release(u32),
+    /// To give out waiting peers that the broker has given back.
+    GiveOut(Box<GiveOut<T>>),
     /// To close a waiting peer that the broker has given back because others were paired.
     Spare(u32),
     /// To tell an uploader, if it still waits at that place, that one of its receivers has come.
@@ -254,7 +258,7 @@ impl<T> Shared<T> {
         inboxes: Vec<Inbox<T>>,
         broker: impl FnOnce(Limits) -> Broker<Address>,
         now: Instant,
-    ) -> (Self, Receiver<()>) {
+    ) -> (Self, Receiver<Option<Heir<T>>>) {
         descriptors.bound(&mut config);
         let (drain, drains) = crossbeam_channel::bounded(1);
         let shared = Self {
@@ -307,9 +311,34 @@ impl<T> Shared<T> {
 
     /// Begins the drain; further calls change nothing.
     pub(crate) fn drain(&self, now: Instant) {
-        self.drain_began.get_or_init(|| (now, self.moved()));
-        // Refused only when one is asked for already, or is over.
-        self.drain.try_send(()).ok();
+        self.drain_for(None, now);
+    }
+
+    /// As [`drain`](Self::drain), and gives those who wait to `heir`, if there is one.
+    pub(crate) fn drain_for(&self, heir: Option<Heir<T>>, now: Instant) {
+        if self.drain_began.set((now, self.moved())).is_ok() {
+            // There is room for the one word; nobody needs it if the server has ended.
+            self.drain.try_send(heir).ok();
+        }
+    }
+
+    /// Has the workers do with those whom the broker has given back in a drain what is to be done:
+    /// they are given to `heir`, or let go.
+    pub(crate) fn release(&self, offers: Vec<Offer<Address>>, heir: Option<Heir<T>>) {
+        let Some(heir) = heir else {
+            for Offer { conn, .. } in offers {
+                self.inboxes[usize::from(conn.worker)].send(Message::Release(conn.slot));
+            }
+            return;
+        };
+        let mut of_workers: Vec<Vec<_>> = self.inboxes.iter().map(|_| Vec::new()).collect();
+        for (number, offer) in offers.into_iter().enumerate() {
+            of_workers[usize::from(offer.conn.worker)].push((number, offer));
+        }
+        // To all: who has the answer of each knows that nobody accepts any more.
+        for (inbox, offers) in self.inboxes.iter().zip(of_workers) {
+            inbox.send(Message::GiveOut(Box::new(GiveOut { offers, to: heir.clone() })));
+        }
     }
 
     /// What is wrong with the server, in words.

@@ -121,9 +121,14 @@ impl<Id: Ord + Copy> Timers<Id> {
         self.now = Tick(u64::try_from(millis).unwrap_or(u64::MAX));
     }
 
-    /// When that is.
+    /// The tick at that time, or the current one if it is past.
     pub(crate) fn tick(&self, at: Instant) -> Tick {
         self.now.after(at.saturating_duration_since(self.instant()))
+    }
+
+    /// The time at that tick; `None` is never.
+    pub(crate) fn at(&self, tick: Tick) -> Option<Instant> {
+        (tick != Tick::NEVER).then(|| self.start + Duration::from_millis(tick.0))
     }
 
     pub(crate) fn arm(&mut self, at: Tick, id: Id) {

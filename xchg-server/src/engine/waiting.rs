@@ -21,10 +21,9 @@ impl<N: Net> Engine<N> {
         gathered: u16,
     ) {
         let elsewhere = self.elsewhere(slot);
+        let beat = self.next_beat(slot);
         let connection = &mut self.connections[slot as usize];
         let words = connection.voice.waiting(elsewhere, gathered);
-        let beat = connection.voice.heartbeat_interval(&self.shared.config);
-        let beat = beat.map_or(Tick::NEVER, |interval| self.timers.now().after(interval));
         connection.deadline = self.timers.soon(expires.min(beat));
         if connection.say(&words).is_err() {
             return self.give_up(slot, place);
@@ -37,19 +36,25 @@ impl<N: Net> Engine<N> {
         }
     }
 
+    /// When one who waits from now on is told that it still has its place.
+    pub(super) fn next_beat(&self, slot: u32) -> Tick {
+        let interval =
+            self.connections[slot as usize].voice.heartbeat_interval(&self.shared.config);
+        interval.map_or(Tick::NEVER, |interval| self.timers.now().after(interval))
+    }
+
     /// Tells a waiting peer that it still has its place.
     pub(super) fn beat(&mut self, slot: u32, place: Place, expires: Tick) {
-        let connection = &self.connections[slot as usize];
-        let Some(interval) = connection.voice.heartbeat_interval(&self.shared.config) else {
+        let beat = self.next_beat(slot);
+        if beat == Tick::NEVER {
             // So early only because it is far away.
             self.connections[slot as usize].deadline = self.timers.soon(expires);
             return self.arm(slot);
-        };
+        }
         let elsewhere = self.elsewhere(slot);
         let connection = &mut self.connections[slot as usize];
         let words = connection.voice.heartbeat(elsewhere);
-        let next = expires.min(self.timers.now().after(interval));
-        connection.deadline = self.timers.soon(next);
+        connection.deadline = self.timers.soon(expires.min(beat));
         match connection.say(&words) {
             Ok(()) => self.arm(slot),
             Err(_) => self.give_up(slot, place),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use xchg_core::{Counts, Events, ExchangeHandle};
 
-use super::SystemSocket;
+use super::{SystemSocket, Waiters};
 use crate::engine::shared::{Shared, Stats};
 use crate::metrics::Metrics;
 use crate::{ListenAddress, MetricsFormat};
@@ -49,6 +49,26 @@ impl ServerHandle {
     /// its last exchange.
     pub fn drain(&self) {
         self.shared.drain(Instant::now());
+    }
+
+    /// [Drains](Self::drain), but gives those who wait to the caller instead of letting them go:
+    /// [another server](crate::Server::start_with) in this process can go on with them, and they
+    /// do not notice. Blocks until all workers have given out theirs and closed their listeners.
+    ///
+    /// Exchanges that run finish here. Whoever has not said yet what it wants, or has its next
+    /// request still to make, stays here too, and is told of the drain once it does. Nobody is
+    /// given out if a drain has begun before.
+    pub fn release(&self) -> Waiters {
+        let (heir, waiters) = crossbeam_channel::unbounded();
+        self.shared.drain_for(Some(heir), Instant::now());
+        // It ends when the last worker has dropped its sender.
+        let mut numbered: Vec<_> = waiters.iter().collect();
+        numbered.sort_unstable_by_key(|&(number, _)| number);
+        let listen = self.shared.config.listen.iter().cloned();
+        Waiters {
+            waiters: numbered.into_iter().map(|(_, waiter)| waiter).collect(),
+            listened: self.addresses.iter().cloned().zip(listen).collect(),
+        }
     }
 
     /// Drains, and ends the exchanges that still run.

@@ -7,6 +7,7 @@
 )]
 
 mod handle;
+mod waiters;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use mio::Poll;
-use xchg_core::{Broker, Drained, Offer};
+use xchg_core::{Broker, Drained};
 
 use handle::{Course, Stage};
 
@@ -28,6 +29,7 @@ use crate::engine::Engine;
 use crate::engine::net::Net;
 use crate::engine::pulse::{LOOK, Watch};
 use crate::engine::shared::{Inbox, Message, Shared};
+use crate::engine::waiter::Heir;
 use crate::origin;
 use crate::system::descriptors::Descriptors;
 use crate::system::listener::{self, Listener};
@@ -35,11 +37,15 @@ use crate::system::open_socket::OpenSocket;
 use crate::system::{self, Secured, System, WAKER, process};
 use crate::tls::{self, Files};
 use crate::watch::{Look, Watcher};
-use crate::{Config, Error, ListenAddress};
+use crate::{Config, Error, Listen, ListenAddress};
 
 pub use handle::{Ending, ServerHandle};
+pub use waiters::Waiters;
 
 type SystemSocket = <System as Net>::Transport;
+
+/// Where the word to drain comes out.
+type Drains = Receiver<Option<Heir<SystemSocket>>>;
 
 /// A server whose addresses are bound and not yet served.
 #[derive(Debug)]
@@ -128,11 +134,50 @@ impl Server {
     /// [`Error::System`] if the operating system refuses a poll or a thread; nothing runs then, and
     /// nothing listens any more.
     pub fn start(self) -> Result<ServerHandle, Error> {
-        self.start_under(see_through)
+        self.start_with(Waiters::default())
+    }
+
+    /// Starts the workers, who go on with peers that [waited](ServerHandle::release) at another
+    /// server in this process, before any that come.
+    ///
+    /// They say and hear nothing of it, and pair in the order in which they came. What holds for
+    /// them from now on is this server's: whoever has come to an address that is not among this
+    /// server's, and of whose rules none of them is, or for whom its limits have no room, is told
+    /// so and let go. [Pass](Self::bind_with) the same sockets to both servers, and nobody who
+    /// comes in between is kept out.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start): the connections are closed then.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    ///
+    /// use xchg_server::{Config, OpenSocket, Server};
+    ///
+    /// let socket = TcpListener::bind("127.0.0.1:0")?;
+    /// let bind = |workers| -> Result<Server, Box<dyn std::error::Error>> {
+    ///     let open = OpenSocket::new(socket.try_clone()?)?;
+    ///     let listen = vec![open.address().clone().into()];
+    ///     Ok(Server::bind_with(Config { listen, workers, ..Config::default() }, vec![open])?)
+    /// };
+    /// let old = bind(1)?.start()?;
+    ///
+    /// let next = bind(2)?;
+    /// let new = next.start_with(old.release())?;
+    /// old.join();
+    /// # new.cut();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_with(self, waiters: Waiters) -> Result<ServerHandle, Error> {
+        self.start_under(waiters, see_through)
     }
 
     /// Starts the workers, under a supervisor that does `work`.
-    fn start_under(self, work: fn(Crew, &Receiver<()>, &Course)) -> Result<ServerHandle, Error> {
+    fn start_under(
+        self,
+        waiters: Waiters,
+        work: fn(Crew, &Drains, &Course),
+    ) -> Result<ServerHandle, Error> {
         let failed = |doing| move |source| Error::System { doing, source };
         process::note_start();
         let polls = (0..self.config.workers)
@@ -159,7 +204,7 @@ impl Server {
         let shared = Arc::new(shared);
         let secured = shared.certificates.as_ref();
         let secured = secured.map(|store| Secured::new(&shared.config, store));
-        let workers = polls
+        let mut workers = polls
             .into_iter()
             .zip(self.listeners)
             .zip(0..)
@@ -175,6 +220,9 @@ impl Server {
             certificates.map(|store| Box::new(move || store.look(SystemTime::now())) as Look);
         let looks = tokens.into_iter().chain(certificates).collect();
         let watcher = Watcher::start(looks).map_err(failed("starting a thread"))?;
+        let rules = shared.config.listen.iter().cloned();
+        let listened: Vec<_> = self.addresses.iter().cloned().zip(rules).collect();
+        take_in(&mut workers, waiters, &listened);
         let mut crew = Crew { shared: shared.clone(), threads: Vec::new(), _watcher: watcher };
         for (worker, poll) in workers {
             crew.add(worker, poll).map_err(failed("starting a thread"))?;
@@ -195,6 +243,20 @@ impl Server {
             .map_err(failed("starting a thread"))?;
         let (addresses, admin_addresses) = (self.addresses.into(), self.admin_addresses.into());
         Ok(ServerHandle { shared, course, addresses, admin_addresses })
+    }
+}
+
+/// Has workers go on with those who waited elsewhere, each with as many as any other: in their
+/// order, and while nobody else comes.
+fn take_in(
+    workers: &mut [(Engine<System>, Poll)],
+    mut waiters: Waiters,
+    listened: &[(ListenAddress, Listen)],
+) {
+    let places = waiters.places(listened);
+    for (number, waiter) in waiters.waiters.drain(..).enumerate() {
+        let place = places[usize::from(waiter.listener())];
+        workers[number % workers.len()].0.take_in(waiter, place);
     }
 }
 
@@ -266,24 +328,25 @@ fn supervise(crew: Crew, admin: Option<admin::Service>, course: &Course, work: i
 
 /// Waits for the word to drain, and for the last exchange; ends those that take too long, and the
 /// workers.
-fn see_through(crew: Crew, drains: &Receiver<()>, course: &Course) {
+fn see_through(crew: Crew, drains: &Drains, course: &Course) {
     let shared = crew.shared.clone();
     let mut watch = Watch::default();
-    // Its other error would be that no sender is left; the shared state, which is held here, has
-    // one.
-    while drains.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        watch.look(&shared.pulses);
-    }
+    let heir = loop {
+        match drains.recv_timeout(LOOK) {
+            Ok(heir) => break heir,
+            Err(RecvTimeoutError::Timeout) => watch.look(&shared.pulses),
+            // It cannot be: the shared state, which is held here, has a sender.
+            Err(RecvTimeoutError::Disconnected) => break None,
+        }
+    };
     let started = Instant::now();
     shared.broadcast(|| Message::CloseDoors);
     let (released, drained) = shared.broker.drain();
     // Whoever is told of it finds it so.
     course.comes_to(Stage::Drains);
-    for Offer { conn: address, .. } in &released {
-        shared.inboxes[usize::from(address.worker)].send(Message::Release(address.slot));
-    }
-    let exchanging = shared.broker.counts().exchanging;
-    tracing::info!(waiting = released.len(), exchanging, "draining");
+    let (waiting, exchanging) = (released.len(), shared.broker.counts().exchanging);
+    tracing::info!(waiting, exchanging, "draining");
+    shared.release(released, heir);
     let deadline = || shared.drain_timeout().map(|timeout| started + timeout);
     if wait_for(&drained, deadline, || watch.look(&shared.pulses)) > 0 {
         shared.cut();
@@ -325,7 +388,8 @@ mod tests {
 
     #[test]
     fn the_end_is_told_also_when_the_supervisor_panics() {
-        let started = server().start_under(|_, _, _| panic!("on purpose")).unwrap();
+        let started =
+            server().start_under(Waiters::default(), |_, _, _| panic!("on purpose")).unwrap();
         assert_eq!(started.join(), Ending { cut: 0, has_panicked: true });
         // The supervisor itself lets go of it only after that.
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use xchg_core::{Broker, Events, Offer};
+use xchg_core::{Broker, Events};
 
 use super::link::Link;
 use super::peer::Peer;
@@ -130,10 +130,7 @@ impl World {
         let (mut released, _drained) = self.shared.broker.drain();
         // The broker gives them back by a hash of its own.
         released.sort_by_key(|offer| (offer.conn.worker, offer.conn.slot));
-        for Offer { conn: address, .. } in released {
-            let inbox = &self.shared.inboxes[usize::from(address.worker)];
-            inbox.send(Message::Release(address.slot));
-        }
+        self.shared.release(released, None);
         if self.random.once_in(4) {
             self.go_on_until(self.now + SECOND)?;
             self.shared.cut();

@@ -43,6 +43,7 @@ mod outside_strace;
 mod outside_tls;
 mod outside_transit;
 mod refusals;
+mod release;
 mod sandbox;
 mod service;
 mod several_servers;

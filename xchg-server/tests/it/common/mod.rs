@@ -43,7 +43,11 @@ pub(crate) struct InProcess {
 
 impl InProcess {
     pub(crate) fn start(config: Config) -> Self {
-        let handle = Server::bind(config).unwrap().start().unwrap();
+        Self::of(Server::bind(config).unwrap().start().unwrap())
+    }
+
+    /// One that runs already.
+    pub(crate) fn of(handle: ServerHandle) -> Self {
         let events = handle.subscribe(10_000);
         Self { handle, events }
     }
