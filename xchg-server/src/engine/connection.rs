@@ -175,6 +175,16 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// Closes though it may not have been served: by a reset then, for a mere end would look like
+    /// an empty payload to a downloader who is amid a greeting.
+    pub(crate) fn let_go(self) {
+        match &self.state {
+            State::Leaving(_) => drop(self),
+            State::Greeting(heard) if heard.is_empty() && self.requests > 0 => self.close(),
+            _ => self.reset(),
+        }
+    }
+
     /// Sends words that must fit at once: a peer that has not read the few bytes before them is
     /// gone.
     pub(crate) fn say(&mut self, words: &[u8]) -> io::Result<()> {

@@ -185,8 +185,9 @@ impl<N: Net> Engine<N> {
         self.exchanges.len()
     }
 
-    /// Says what is left to say when it is over.
-    pub(crate) fn finish(self) {
+    /// Lets go of whoever is left when it is over, and says what is left to say.
+    pub(crate) fn finish(mut self) {
+        self.connections.drain().for_each(Connection::let_go);
         self.shared.throttles.tell(self.timers.instant() + WINDOW);
     }
 

@@ -122,7 +122,7 @@ impl Seat {
         ready.for_each(|(id, edges)| worker.ready(id, edges));
         worker.turn();
         if worker.is_over() {
-            self.worker = None;
+            self.worker.take().into_iter().for_each(Engine::finish);
             return;
         }
         let pause = worker.timeout().map(|pause| pause.as_micros());

@@ -127,6 +127,15 @@ fn a_server_without_exchanges_ends_at_once() {
 }
 
 #[test]
+fn who_is_amid_a_greeting_when_the_server_ends_is_sent_no_empty_payload() {
+    let server = InProcess::default();
+    let mut downloader = Peer::saying(server.address(), b"Ghalf");
+    eventually("it is accepted", || server.stats().connections == 1);
+    server.drain();
+    assert_eq!(downloader.rest().unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
 fn cutting_resets_what_runs_and_counts_it() {
     let server = InProcess::default();
     let scene = Scene::set(server.address());
