@@ -4,6 +4,8 @@
 //! `XCHG_SIM_SEED=N XCHG_SIM_TRACE=1` runs one and tells all that happened in it if it is wrong.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// What a test run takes: some seconds on two cores.
 const SEEDS: Range<u64> = 0..2_000;
@@ -35,18 +37,22 @@ fn no_world_breaks_a_promise() {
     }));
     let trace = std::env::var_os("XCHG_SIM_TRACE").is_some();
     let seeds = seeds();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let (next, is_wrong) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
+    let run = || -> Result<(), String> {
+        while !is_wrong.load(Relaxed) {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            xchg_server::sim::run(seed, trace).inspect_err(|_| is_wrong.store(true, Relaxed))?;
+        }
+        Ok(())
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let wrong: Vec<String> = std::thread::scope(|scope| {
-        let run = |nth: u64| {
-            let mine = seeds.clone().filter(move |seed| seed % threads == nth);
-            scope.spawn(move || {
-                mine.filter_map(|seed| xchg_server::sim::run(seed, trace).err())
-                    .take(1)
-                    .collect::<Vec<_>>()
-            })
-        };
-        let running: Vec<_> = (0..threads).map(run).collect();
-        running.into_iter().flat_map(|thread| thread.join().expect("a world ends")).collect()
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        let ends = running.into_iter().map(|thread| thread.join().expect("a world ends"));
+        ends.filter_map(Result::err).collect()
     });
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
