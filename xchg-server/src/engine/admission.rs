@@ -92,6 +92,15 @@ impl Admission {
         self.reserve.load(Ordering::Relaxed) >= reserve(self.most)
     }
 
+    /// Whether nothing is counted.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_forgotten(&self) -> bool {
+        let counts = [&self.open, &self.reserve];
+        let by_source = [&self.sources, &self.unnamed];
+        counts.iter().all(|count| count.load(Ordering::Relaxed) == 0)
+            && by_source.iter().all(|counts| counts.lock().is_empty())
+    }
+
     /// Counts a newcomer, and says how it stands.
     pub(crate) fn enter(&self, origin: Origin) -> Standing {
         let open = self.open.fetch_add(1, Ordering::Relaxed);

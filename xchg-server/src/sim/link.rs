@@ -14,11 +14,19 @@ const PROBED: Time = 120 * SECOND;
 /// probes it finds afterwards are answered with a reset (`tcp_orphan_retries` in tcp(7)).
 const ORPHANED: Time = 600 * SECOND;
 
+/// What is held of one way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Buffers {
+    pub(super) buffer: usize,
+    pub(super) window: usize,
+}
+
 /// How a connection is made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
-    pub(super) buffer: usize,
-    pub(super) window: usize,
+    /// What the sender's system and the receiver's hold, from the peer and to it.
+    pub(super) up: Buffers,
+    pub(super) down: Buffers,
     pub(super) latency: Time,
     /// How many bytes of each way may be spliced before that is refused.
     pub(super) splices: u64,
@@ -45,7 +53,7 @@ pub(super) struct Link {
     /// What the peer has been told by a reset.
     pub(super) peer_failure: bool,
     now: Time,
-    /// Has the next read of the server panic.
+    /// Has the next call of the server panic.
     pub(super) panics: bool,
     /// How many bytes of each way may be spliced before that is refused.
     splices: u64,
@@ -53,11 +61,11 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(shape: Shape, now: Time) -> Self {
-        let Shape { buffer, window, latency, splices } = shape;
-        let way = || Way::new(buffer, window, latency, now);
+        let Shape { up, down, latency, splices } = shape;
+        let way = |Buffers { buffer, window }| Way::new(buffer, window, latency, now);
         Self {
-            up: way(),
-            down: way(),
+            up: way(up),
+            down: way(down),
             watched: None,
             edges: Readiness::default(),
             wants_room: false,
@@ -261,6 +269,10 @@ impl Link {
 
     // What the server does.
 
+    fn may_panic(&mut self) {
+        assert!(!std::mem::take(&mut self.panics), "a panic that the world wants");
+    }
+
     pub(super) fn server_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.server_takes(|bytes| {
             let n = buf.len().min(bytes.len());
@@ -274,7 +286,7 @@ impl Link {
         &mut self,
         take: impl FnOnce(&[u8]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        assert!(!std::mem::take(&mut self.panics), "a panic that the world wants");
+        self.may_panic();
         if !self.up.received.is_empty() {
             let n = take(self.up.received.make_contiguous())?;
             self.up.received.drain(..n);
@@ -298,6 +310,7 @@ impl Link {
         len: usize,
         give: impl FnOnce(usize) -> io::Result<Vec<u8>>,
     ) -> io::Result<usize> {
+        self.may_panic();
         if self.is_dead || self.down.ends {
             return Err(self.failure.take().unwrap_or(ErrorKind::BrokenPipe).into());
         }
@@ -331,6 +344,7 @@ impl Link {
     }
 
     pub(super) fn server_ends(&mut self) -> io::Result<()> {
+        self.may_panic();
         if self.is_dead {
             return Err(ErrorKind::NotConnected.into());
         }
@@ -338,7 +352,14 @@ impl Link {
         Ok(())
     }
 
+    /// How many bytes the peer's system has not acknowledged.
+    pub(super) fn unacknowledged(&mut self) -> u64 {
+        self.may_panic();
+        self.down.unacknowledged() as u64
+    }
+
     pub(super) fn take_failure(&mut self) -> Option<ErrorKind> {
+        self.may_panic();
         self.failure.take()
     }
 

@@ -10,9 +10,9 @@ use super::SECOND;
 use super::peer::Peer;
 use super::plan::{Fate, Seen, Speaks, Wants};
 use super::world::{World, Wrong};
-use crate::Rate;
 use crate::dialect::MAX_GREETING_LEN;
 use crate::dialect::http::MAX_HEAD_BYTES;
+use crate::{Access, Rate};
 
 /// Whenever the world is at rest, the server's counts are those of what is there.
 pub(super) fn counts_agree(world: &World) -> Result<(), Wrong> {
@@ -31,12 +31,26 @@ pub(super) fn counts_agree(world: &World) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// What an exchange had moved that is over.
-pub(super) fn moved_at_the_end(event: Event) -> u64 {
-    match event {
-        Event::Ended(handle, _) => moved(&handle),
-        _ => 0,
+/// An exchange that is over has moved no more than it may, and was not given up too early. Gives
+/// how much it has moved.
+pub(super) fn moved_at_the_end(world: &World, event: Event) -> Result<u64, Wrong> {
+    let Event::Ended(handle, ended) = event else { return Ok(0) };
+    let config = &world.shared.config;
+    if let Some(most) = config.max_exchange_bytes
+        // What came with a greeting is moved as it is.
+        && let Some(bytes) = Side::BOTH
+            .map(|side| handle.moved_from(side))
+            .into_iter()
+            .find(|&bytes| bytes > most + 1 + MAX_GREETING_LEN as u64)
+    {
+        return Err(world.wrong(format!("{} has moved {bytes} bytes of {most}", handle.id())));
     }
+    let time = world.since(handle.started());
+    // It is seen a moment later than it was.
+    if ended.outcome == Outcome::TimedOut && time < config.idle_timeout {
+        return Err(world.wrong(format!("{} has timed out after {time:?}", handle.id())));
+    }
+    Ok(moved(&handle))
 }
 
 fn moved(handle: &ExchangeHandle) -> u64 {
@@ -85,6 +99,9 @@ pub(super) fn limits_are_kept(world: &World, moved_before: u64) -> Result<(), Wr
 pub(super) fn nothing_is_left(world: &World) -> Result<(), Wrong> {
     let counts = world.shared.broker.counts();
     let open = world.shared.admission.open();
+    if !world.shared.admission.is_forgotten() {
+        return Err(world.wrong(format!("everybody has gone: {:?}", world.shared.admission)));
+    }
     if counts.waiting + counts.exchanging > 0 || open > 0 {
         return Err(world.wrong(format!("everybody has gone: {open} open, {counts:?}")));
     }
@@ -105,7 +122,7 @@ pub(super) fn all_goes_well(world: &World) -> Result<(), Wrong> {
         && config.greeting_timeout >= Duration::from_secs(600)
         && config.wait_timeout.is_none();
     let is_undisturbed = world.panics_wanted + world.cancels == 0;
-    if !(all_play && is_patient && is_undisturbed) {
+    if !(all_play && is_patient && is_undisturbed && config.max_exchange_bytes.is_none()) {
         return Ok(());
     }
     for event in world.events.try_iter() {
@@ -119,11 +136,15 @@ pub(super) fn all_goes_well(world: &World) -> Result<(), Wrong> {
         && config.max_connections_per_source.is_none()
         && config.limits.waiting >= world.peers.len()
         && config.limits.waiting_per_key >= world.peers.len()
-        && config.limits.waiting_per_origin.is_none();
+        && config.limits.waiting_per_origin.is_none()
+        && config.max_offers_per_second.is_none();
     // The others' dialects have no word for a refusal.
     let has_words = |peer: &Peer| !matches!(peer.plan.speaks, Speaks::Classic | Speaks::Transit);
     let is_failed = |peer: &Peer| {
-        has_words(peer) && !says_too_much(peer) && peer.seen().contains(&Seen::Failed)
+        has_words(peer)
+            && !says_too_much(peer)
+            && is_served(world, peer)
+            && peer.seen().contains(&Seen::Failed)
     };
     let failed = world.peers.iter().position(is_failed);
     match failed {
@@ -196,12 +217,19 @@ pub(super) fn all_is_told(world: &World) -> Result<(), Wrong> {
     for (of, seen_here) in all {
         let peer = &world.peers[of.0];
         if let Seen::Whole(payload) = seen_here {
+            let most = world.shared.config.max_exchange_bytes.unwrap_or(u64::MAX);
+            if payload.len() as u64 > most {
+                return Err(world.wrong(format!("peer {of:?} has more than {most} bytes")));
+            }
             if matches!(peer.plan.fate, Fate::Ends(at) if at < peer.greeting) {
                 return Err(world.wrong(format!("peer {of:?} has what it did not ask for")));
             }
             // One that left first knows that nothing more was to be expected.
             if !peer.is_faithful() && payload.is_empty() {
                 continue;
+            }
+            if !is_served(world, peer) {
+                return Err(world.wrong(format!("peer {of:?} has what it has no right to")));
             }
             let from = origin_of(world, &seen, of, payload).ok_or_else(|| {
                 world.wrong(format!("peer {of:?} has {} bytes that nobody sent", payload.len()))
@@ -252,7 +280,7 @@ fn origin_of(world: &World, seen: &[Vec<Seen>], to: Of, payload: &[u8]) -> Optio
 /// Whether all that a peer has to send is nothing, as it has said at once.
 fn is_nothing(peer: &Peer, part: usize) -> bool {
     let part = &peer.plan.parts[part];
-    part.announces && part.payload.is_empty()
+    part.announces && !part.is_form && part.payload.is_empty()
 }
 
 /// Whether nobody can tell that a peer has closed before it had sent everything: where a stream's
@@ -296,6 +324,9 @@ fn successes_are_true(
                 return Err(world.wrong(format!("peer {of:?} was granted what it asked for")));
             }
             let is_told = seen[index][at] == Seen::Received && peer.is_faithful();
+            if is_told && !is_served(world, peer) {
+                return Err(world.wrong(format!("peer {of:?} was served without a right to it")));
+            }
             let have = receivers.get(&of).map_or(0, Vec::len);
             let may_lack = world.peers.iter().filter(|peer| may_lose_what_it_has(peer)).count();
             if is_told && !part.payload.is_empty() && have + may_lack < usize::from(part.receivers)
@@ -322,6 +353,11 @@ fn says_too_much(peer: &Peer) -> bool {
     let behind = peer.plan.parts.iter().skip_while(|part| !part.is(Side::Download)).skip(1);
     let bytes: usize = behind.map(|part| 200 + part.payload.len()).sum();
     peer.plan.pipelines && bytes > MAX_HEAD_BYTES
+}
+
+/// Whether a peer may exchange something where it comes to, by what it shows.
+fn is_served(world: &World, peer: &Peer) -> bool {
+    peer.plan.is_served(world.shared.config.access == Access::Token)
 }
 
 /// Nobody older is evicted, and a full server still pairs.
@@ -351,11 +387,14 @@ fn waiters_are_served(world: &World) -> Result<(), Wrong> {
                 .refused_at
                 .zip(newcomer.refused_at)
                 .is_some_and(|(at, by)| by + 60 * SECOND < at);
-            let of_its_source = world.shared.config.max_connections_per_source.is_some();
+            let config = &world.shared.config;
+            let of_its_source = config.max_connections_per_source.is_some()
+                || config.max_offers_per_second.is_some();
             if fits
                 && is_later
                 && is_early
                 && !of_its_source
+                && is_served(world, newcomer)
                 && refused(newcomer) == Some(RefusalCode::Busy)
             {
                 return Err(world.wrong(format!("peer {other} was refused, and {index} waited")));

@@ -19,8 +19,6 @@ use crate::engine::net::Layer;
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) plan: Plan,
-    /// The number of the source that it comes from.
-    pub(super) host: usize,
     pub(super) link: Arc<Mutex<Link>>,
     pub(super) connected_at: Time,
     pub(super) waits_since: Option<Time>,
@@ -29,6 +27,8 @@ pub(super) struct Peer {
     /// When it stopped playing its part, by its fate.
     pub(super) left_at: Option<Time>,
     records: Option<Records>,
+    /// What is still to be said before all else, and in no record.
+    preface: Vec<u8>,
     script: Vec<u8>,
     said: usize,
     /// Where in the script each part that it has begun is said.
@@ -41,6 +41,8 @@ pub(super) struct Peer {
     /// Whether its end is said within, and its connection's is still to follow.
     ends_behind: bool,
     heard: Vec<u8>,
+    /// Whether it has read the end behind that: what fails later costs it nothing of it.
+    has_heard_end: bool,
     acts: u32,
     halted: bool,
     reacted: bool,
@@ -48,11 +50,15 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(plan: Plan, host: usize, link: Arc<Mutex<Link>>, now: Time) -> Self {
-        let records = plan.is_wrapped.then(Records::new);
+    pub(super) fn new(plan: Plan, link: Arc<Mutex<Link>>, now: Time) -> Self {
+        let breaks = match plan.fate {
+            Fate::Breaks(record) => Some(record),
+            _ => None,
+        };
+        let records = plan.is_wrapped.then(|| Records::new(breaks));
+        let preface = plan.preface();
         let mut peer = Self {
             plan,
-            host,
             link,
             connected_at: now,
             waits_since: None,
@@ -60,6 +66,7 @@ impl Peer {
             refused_at: None,
             left_at: None,
             records,
+            preface,
             script: Vec::new(),
             said: 0,
             said_at: Vec::new(),
@@ -68,15 +75,22 @@ impl Peer {
             ends: false,
             ends_behind: false,
             heard: Vec::new(),
+            has_heard_end: false,
             acts: 0,
             halted: false,
             reacted: false,
             is_closed: false,
         };
         peer.begin_part();
-        peer.greeting = peer.greets_at;
+        let preface = peer.preface.len();
+        peer.greeting = preface + peer.greets_at;
+        peer.left_at = breaks.map(|_| now);
         if let Fate::Ends(at) = peer.plan.fate {
-            peer.script.truncate(at.min(peer.greeting));
+            if at < preface {
+                peer.preface.truncate(at);
+                (peer.plan.is_wrapped, peer.records) = (false, None);
+            }
+            peer.script.truncate(at.min(peer.greeting).saturating_sub(preface));
             (peer.ends, peer.reacted, peer.left_at) = (true, true, Some(now));
         }
         peer
@@ -139,6 +153,7 @@ impl Peer {
         hear(&mut self.heard, &mut self.records, &bytes);
         let ending = Ending::of(&link, self.records.as_ref(), drained);
         drop(link);
+        self.has_heard_end |= drained && ending == Ending::End;
         if drained {
             self.note(now);
         }
@@ -174,6 +189,14 @@ impl Peer {
     /// Says more of its script, and its end behind that; gives how many bytes went.
     fn say(&mut self, pace: usize) -> usize {
         let mut link = self.link.lock();
+        if !self.preface.is_empty() {
+            let n = link.peer_write(&self.preface[..pace.min(self.preface.len())]);
+            self.preface.drain(..n);
+            if self.preface.is_empty() && self.script.is_empty() && std::mem::take(&mut self.ends) {
+                link.peer_ends();
+            }
+            return n;
+        }
         let Some(records) = &mut self.records else {
             let most = self.script.len().min(self.said + pace);
             let n = link.peer_write(&self.script[self.said..most]);
@@ -253,6 +276,12 @@ impl Peer {
     /// Whether it does nothing any more.
     pub(super) fn is_over(&self) -> bool {
         self.is_closed || self.halted
+    }
+
+    /// Whether something is on its way to it, and it goes on to take that.
+    pub(super) fn is_hearing(&self) -> bool {
+        let link = self.link.lock();
+        !self.is_over() && !link.is_cut() && !link.is_given_up() && link.down.unacknowledged() > 0
     }
 
     /// Whether it followed its script to the end.
@@ -347,7 +376,11 @@ impl Peer {
         let (mut heard, mut records) = (self.heard.clone(), self.records.clone());
         let received: Vec<u8> = link.down.received.iter().copied().collect();
         hear(&mut heard, &mut records, &received);
-        let ending = Ending::of(&link, records.as_ref(), true);
+        let ending = if self.has_heard_end {
+            Ending::End
+        } else {
+            Ending::of(&link, records.as_ref(), true)
+        };
         (heard, ending)
     }
 

@@ -12,6 +12,7 @@ pub(super) const GREETING: u8 = 0x16;
 const BYTES: u8 = 0x17;
 const END: u8 = 0x15;
 const NOTHING: u8 = 0x18;
+const BROKEN: u8 = 0x19;
 
 /// Bytes in a record at most, and records' bytes that are taken at a time.
 const RECORD: usize = 900;
@@ -31,10 +32,13 @@ pub(super) struct Records {
     unsent: VecDeque<u8>,
     is_ending: bool,
     written: usize,
+    /// How many records go out before one that is none.
+    breaks: Option<usize>,
 }
 
 impl Records {
-    pub(super) fn new() -> Self {
+    /// With `breaks`, that record breaks the rules.
+    pub(super) fn new(breaks: Option<usize>) -> Self {
         let mut records = Self {
             raw: Vec::new(),
             plain: VecDeque::new(),
@@ -45,6 +49,7 @@ impl Records {
             unsent: VecDeque::new(),
             is_ending: false,
             written: 0,
+            breaks,
         };
         records.put(GREETING, &[0; 30]);
         records
@@ -52,7 +57,9 @@ impl Records {
 
     fn put(&mut self, kind: u8, bytes: &[u8]) {
         let len = u16::try_from(bytes.len()).expect("a record is short");
-        self.unsent.push_back(kind);
+        let is_broken = self.breaks == Some(0);
+        self.breaks = self.breaks.and_then(|records| records.checked_sub(1));
+        self.unsent.push_back(if is_broken { BROKEN } else { kind });
         self.unsent.extend(len.to_be_bytes());
         self.unsent.extend(bytes.iter().map(|byte| byte ^ 0x5a));
     }
@@ -60,7 +67,8 @@ impl Records {
     /// Takes in what has come of the other end's records.
     pub(super) fn take(&mut self, bytes: &[u8]) {
         self.raw.extend_from_slice(bytes);
-        while let Some((head, rest)) = self.raw.split_first_chunk::<3>()
+        while !self.is_broken
+            && let Some((head, rest)) = self.raw.split_first_chunk::<3>()
             && let Some(bytes) = rest.get(..usize::from(u16::from_be_bytes([head[1], head[2]])))
         {
             match head[0] {

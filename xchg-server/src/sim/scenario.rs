@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use xchg_core::wire::{Command, Greeting, Offer};
+use xchg_core::wire::{Command, Greeting, Offer, Token};
 use xchg_core::{Key, Limits, Realm, Side};
 
-use super::link::Shape;
-use super::plan::{Fate, Part, Plan, Speaks, Wants};
+use super::link::{Buffers, Shape};
+use super::plan::{Comes, Fate, PROXY, Part, Plan, Speaks, TOKEN, Wants};
 use super::random::Random;
+use super::sources::HOSTS;
 use super::{SECOND, Time};
-use crate::{Config, Rate};
+use crate::{Access, Config, Listen, Rate, Tls};
 
 pub(super) fn config(random: &mut Random, workers: usize) -> Config {
     let limit = |random: &mut Random| {
@@ -17,8 +18,18 @@ pub(super) fn config(random: &mut Random, workers: usize) -> Config {
         is_limited.then(|| Rate::new(5_000 + random.skewed(1_000_000) as u64)).flatten()
     };
     let seconds = |random: &mut Random, most| Duration::from_secs(1 + random.below(most));
+    let listen = [Comes::Directly, Comes::Astray, Comes::Secured].map(|comes| Listen {
+        proxy: comes == Comes::Astray,
+        tls: (comes == Comes::Secured).then_some(Tls::Required),
+        ..Listen::default()
+    });
     Config {
         workers,
+        listen: listen.into(),
+        trusted_proxies: vec![PROXY.to_string().parse().expect("it is a network of one")],
+        access: if random.once_in(8) { Access::Token } else { Access::Open },
+        token: Token::parse(TOKEN.as_bytes()).ok(),
+        max_offers_per_second: random.once_in(16).then(|| random.pick(&[1, 2])),
         max_connections: random.pick(&[2, 4, 8, 1_000, 1_000, 1_000]),
         max_connections_per_source: random.pick(&[None, None, Some(3)]),
         limits: Limits {
@@ -26,6 +37,7 @@ pub(super) fn config(random: &mut Random, workers: usize) -> Config {
             waiting_per_key: random.pick(&[1, 100, 100, 100]),
             waiting_per_origin: random.pick(&[None, None, Some(2)]),
         },
+        max_exchange_bytes: random.once_in(8).then(|| random.skewed(50_000) as u64),
         limit_rate_exchange: limit(random),
         limit_rate_source: limit(random),
         limit_rate_total: limit(random),
@@ -79,9 +91,14 @@ impl Scale {
             1 => self.size(random, self.payload) as u64,
             _ => u64::MAX,
         };
+        // What is large comes faster than it goes, so that some of it is held in between.
+        let buffers = |random: &mut Random, widest| Buffers {
+            buffer: self.narrowest + self.size(random, widest),
+            window: self.narrowest + self.size(random, widest),
+        };
         Shape {
-            buffer: self.narrowest + self.size(random, self.widest),
-            window: self.narrowest + self.size(random, self.widest),
+            up: buffers(random, self.widest),
+            down: buffers(random, if self.is_wide { self.widest / 8 } else { self.widest }),
             latency: random.below(200_000),
             splices,
         }
@@ -97,7 +114,8 @@ pub(super) fn pipes(random: &mut Random) -> usize {
 struct Cast {
     scale: Scale,
     keys: u64,
-    groups: bool,
+    /// How many receivers those who speak http name.
+    receivers: u16,
     all_play: bool,
 }
 
@@ -105,7 +123,8 @@ struct Cast {
 pub(super) fn plans(random: &mut Random, scale: Scale) -> Vec<(Time, Plan)> {
     let keys = 1 + random.below(3);
     let count = 2 + random.below(10);
-    let cast = Cast { scale, keys, groups: random.once_in(3), all_play: random.once_in(4) };
+    let receivers = random.pick(&[1, 1, 1, 1, 2, 3]);
+    let cast = Cast { scale, keys, receivers, all_play: random.once_in(4) };
     (0..count).map(|index| (random.below(30 * SECOND), cast.plan(index, random))).collect()
 }
 
@@ -122,6 +141,7 @@ impl Cast {
         let is_odd = !self.all_play && random.once_in(20);
         let speaks = if is_odd { Speaks::Nonsense } else { random.pick(&dialects) };
         let fate = self.fate(random);
+        let comes = self.comes(speaks, random);
         let chain = if speaks.is_http() && random.once_in(3) { 1 + random.below(4) } else { 1 };
         let mut parts: Vec<Part> =
             (0..chain).map(|nth| self.part(speaks, index * 8 + nth, chain > 1, random)).collect();
@@ -131,13 +151,18 @@ impl Cast {
         let most = parts.iter().map(|part| part.payload.len()).max().unwrap_or(0);
         Plan {
             speaks,
+            comes,
+            host: u8::try_from(random.below(HOSTS as u64)).unwrap_or(0),
+            token: self.token(random),
             pipelines: random.once_in(2),
             wait: random.once_in(5).then(|| u32::try_from(random.below(100)).unwrap_or(0)),
             fate,
             is_steady: self.scale.is_wide,
             pace: 1 + most / 30 + self.scale.size(random, self.scale.widest.max(200_000)),
             hesitates: random.once_in(12),
-            is_wrapped: random.once_in(4),
+            is_wrapped: random.once_in(4)
+                || matches!(fate, Fate::Breaks(_))
+                || (comes == Comes::Secured && !random.once_in(4)),
             // Native peers say goodbye: an uploader closes once it has the receipt.
             stays: speaks != Speaks::Native && random.once_in(4),
             parts,
@@ -146,15 +171,35 @@ impl Cast {
 
     fn fate(&self, random: &mut Random) -> Fate {
         let acts = |random: &mut Random| u32::try_from(random.skewed(40)).unwrap_or(0) + 1;
-        match random.below(14) {
+        match random.below(15) {
             _ if self.all_play => Fate::Plays,
             0 => Fate::Closes(acts(random)),
             1 => Fate::Resets(acts(random)),
             2 => Fate::Vanishes(acts(random)),
             3 => Fate::Halts(acts(random)),
+            5 if random.once_in(2) => Fate::Breaks(random.skewed(8)),
             // Often behind the whole of it.
             4 => Fate::Ends(1 + random.skewed(200)),
             _ => Fate::Plays,
+        }
+    }
+
+    fn comes(&self, speaks: Speaks, random: &mut Random) -> Comes {
+        match random.below(20) {
+            0..3 => Comes::Proxied { in_words: random.once_in(2) },
+            3..5 if speaks.is_http() => Comes::Forwarded,
+            5 => Comes::Secured,
+            6 if !self.all_play => Comes::Astray,
+            _ => Comes::Directly,
+        }
+    }
+
+    /// Most show the right one, be it that nobody asks for it.
+    fn token(&self, random: &mut Random) -> Option<&'static str> {
+        match random.below(8) {
+            0 => None,
+            1 if !self.all_play => Some("mellon"),
+            _ => Some(TOKEN),
         }
     }
 
@@ -173,8 +218,9 @@ impl Cast {
             // A percent sign and the like are other tests' matter.
             key: if speaks.is_http() { key.replace('\u{e9}', "%C3%A9") } else { key },
             payload: payload(nth, self.scale.size(random, self.scale.payload)),
-            receivers: if self.groups && speaks.is_http() { 2 } else { 1 },
+            receivers: if speaks.is_http() { self.receivers } else { 1 },
             announces: random.once_in(2),
+            is_form: speaks.is_http() && random.once_in(4),
         }
     }
 }

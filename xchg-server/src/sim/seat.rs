@@ -55,7 +55,7 @@ impl Net for SimNet {
     }
 
     fn layer(&mut self, _listener: u8) -> io::Result<Box<dyn Layer>> {
-        Ok(Box::new(Records::new()))
+        Ok(Box::new(Records::new(None)))
     }
 }
 

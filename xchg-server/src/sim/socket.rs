@@ -72,7 +72,7 @@ impl Transport for SimSocket {
     }
 
     fn unacknowledged(&self) -> Option<u64> {
-        Some(self.link.lock().down.unacknowledged() as u64)
+        Some(self.link.lock().unacknowledged())
     }
 
     fn set_buffers(&self, _bytes: usize) {}

@@ -32,7 +32,9 @@ impl Sources {
         let Some(rate) = world.shared.config.limit_rate_source.map(|rate| rate.get()) else {
             return Ok(());
         };
-        let of_host = |host: usize| world.peers.iter().filter(move |peer| peer.host == host);
+        let of_host = |host: usize| {
+            world.peers.iter().filter(move |peer| usize::from(peer.plan.host) == host)
+        };
         for (host, buckets) in self.buckets.iter_mut().enumerate() {
             // What is made up for that was not used in time, what each begins with, and what came
             // with its greeting.

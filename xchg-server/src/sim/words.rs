@@ -1,6 +1,6 @@
 //! What peers of every dialect say of their own accord, and make of what they hear.
 
-use xchg_core::wire::{Answer, Command, CounterpartDialect, Decoded, Greeting, Offer, Wait};
+use xchg_core::wire::{Answer, Command, CounterpartDialect, Decoded, Greeting, Offer, Token, Wait};
 use xchg_core::{Key, Realm, Side};
 
 use super::link::Link;
@@ -62,10 +62,12 @@ pub(super) fn opening(plan: &Plan, part: usize) -> (Vec<u8>, bool) {
             if let Some(seconds) = plan.wait {
                 offer.wait = Wait::AtMost(std::time::Duration::from_secs(seconds.into()));
             }
-            (Greeting::new(Command::Offer(offer)).encode(), false)
+            let mut greeting = Greeting::new(Command::Offer(offer));
+            greeting.token = plan.token.and_then(|token| Token::parse(token.as_bytes()).ok());
+            (greeting.encode(), false)
         }
         Speaks::Transit => (format!("please relay {:0>64}\n", part.key).into_bytes(), false),
-        Speaks::Http | Speaks::HttpClosing | Speaks::Http10 => (request(plan.speaks, part), false),
+        Speaks::Http | Speaks::HttpClosing | Speaks::Http10 => (request(plan, part), false),
     }
 }
 
@@ -82,12 +84,19 @@ pub(super) fn greeting_len(plan: &Plan, opening: &[u8]) -> usize {
     }
 }
 
-fn request(speaks: Speaks, part: &Part) -> Vec<u8> {
+/// What is around the file in a form.
+const FORM: &str =
+    "--xyz\r\nContent-Disposition: form-data; name=\"input\"; filename=\"a\"\r\n\r\n";
+const FORM_END: &str = "\r\n--xyz--\r\n";
+
+fn request(plan: &Plan, part: &Part) -> Vec<u8> {
+    let speaks = plan.speaks;
     let query = match part.receivers {
         1 => String::new(),
         n => format!("?n={n}"),
     };
     let line = match part.wants {
+        Wants::Exchange(Side::Upload) if part.is_form => format!("POST /{}{query}", part.key),
         Wants::Exchange(Side::Upload) => format!("PUT /{}{query}", part.key),
         Wants::Exchange(Side::Download) => format!("GET /{}{query}", part.key),
         Wants::Page(path) => format!("GET /{path}"),
@@ -96,22 +105,34 @@ fn request(speaks: Speaks, part: &Part) -> Vec<u8> {
     let close = if speaks == Speaks::HttpClosing { "Connection: close\r\n" } else { "" };
     let version = if speaks == Speaks::Http10 { "1.0" } else { "1.1" };
     let chunked = !part.announces && speaks != Speaks::Http10;
-    let framing = match part.is(Side::Upload) {
-        true if chunked => "Transfer-Encoding: chunked\r\n".to_owned(),
-        true => format!("Content-Length: {}\r\n", part.payload.len()),
-        false => String::new(),
+    let form = part.is_form && part.is(Side::Upload);
+    let body = if form {
+        [FORM.as_bytes(), &part.payload, FORM_END.as_bytes()].concat()
+    } else {
+        part.payload.clone()
     };
-    let head = format!("{line} HTTP/{version}\r\nHost: localhost\r\n{framing}{close}\r\n");
+    let mut fields = plan.fields();
+    if part.is(Side::Upload) {
+        fields += &if chunked {
+            "Transfer-Encoding: chunked\r\n".to_owned()
+        } else {
+            format!("Content-Length: {}\r\n", body.len())
+        };
+    }
+    if form {
+        fields += "Content-Type: multipart/form-data; boundary=xyz\r\n";
+    }
+    let head = format!("{line} HTTP/{version}\r\nHost: localhost\r\n{fields}{close}\r\n");
     let mut bytes = head.into_bytes();
     if part.is(Side::Upload) && chunked {
-        for chunk in part.payload.chunks(7_000) {
+        for chunk in body.chunks(7_000) {
             bytes.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
             bytes.extend(chunk);
             bytes.extend(b"\r\n");
         }
         bytes.extend(b"0\r\n\r\n");
     } else if part.is(Side::Upload) {
-        bytes.extend(&part.payload);
+        bytes.extend(body);
     }
     bytes
 }

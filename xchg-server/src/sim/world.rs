@@ -16,12 +16,11 @@ use super::random::Random;
 use super::scenario::{self, Scale};
 use super::seat::Seat;
 use super::socket::SimSocket;
-use super::sources::{HOSTS, Sources};
+use super::sources::Sources;
 use super::{SECOND, Time, oracle};
 use crate::engine::Engine;
 use crate::engine::net::{Accepted, Transport};
 use crate::engine::shared::{Inbox, Message, Shared};
-use crate::origin::Origin;
 use crate::system::descriptors::Descriptors;
 
 /// More steps than any world takes: one that takes more does not come to rest.
@@ -46,6 +45,8 @@ pub(super) struct World {
     sources: Sources,
     steps: u32,
     is_draining: bool,
+    /// From when on it may be left though something is still to be done at once.
+    breaks_off_at: Option<Time>,
     pub(super) panics_wanted: u64,
     pub(super) cancels: u64,
     trace: bool,
@@ -99,6 +100,7 @@ impl World {
             sources: Sources::default(),
             steps: 0,
             is_draining: false,
+            breaks_off_at: None,
             panics_wanted: 0,
             cancels: 0,
             trace,
@@ -108,6 +110,15 @@ impl World {
 
     /// Lives a whole life: peers come and go, the server drains and stops.
     pub(super) fn run(&mut self) -> Result<(), Wrong> {
+        if self.random.once_in(4) {
+            // Amid whatever goes on then.
+            let horizon = self.random.below(40 * SECOND);
+            self.breaks_off_at = Some(horizon);
+            self.go_on_until(horizon)?;
+            self.breaks_off_at = None;
+            self.drain()?;
+            return oracle::all_is_told(self);
+        }
         let horizon = 20 * SECOND + self.random.below(600 * SECOND);
         self.go_on_until(horizon)?;
         oracle::all_goes_well(self)?;
@@ -151,8 +162,12 @@ impl World {
             }
             self.go_on_until(self.now + SECOND / 10)?;
         }
-        // The last words and ends are still to arrive.
-        self.go_on_until(self.now + 600 * SECOND)
+        // The last words and ends are still to arrive, however slowly somebody takes them.
+        self.go_on_until(self.now + 600 * SECOND)?;
+        while self.peers.iter().any(Peer::is_hearing) {
+            self.go_on_until(self.now + 60 * SECOND)?;
+        }
+        Ok(())
     }
 
     fn send_everybody_home(&mut self) {
@@ -182,7 +197,9 @@ impl World {
             let choices = runnable.len() + due.len();
             if choices == 0 {
                 oracle::counts_agree(self)?;
-                self.moved += self.ends.try_iter().map(oracle::moved_at_the_end).sum::<u64>();
+                while let Ok(event) = self.ends.try_recv() {
+                    self.moved += oracle::moved_at_the_end(self, event)?;
+                }
                 oracle::limits_are_kept(self, self.moved)?;
                 oracle::half_closed_are_let_go(self)?;
                 let mut sources = std::mem::take(&mut self.sources);
@@ -197,6 +214,10 @@ impl World {
                     }
                 }
                 continue;
+            }
+            let is_late = self.breaks_off_at.is_some_and(|at| at <= self.now);
+            if is_late && self.random.once_in(8) {
+                return Ok(());
             }
             let choice = usize::try_from(self.random.below(choices as u64)).unwrap_or(0);
             match runnable.get(choice) {
@@ -222,17 +243,16 @@ impl World {
         let link = Arc::new(Mutex::new(Link::new(shape, self.now)));
         let seat = usize::try_from(self.random.below(self.seats.len() as u64)).unwrap_or(0);
         self.note(|world| format!("peer {} comes to {seat}: {:?}", world.peers.len(), plan.fate));
-        let host = usize::try_from(self.random.below(HOSTS as u64)).unwrap_or(0);
-        let origin = Origin::of([192, 0, 2, 1 + u8::try_from(host).unwrap_or(0)].into());
         if self.is_draining {
             // Nobody listens.
             SimSocket { link: link.clone() }.reset();
         } else {
             let transport = SimSocket { link: link.clone() };
-            let accepted = Accepted { transport, origin, listener: 0 };
+            let (origin, listener) = (plan.origin(), plan.comes.listener());
+            let accepted = Accepted { transport, origin, listener };
             self.seats[seat].knock(accepted);
         }
-        self.peers.push(Peer::new(plan, host, link, self.now));
+        self.peers.push(Peer::new(plan, link, self.now));
         self.acts.push(self.now + self.random.below(1_000));
     }
 
@@ -286,7 +306,7 @@ impl World {
         }
         if self.random.once_in(2_000) {
             let mut link = self.peers[index].link.lock();
-            if link.has_edges().is_some() && !link.panics {
+            if !link.panics {
                 link.panics = true;
                 self.panics_wanted += 1;
             }
