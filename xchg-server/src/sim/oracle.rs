@@ -12,11 +12,13 @@ use super::plan::{Fate, Seen, Speaks, Wants};
 use super::world::{World, Wrong};
 use crate::dialect::MAX_GREETING_LEN;
 use crate::dialect::http::MAX_HEAD_BYTES;
+use crate::engine::shared::Shared;
 use crate::{Access, Rate};
 
 /// Whenever the world is at rest, the server's counts are those of what is there.
 pub(super) fn counts_agree(world: &World) -> Result<(), Wrong> {
-    let (open, held) = (world.shared.admission.open(), world.held_connections());
+    let open: usize = world.servers().map(|shared| shared.admission.open()).sum();
+    let held = world.held_connections();
     if open != held && !world.has_stopped() {
         return Err(world.wrong(format!("{open} connections are counted, {held} are held")));
     }
@@ -24,7 +26,7 @@ pub(super) fn counts_agree(world: &World) -> Result<(), Wrong> {
     if counts.waiting > open as u64 {
         return Err(world.wrong(format!("{counts:?} with {open} connections")));
     }
-    let panics = world.shared.counters.panics();
+    let panics: u64 = world.servers().map(|shared| shared.counters.panics()).sum();
     if panics > world.panics_wanted {
         return Err(world.wrong("a panic that nobody wanted"));
     }
@@ -98,11 +100,13 @@ pub(super) fn limits_are_kept(world: &World, moved_before: u64) -> Result<(), Wr
 /// When everybody has gone, no place, exchange or connection is left.
 pub(super) fn nothing_is_left(world: &World) -> Result<(), Wrong> {
     let counts = world.shared.broker.counts();
-    let open = world.shared.admission.open();
-    if !world.shared.admission.is_forgotten() {
-        return Err(world.wrong(format!("everybody has gone: {:?}", world.shared.admission)));
+    let open: usize = world.servers().map(|shared| shared.admission.open()).sum();
+    for Shared { admission, .. } in world.servers() {
+        if !admission.is_forgotten() {
+            return Err(world.wrong(format!("everybody has gone: {admission:?}")));
+        }
     }
-    if counts.waiting + counts.exchanging > 0 || open > 0 {
+    if counts.waiting + world.exchanging() > 0 || open > 0 {
         return Err(world.wrong(format!("everybody has gone: {open} open, {counts:?}")));
     }
     if world.exchanges() > 0 {
@@ -125,7 +129,7 @@ pub(super) fn all_goes_well(world: &World) -> Result<(), Wrong> {
     if !(all_play && is_patient && is_undisturbed && config.max_exchange_bytes.is_none()) {
         return Ok(());
     }
-    for event in world.events.try_iter() {
+    for event in world.events.iter().flat_map(|events| events.try_iter()) {
         if let Event::Ended(handle, ended) = event
             && ended.outcome != Outcome::Completed
         {
@@ -148,11 +152,25 @@ pub(super) fn all_goes_well(world: &World) -> Result<(), Wrong> {
     };
     let failed = world.peers.iter().position(is_failed);
     match failed {
-        Some(index) if has_room => {
+        // Whoever is about to make its next request may be told that the server goes.
+        Some(index) if has_room && world.exchanged_at.is_none() => {
             Err(world.wrong(format!("peer {index} is failed, and nobody is to blame")))
         }
         None if has_room => nobody_is_forgotten(world),
         _ => Ok(()),
+    }
+}
+
+/// Nobody who waits notices that the server is exchanged for another.
+pub(super) fn nobody_is_let_go(world: &World) -> Result<(), Wrong> {
+    let Some(at) = world.exchanged_at else { return Ok(()) };
+    let is_let_go = |peer: &Peer| {
+        peer.waits_since.is_some_and(|since| since < at)
+            && peer.seen()[0] == Seen::Refused(Some(RefusalCode::Draining))
+    };
+    match world.peers.iter().position(is_let_go) {
+        Some(index) => Err(world.wrong(format!("peer {index} waited, and was let go"))),
+        None => Ok(()),
     }
 }
 
@@ -171,7 +189,7 @@ fn nobody_is_forgotten(world: &World) -> Result<(), Wrong> {
     let awaited: Result<Vec<_>, _> = world.peers.iter().map(Peer::awaits).collect();
     let counts = world.shared.broker.counts();
     let Ok(awaited) = awaited else { return Ok(()) };
-    if counts.exchanging > 0 {
+    if world.exchanging() > 0 {
         return Ok(());
     }
     let waiting = awaited.iter().flatten().count() as u64;

@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use xchg_core::Broker;
 
 use super::Time;
 use super::records::{GREETING, Records};
 use super::socket::SimSocket;
+use crate::Config;
 use crate::engine::Engine;
 use crate::engine::net::{Accepted, Id, Layer, Net, Readiness, Transport};
-use crate::engine::shared::Shared;
+use crate::engine::shared::{Inbox, Shared};
+use crate::system::descriptors::Descriptors;
 
 type Backlog = Arc<Mutex<VecDeque<Accepted<SimSocket>>>>;
 
@@ -70,14 +73,17 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// The seat of that number, of whom its server knows as the worker `index`.
     pub(super) fn new(
-        index: u16,
+        number: usize,
+        index: usize,
         shared: Arc<Shared<SimSocket>>,
         is_woken: Arc<AtomicBool>,
         start: Instant,
     ) -> Self {
         let backlog = Backlog::default();
-        let net = SimNet { index: index.into(), backlog: backlog.clone(), is_closed: false };
+        let net = SimNet { index: number, backlog: backlog.clone(), is_closed: false };
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
         let worker = Some(Engine::new(index, net, shared, start));
         Self { worker, backlog, is_woken, has_knock: true, due: Some(0) }
     }
@@ -129,4 +135,33 @@ impl Seat {
         // A worker's clock ticks in milliseconds.
         self.due = pause.map(|pause| now + Time::try_from(pause).unwrap_or(Time::MAX / 2));
     }
+}
+
+/// A server and its workers, the first of whom has the seat of that number.
+pub(super) fn server(
+    config: Config,
+    pipes: usize,
+    seed: u64,
+    start: Instant,
+    first: usize,
+) -> (Arc<Shared<SimSocket>>, Vec<Seat>) {
+    let wakes: Vec<Arc<AtomicBool>> = (0..config.workers).map(|_| Arc::default()).collect();
+    let inboxes = wakes
+        .iter()
+        .map(|wake| {
+            let wake = wake.clone();
+            Inbox::new(Box::new(move || {
+                wake.store(true, Ordering::Relaxed);
+                Ok(())
+            }))
+        })
+        .collect();
+    let descriptors = Descriptors { connections: 4096, pipes };
+    let broker = |limits| Broker::with_seed(limits, seed);
+    let (shared, _) = Shared::new(config, descriptors, inboxes, broker, start);
+    let shared = Arc::new(shared);
+    let seats = wakes.into_iter().enumerate();
+    let seat = |(at, woken)| Seat::new(first + at, at, shared.clone(), woken, start);
+    let seats = seats.map(seat).collect();
+    (shared, seats)
 }

@@ -3,25 +3,24 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use xchg_core::{Broker, Events};
+use xchg_core::Events;
 
 use super::link::Link;
 use super::peer::Peer;
 use super::plan::{Plan, Seen};
 use super::random::Random;
 use super::scenario::{self, Scale};
-use super::seat::Seat;
+use super::seat::{self, Seat};
 use super::socket::SimSocket;
 use super::sources::Sources;
 use super::{SECOND, Time, oracle};
+use crate::Config;
 use crate::engine::Engine;
 use crate::engine::net::{Accepted, Transport};
-use crate::engine::shared::{Inbox, Message, Shared};
-use crate::system::descriptors::Descriptors;
+use crate::engine::shared::{Message, Shared};
 
 /// More steps than any world takes: one that takes more does not come to rest.
 const MOST_STEPS: u32 = 400_000;
@@ -31,11 +30,16 @@ pub(super) struct World {
     pub(super) now: Time,
     start: Instant,
     pub(super) shared: Arc<Shared<SimSocket>>,
-    pub(super) events: Events,
+    /// The server before, if it has been exchanged: it still runs what it has begun.
+    before: Option<Arc<Shared<SimSocket>>>,
+    /// When that was.
+    pub(super) exchanged_at: Option<Time>,
+    pub(super) events: Vec<Events>,
     /// The same events, for what has been moved.
-    ends: Events,
+    ends: Vec<Events>,
     /// What exchanges have moved that are over.
     moved: u64,
+    /// Those of the server before come first.
     seats: Vec<Seat>,
     pub(super) peers: Vec<Peer>,
     /// When each peer next acts; those to come are at the end.
@@ -62,25 +66,10 @@ impl World {
         let mut random = Random::new(seed);
         let workers = 1 + usize::try_from(random.below(3)).unwrap_or(0);
         let config = scenario::config(&mut random, workers);
-        let wakes: Vec<Arc<AtomicBool>> = (0..workers).map(|_| Arc::default()).collect();
-        let inboxes = wakes
-            .iter()
-            .map(|wake| {
-                let wake = wake.clone();
-                Inbox::new(Box::new(move || {
-                    wake.store(true, Ordering::Relaxed);
-                    Ok(())
-                }))
-            })
-            .collect();
-        let descriptors = Descriptors { connections: 4096, pipes: scenario::pipes(&mut random) };
-        let (broker, start) = (|limits| Broker::with_seed(limits, seed), Instant::now());
-        let (shared, _) = Shared::new(config, descriptors, inboxes, broker, start);
-        let shared = Arc::new(shared);
-        let events = shared.broker.subscribe(1_000);
-        let ends = shared.broker.subscribe(1_000);
-        let seats = wakes.into_iter().zip(0..);
-        let seats = seats.map(|(woken, at)| Seat::new(at, shared.clone(), woken, start)).collect();
+        let (pipes, start) = (scenario::pipes(&mut random), Instant::now());
+        let (shared, seats) = seat::server(config, pipes, seed, start, 0);
+        let events = vec![shared.broker.subscribe(1_000)];
+        let ends = vec![shared.broker.subscribe(1_000)];
         let scale = Scale::of(&mut random);
         let mut to_come = scenario::plans(&mut random, scale);
         to_come.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
@@ -89,6 +78,8 @@ impl World {
             now: 0,
             start,
             shared,
+            before: None,
+            exchanged_at: None,
             events,
             ends,
             moved: 0,
@@ -120,7 +111,13 @@ impl World {
             return oracle::all_is_told(self);
         }
         let horizon = 20 * SECOND + self.random.below(600 * SECOND);
-        self.go_on_until(horizon)?;
+        if self.may_be_exchanged() && self.random.once_in(3) {
+            let at = self.random.below(60 * SECOND);
+            self.go_on_until(at)?;
+            self.exchange();
+        }
+        self.go_on_until(horizon.max(self.now))?;
+        oracle::nobody_is_let_go(self)?;
         oracle::all_goes_well(self)?;
         oracle::ends_are_said(self)?;
         if self.random.once_in(2) {
@@ -134,27 +131,81 @@ impl World {
         oracle::all_is_told(self)
     }
 
+    /// Whether the limits of two servers come to the same as those of one.
+    fn may_be_exchanged(&self) -> bool {
+        let Config { limit_rate_exchange, limit_rate_source, limit_rate_total, .. } =
+            &self.shared.config;
+        [limit_rate_exchange, limit_rate_source, limit_rate_total].iter().all(|it| it.is_none())
+    }
+
+    /// Exchanges the server for another, with other workers, who go on with those who wait.
+    fn exchange(&mut self) {
+        self.note(|_| "the server is exchanged".to_owned());
+        self.exchanged_at = Some(self.now);
+        let (heir, waiters) = crossbeam_channel::unbounded();
+        self.shared.broadcast(|| Message::CloseDoors);
+        let (released, _drained) = self.shared.broker.drain();
+        self.shared.release(released, Some(heir));
+        let workers = self.seats.len();
+        for seat in 0..workers {
+            while !self.peers.is_empty() && self.random.once_in(2) {
+                let peer = self.random.below(self.peers.len() as u64);
+                self.act(usize::try_from(peer).unwrap_or(0));
+            }
+            self.turn(seat);
+        }
+        let mut waiters: Vec<_> = waiters.try_iter().collect();
+        waiters.sort_unstable_by_key(|&(number, _)| number);
+        let workers_then = 1 + usize::try_from(self.random.below(3)).unwrap_or(0);
+        let config = Config { workers: workers_then, ..self.shared.config.clone() };
+        let (pipes, seed) = (self.shared.descriptors.pipes, self.random.next());
+        let instant = self.start + Duration::from_micros(self.now);
+        let (shared, mut seats) = seat::server(config, pipes, seed, instant, workers);
+        for (number, waiter) in waiters {
+            if let Some(worker) = &mut seats[number % workers_then].worker {
+                let listener = waiter.listener();
+                worker.take_in(waiter, Some(listener));
+            }
+        }
+        self.events.push(shared.broker.subscribe(1_000));
+        self.ends.push(shared.broker.subscribe(1_000));
+        self.before = Some(std::mem::replace(&mut self.shared, shared));
+        self.seats.extend(seats);
+    }
+
+    /// The server, and the one before.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &Shared<SimSocket>> {
+        std::iter::once(&self.shared).chain(&self.before).map(|shared| &**shared)
+    }
+
+    /// How many exchanges there are.
+    pub(super) fn exchanging(&self) -> u64 {
+        self.servers().map(|shared| shared.broker.counts().exchanging).sum()
+    }
+
     fn drain(&mut self) -> Result<(), Wrong> {
         self.note(|_| "drain".to_owned());
         self.is_draining = true;
-        self.shared.broadcast(|| Message::CloseDoors);
-        let (mut released, _drained) = self.shared.broker.drain();
-        // The broker gives them back by a hash of its own.
-        released.sort_by_key(|offer| (offer.conn.worker, offer.conn.slot));
-        self.shared.release(released, None);
+        for shared in self.servers() {
+            shared.broadcast(|| Message::CloseDoors);
+            let (mut released, _drained) = shared.broker.drain();
+            // The broker gives them back by a hash of its own.
+            released.sort_by_key(|offer| (offer.conn.worker, offer.conn.slot));
+            shared.release(released, None);
+        }
         if self.random.once_in(4) {
             self.go_on_until(self.now + SECOND)?;
-            self.shared.cut();
+            self.servers().for_each(Shared::cut);
         }
         let idle = Time::try_from(self.shared.config.idle_timeout.as_micros()).unwrap_or(0);
         let by = self.now + 3 * idle + 400 * SECOND;
-        while self.shared.broker.counts().exchanging > 0 {
+        while self.exchanging() > 0 {
             if self.now >= by {
                 return Err(self.wrong("a drain that does not end"));
             }
             self.go_on_until((self.now + SECOND).min(by))?;
         }
-        self.shared.broadcast(|| Message::Stop);
+        self.servers().for_each(|shared| shared.broadcast(|| Message::Stop));
         let by = self.now + 10 * SECOND;
         while self.seats.iter().any(|seat| seat.worker.is_some()) {
             if self.now >= by {
@@ -197,8 +248,10 @@ impl World {
             let choices = runnable.len() + due.len();
             if choices == 0 {
                 oracle::counts_agree(self)?;
-                while let Ok(event) = self.ends.try_recv() {
-                    self.moved += oracle::moved_at_the_end(self, event)?;
+                for ends in &self.ends {
+                    for event in ends.try_iter() {
+                        self.moved += oracle::moved_at_the_end(self, event)?;
+                    }
                 }
                 oracle::limits_are_kept(self, self.moved)?;
                 oracle::half_closed_are_let_go(self)?;
@@ -241,7 +294,10 @@ impl World {
     fn connect(&mut self, plan: Plan) {
         let shape = self.scale.shape(&mut self.random);
         let link = Arc::new(Mutex::new(Link::new(shape, self.now)));
-        let seat = usize::try_from(self.random.below(self.seats.len() as u64)).unwrap_or(0);
+        // The workers of the server as it is now.
+        let workers = self.shared.inboxes.len();
+        let seat = usize::try_from(self.random.below(workers as u64)).unwrap_or(0);
+        let seat = self.seats.len() - workers + seat;
         self.note(|world| format!("peer {} comes to {seat}: {:?}", world.peers.len(), plan.fate));
         if self.is_draining {
             // Nobody listens.
@@ -296,7 +352,8 @@ impl World {
             self.peers[index].link.lock().spurious();
         }
         if self.random.once_in(400) {
-            let mut running = self.shared.broker.exchanges();
+            let mut running: Vec<_> =
+                self.servers().flat_map(|shared| shared.broker.exchanges()).collect();
             running.sort_by_key(|handle| handle.id());
             if let Some(handle) = running.first() {
                 self.note(|_| format!("exchange {} is cancelled", handle.id()));
