@@ -78,4 +78,10 @@ mutant 'nonsense is more than a worker can take' $src/engine/greet.rs \
     'Heard::Malformed { code, text } => self.refuse(slot, code, &text),' 'Heard::Malformed { .. } => unreachable!("nobody would"),'
 mutant 'a byte of a slow greeting is lost' $src/engine/greet.rs \
     'heard.extend_from_slice(bytes);' 'heard.extend_from_slice(bytes); if earlier > 20 && bytes.len() == 1 { heard.pop(); }'
+mutant 'a peer that is taken in is not watched' $src/engine/waiter.rs \
+    'if engine.register(slot) {' 'if true {'
+mutant 'a peer that is taken in waits for ever, and in silence' $src/engine/waiter.rs \
+    'let next = next.min(engine.next_beat(slot)).min(expires);' 'let next = Tick::NEVER;'
+mutant 'a peer that is given out counts still' $src/engine/waiter.rs \
+    'self.shared.admission.leave(origin, standing);' ''
 verdict
