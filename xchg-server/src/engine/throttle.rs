@@ -23,8 +23,15 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Ended, Self::Refused, Self::Forbidden, Self::Unwatched, Self::Panicked, Self::Proxy];
+    const ALL: [Self; 6] = {
+        use Kind::{Ended, Forbidden, Panicked, Proxy, Refused, Unwatched};
+        match Ended {
+            // What is missing here does not compile.
+            Ended | Refused | Forbidden | Unwatched | Panicked | Proxy => {
+                [Ended, Refused, Forbidden, Unwatched, Panicked, Proxy]
+            }
+        }
+    };
 
     fn as_str(self) -> &'static str {
         match self {
