@@ -4,7 +4,7 @@
 //! server or asks how it is has rules of its own, and the page has to load before a browser can ask
 //! its person. Wrong ones are bounded by source, which bounds right ones as well while it lasts: if
 //! those were let through, guesses would be. A token's bearer travels with what the peer has
-//! brought (`Luggage`), so that a peer without one is as small as before.
+//! brought (`Brought`), so that a peer without one is as small as before.
 
 mod store;
 mod tokens;

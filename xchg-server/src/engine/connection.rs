@@ -85,16 +85,14 @@ pub(crate) struct Undecided {
 pub(crate) struct Waiting {
     pub(crate) place: Place,
     pub(crate) expires: Far,
-    pub(crate) brought: Brought,
+    /// Most bring nothing, and many wait: hence the box.
+    pub(crate) brought: Option<Box<Brought>>,
     pub(crate) leaves_by_ending: bool,
 }
 
-/// What a peer has brought along with its greeting. Most bring nothing, and many wait: hence the
-/// box.
-pub(crate) type Brought = Option<Box<Luggage>>;
-
+/// What a peer has brought along with its greeting.
 #[derive(Debug, Default)]
-pub(crate) struct Luggage {
+pub(crate) struct Brought {
     /// Bytes behind the greeting: the exchange's.
     pub(crate) early: Vec<u8>,
     /// The payload's length in bytes, where the peer said it.
@@ -106,8 +104,8 @@ pub(crate) struct Luggage {
 }
 
 /// Whose token a peer has shown that has brought so much.
-pub(crate) fn bearer(brought: &Brought) -> Bearer {
-    brought.as_ref().and_then(|luggage| luggage.bearer.clone())
+pub(crate) fn bearer(brought: &Option<Box<Brought>>) -> Bearer {
+    brought.as_ref().and_then(|brought| brought.bearer.clone())
 }
 
 /// A peer that is told a last word: then a half-close, and what it still sends is read so that the
@@ -273,14 +271,14 @@ impl Reply {
     }
 }
 
-impl Luggage {
+impl Brought {
     /// Boxes what there is.
     pub(crate) fn pack(
         early: &[u8],
         length: Option<u64>,
         twin: Option<Key>,
         bearer: Bearer,
-    ) -> Brought {
+    ) -> Option<Box<Self>> {
         (!early.is_empty() || length.is_some() || twin.is_some() || bearer.is_some())
             .then(|| Box::new(Self { early: early.to_vec(), length, twin, bearer }))
     }

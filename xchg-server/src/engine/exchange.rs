@@ -14,7 +14,7 @@ use super::looks::Looks;
 use super::receivers::Receivers;
 use crate::engine::allowance::Allowance;
 use crate::engine::bearers::Bearer;
-use crate::engine::connection::{Brought, Connection, Luggage, State, bearer};
+use crate::engine::connection::{Brought, Connection, State, bearer};
 use crate::engine::endpoint::Framing;
 use crate::engine::net::{Id, Net, Transport};
 use crate::engine::shared::Message;
@@ -59,7 +59,7 @@ pub(super) enum Downloads {
 }
 
 /// Who is to take part in an exchange: its slot, and what it has brought.
-pub(super) type Member = (u32, Brought);
+pub(super) type Member = (u32, Option<Box<Brought>>);
 
 impl Downloads {
     /// Those who are still here.
@@ -140,12 +140,12 @@ impl<N: Net> Engine<N> {
         let hears = upload.hears(download);
 
         let own = bearer(&brought);
-        let mut luggage = brought.map_or_else(Luggage::default, |luggage| *luggage);
-        let length = luggage.length;
+        let mut brought = brought.map_or_else(Brought::default, |brought| *brought);
+        let length = brought.length;
         let to_upload = connections[slot as usize].voice.matched(download, None);
         let to_download = connections[first as usize].voice.matched(upload, length);
         let connection = &mut connections[slot as usize];
-        let (framing, description) = upload_framing(connection, &mut luggage, upload == download);
+        let (framing, description) = upload_framing(connection, &mut brought, upload == download);
         let about = (length, description.as_deref(), &framing);
         let end = |(slot, brought): &mut Member| End {
             slot: *slot,
@@ -159,9 +159,9 @@ impl<N: Net> Engine<N> {
                 Downloads::Several(Box::new(Receivers::new(ends, connections)))
             }
         };
-        let early = downloads[0].1.take().map_or(Vec::new(), |luggage| luggage.early);
+        let early = downloads[0].1.take().map_or(Vec::new(), |brought| brought.early);
         let pumps = Sides {
-            upload: Pump::new(to_download, &luggage.early),
+            upload: Pump::new(to_download, &brought.early),
             download: if hears {
                 Pump::new(to_upload, &early)
             } else {

@@ -39,7 +39,7 @@ pub(crate) struct Gathering<T> {
 pub(super) struct Moved<T> {
     pub(super) from: Address,
     pub(super) connection: Connection<T>,
-    pub(super) brought: Brought,
+    pub(super) brought: Option<Box<Brought>>,
 }
 
 impl<T> Gathering<T> {
@@ -48,7 +48,7 @@ impl<T> Gathering<T> {
         pair: Pair<Address>,
         from: Address,
         connection: Connection<T>,
-        brought: Brought,
+        brought: Option<Box<Brought>>,
     ) -> Self {
         Self { pair, newcomer: Moved { from, connection, brought }, others: Vec::new() }
     }
@@ -79,7 +79,7 @@ fn peers(pair: &Pair<Address>) -> impl Iterator<Item = Address> {
 
 impl<N: Net> Engine<N> {
     /// Brings everybody in a pair together. `me` is the newcomer that made it complete.
-    pub(super) fn meet(&mut self, me: Address, brought: Brought, pair: Pair<Address>) {
+    pub(super) fn meet(&mut self, me: Address, brought: Option<Box<Brought>>, pair: Pair<Address>) {
         if peers(&pair).all(|it| it.worker == self.index) {
             return self.bring_together(pair, (me, (me.slot, brought)), Vec::new());
         }

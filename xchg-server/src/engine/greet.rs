@@ -16,7 +16,7 @@ use crate::dialect::{
 };
 use crate::engine::admission::{self, Standing};
 use crate::engine::bearers::Bearer;
-use crate::engine::connection::{Address, Brought, Luggage, State, Undecided, Waiting};
+use crate::engine::connection::{Address, Brought, State, Undecided, Waiting};
 use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
 use crate::engine::tally;
@@ -240,7 +240,7 @@ impl<N: Net> Engine<N> {
         };
         // In the other direction it need not be said: anybody can hash a key.
         let twin = arrival.twin.filter(|_| arrival.realm == Realm::Sealed);
-        let brought = Luggage::pack(early, arrival.length, twin, bearer);
+        let brought = Brought::pack(early, arrival.length, twin, bearer);
         let wait = dialect::shorter(arrival.wait, self.shared.config.wait_timeout);
         let expires = wait.map_or(Tick::NEVER, |wait| self.timers.now().after(wait));
         let leaves_by_ending = dialect.leaves_by_ending(&offer.role);
@@ -259,7 +259,7 @@ impl<N: Net> Engine<N> {
         &mut self,
         offer: Offer<Address>,
         expires: Tick,
-        brought: Brought,
+        brought: Option<Box<Brought>>,
     ) -> Option<(Place, u16)> {
         let (me, key) = (offer.conn, offer.key.clone());
         let leaves_by_ending = me.dialect.leaves_by_ending(&offer.role);

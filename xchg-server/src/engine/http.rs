@@ -10,7 +10,7 @@ use crate::dialect::http::{self, Action, Description, Farewell, Head, Peer, Refu
 use crate::dialect::{Arrival, Dialect, Voice};
 use crate::engine::admission::Standing;
 use crate::engine::bearers::Bearer;
-use crate::engine::connection::{Brought, Connection, Leaving, Luggage, Reply, State};
+use crate::engine::connection::{Brought, Connection, Leaving, Reply, State};
 use crate::engine::endpoint::Framing;
 use crate::engine::net::{Id, Net};
 use crate::origin::Origin;
@@ -271,14 +271,14 @@ impl<N: Net> Engine<N> {
 /// known of it. Takes out of what it has brought what the framing must see.
 pub(super) fn upload_framing<T>(
     connection: &mut Connection<T>,
-    luggage: &mut Luggage,
+    brought: &mut Brought,
     is_bare: bool,
 ) -> (Framing, Option<Box<Description>>) {
     let (body, description) = connection.voice.request_mut().and_then(Peer::open).unzip();
-    let framing = match (body, luggage.length) {
-        (Some(body), _) => Framing::body(body, std::mem::take(&mut luggage.early)),
+    let framing = match (body, brought.length) {
+        (Some(body), _) => Framing::body(body, std::mem::take(&mut brought.early)),
         (None, Some(length)) if !is_bare => {
-            Framing::measured(length, std::mem::take(&mut luggage.early))
+            Framing::measured(length, std::mem::take(&mut brought.early))
         }
         _ => Framing::Bare,
     };
@@ -289,12 +289,12 @@ pub(super) fn upload_framing<T>(
 /// framed like that. Takes out of what it has brought what the framing must see.
 pub(super) fn download_framing<T>(
     connection: &Connection<T>,
-    brought: &mut Brought,
+    brought: &mut Option<Box<Brought>>,
     (length, description, upload): (Option<u64>, Option<&Description>, &Framing),
 ) -> Framing {
     match connection.voice.request() {
         Some(Peer::Download(download)) => {
-            let early = brought.take().map_or(Vec::new(), |luggage| luggage.early);
+            let early = brought.take().map_or(Vec::new(), |brought| brought.early);
             Framing::response(download.reply_to, length, description, upload, early)
         }
         _ => Framing::Bare,

@@ -71,7 +71,7 @@ impl<N: Net> Engine<N> {
             _ => return None,
         };
         let (realm, key, role) = self.shared.broker.waiter(waiting.place)?;
-        let twin = waiting.brought.as_ref().and_then(|luggage| luggage.twin.clone());
+        let twin = waiting.brought.as_ref().and_then(|brought| brought.twin.clone());
         let (other, twin) = match realm {
             Realm::Plain => (Realm::Sealed, key.meeting_key()),
             Realm::Sealed => (Realm::Plain, twin?),
