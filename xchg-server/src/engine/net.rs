@@ -80,6 +80,9 @@ pub(crate) trait Transport: Source + Sink + Debug + Send + 'static {
 /// Bytes within bytes, as TLS has them: what a peer says is taken out of what its socket has, and
 /// what it is told is put into what is sent. What of it comes when is [`Stream`]'s business.
 ///
+/// A layer within a layer is one again: it takes in through the outer one, which is read and
+/// written as the socket of the inner. `tls/tests/nested.rs` has one.
+///
 /// [`Stream`]: crate::engine::stream::Stream
 pub(crate) trait Layer: Debug + Send + 'static {
     /// Takes in a piece of what `socket` has, and reads what of it fits into `buf`; gives how much

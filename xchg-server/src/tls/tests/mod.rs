@@ -1,6 +1,7 @@
 //! TLS without a socket: certificates in folders, streams over pipes of any width.
 
 mod files;
+mod nested;
 mod pipe;
 mod session;
 mod store;

@@ -57,9 +57,15 @@ struct World {
     last: io::Result<usize>,
 }
 
-fn world(width: Width, versions: &[&'static rustls::SupportedProtocolVersion]) -> World {
-    let folder = Folder::new();
-    let store = Store::open(folder.files()).unwrap();
+/// A client that trusts the folder's authority.
+pub(super) fn client(folder: &Folder) -> ClientConnection {
+    client_of(folder, &BOTH)
+}
+
+fn client_of(
+    folder: &Folder,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ClientConnection {
     let mut roots = RootCertStore::empty();
     roots.add(folder.root.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -69,7 +75,13 @@ fn world(width: Width, versions: &[&'static rustls::SupportedProtocolVersion]) -
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
-    let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+    ClientConnection::new(Arc::new(config), name).unwrap()
+}
+
+fn world(width: Width, versions: &[&'static rustls::SupportedProtocolVersion]) -> World {
+    let folder = Folder::new();
+    let store = Store::open(folder.files()).unwrap();
+    let tls = client_of(&folder, versions);
     let (ours, theirs) = pipe(width);
     let mut server = Stream::new(ours);
     server.wrap(Box::new(Session::new(store.config()).unwrap()), &[]).unwrap();
