@@ -7,7 +7,7 @@ use xchg_core::relay::Source;
 use xchg_core::wire::{RefusalCode, StatusReport, Token};
 use xchg_core::{Brokered, Offer, Pair, Place, Realm, Refusal, Role, Side, Sides};
 
-use super::Engine;
+use super::{Engine, SCRATCH_BYTES};
 use crate::Tls;
 use crate::config::Terminate;
 use crate::dialect::proxy::{self, Header};
@@ -16,7 +16,7 @@ use crate::dialect::{
 };
 use crate::engine::admission::{self, Standing};
 use crate::engine::bearers::Bearer;
-use crate::engine::connection::{Address, Brought, State, Undecided, Waiting};
+use crate::engine::connection::{Address, Brought, Connection, State, Undecided, Waiting};
 use crate::engine::net::{Id, Net};
 use crate::engine::shared::Message;
 use crate::engine::tally;
@@ -221,8 +221,9 @@ impl<N: Net> Engine<N> {
             return self.refuse_key(slot, Some(&arrival.key), &why);
         }
         let connection = &self.connections[slot as usize];
-        if let Some(bytes) = arrival.buffer_bytes {
-            connection.set_buffers(bytes);
+        match arrival.buffer_bytes {
+            Some(bytes) => connection.set_buffers(bytes),
+            None => self.bound_window(connection, &arrival),
         }
         let is_receiver = arrival.role == Role::Side(Side::Download);
         let came = self.shared.millis(self.timers.instant());
@@ -281,6 +282,15 @@ impl<N: Net> Engine<N> {
             }
         }
         None
+    }
+
+    /// Bounds what waits here of a peer on this machine that may send much: `relay.rs` says why.
+    fn bound_window(&self, connection: &Connection<N::Transport>, arrival: &Arrival) {
+        const LOCAL_RECV_BYTES: usize = 512 << 10;
+        let is_ours = self.shared.config.recv_buffer.is_none() && connection.origin.is_local();
+        if is_ours && may_send_much(arrival) {
+            connection.stream.set_recv_buffer(LOCAL_RECV_BYTES);
+        }
     }
 
     /// Looks whether a peer may make its offer at all.
@@ -382,5 +392,33 @@ impl<N: Net> Engine<N> {
 
     fn report(&self) -> StatusReport {
         self.shared.report(self.timers.instant())
+    }
+}
+
+/// Whether who says so may send more than fits one read.
+fn may_send_much(arrival: &Arrival) -> bool {
+    let is_heard = arrival.realm != Realm::Plain || arrival.role != Role::Side(Side::Download);
+    is_heard && arrival.length.is_none_or(|length| length > SCRATCH_BYTES as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use xchg_core::Key;
+
+    use super::*;
+
+    #[test]
+    fn who_may_send_much_is_told_from_others_by_what_it_says() {
+        for (realm, side, length, is_much) in [
+            (Realm::Plain, Side::Download, None, false),
+            (Realm::Plain, Side::Upload, None, true),
+            (Realm::Plain, Side::Upload, Some(1000), false),
+            (Realm::Plain, Side::Upload, Some(1 << 20), true),
+            (Realm::Sealed, Side::Download, None, true),
+        ] {
+            let key = Key::parse(b"key").unwrap();
+            let arrival = Arrival { length, ..Arrival::new(realm, key, side) };
+            assert_eq!(may_send_much(&arrival), is_much, "{realm:?} {side:?} {length:?}");
+        }
     }
 }

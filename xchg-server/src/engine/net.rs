@@ -70,6 +70,9 @@ pub(crate) trait Transport: Source + Sink + Debug + Send + 'static {
     /// Has the kernel hold no more than so many bytes on their way out. A wish.
     fn set_send_buffer(&self, bytes: usize);
 
+    /// Has the kernel hold no more than so many bytes on their way in: a wish, before many come.
+    fn set_recv_buffer(&self, bytes: usize);
+
     /// How long sent bytes may stay unacknowledged before the connection counts as lost. A wish.
     fn set_stall_timeout(&self, timeout: Duration);
 

@@ -1,4 +1,13 @@
 //! Running exchanges: the pumps of each, driven by readiness.
+//!
+//! **Short queues between peers on one machine.** There is no distance to bridge, and what waits in
+//! megabytes of socket buffers has left the processor's caches when it is sent on; too short a
+//! queue lets peer and server wait for each other. With fixed buffers, 512 KiB in and 1 MiB out,
+//! `cargo bench -p xchg-server --bench relay -- --only bulk` moves 1 to 64 streams about 1.3 times
+//! as fast as with the kernel's choice. The one in is set when a peer says what it wants, if it may
+//! send much (`Engine::bound_window`): when it has, the kernel has gone up to megabytes, and a
+//! buffer that shrinks under a window already promised drops segments. To set it for everybody who
+//! comes took 3 % of the processor time of a small exchange over http.
 
 use std::cell::RefCell;
 use std::io;
@@ -401,9 +410,8 @@ fn turn(
     }
 }
 
-/// Bounds what a bulk flow queues for a peer on this machine, as
-/// [`LOCAL_RECV_BYTES`](crate::system::listener::LOCAL_RECV_BYTES) does in the other direction.
-/// Peers elsewhere keep the kernel's choice, which fits the distance.
+/// Bounds what a bulk flow queues for a peer on this machine. Peers elsewhere keep the kernel's
+/// choice, which fits the distance.
 fn keep_queue_short(config: &Config, sink: &Connection<impl Transport>) {
     const LOCAL_SEND_BYTES: usize = 1 << 20;
     if sink.origin.is_local() && config.send_buffer.is_none() {

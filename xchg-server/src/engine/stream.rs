@@ -229,6 +229,11 @@ impl<T: Transport> Stream<T> {
         self.transport.set_send_buffer(bytes);
     }
 
+    /// Has the kernel hold no more than so many bytes on their way in: a wish, before many come.
+    pub(crate) fn set_recv_buffer(&self, bytes: usize) {
+        self.transport.set_recv_buffer(bytes);
+    }
+
     /// How long sent bytes may stay unacknowledged before the connection counts as lost. A wish.
     pub(crate) fn set_stall_timeout(&self, timeout: Duration) {
         self.transport.set_stall_timeout(timeout);

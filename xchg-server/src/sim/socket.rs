@@ -79,6 +79,8 @@ impl Transport for SimSocket {
 
     fn set_send_buffer(&self, _bytes: usize) {}
 
+    fn set_recv_buffer(&self, _bytes: usize) {}
+
     fn set_stall_timeout(&self, timeout: Duration) {
         let timeout = Time::try_from(timeout.as_micros()).unwrap_or(Time::MAX / 2);
         self.link.lock().set_stall_timeout(timeout);

@@ -8,10 +8,6 @@
 //! spreads connections. But a second server of the same user would share the port in silence. So a
 //! socket without the option is bound and closed first: it finds the port taken.
 //!
-//! **Short queues between peers on one machine.** There is no distance to bridge, and what waits in
-//! megabytes of socket buffers has left the caches when it is sent on. Receive buffers must be set
-//! before bytes arrive: one that shrinks later drops segments.
-//!
 //! **Two patiences in TCP_USER_TIMEOUT.** Listeners set two minutes, which finds dead peers. But
 //! the kernel counts a closed window too, so that a downloader that merely pauses would look dead.
 //! Once a sink is full, the engine raises its time to the exchange's own.
@@ -29,7 +25,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use xchg_core::relay;
 
 use crate::engine::net::Accepted;
@@ -45,14 +41,6 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration:
 /// that both agree. An exchange's peers get more once they stop reading.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Receive buffer in bytes of peers on this machine. There is no distance to bridge, and the
-/// kernel's own choice, up to megabytes a socket, takes bytes out of the processor's caches before
-/// they are sent on; too short a queue lets peer and server wait for each other. With this and the
-/// send buffer of bulk flows, `cargo bench -p xchg-server --bench relay -- --only bulk` moves 1 to
-/// 64 streams about 1.3 times as fast as with the kernel's choice. It is set before anything
-/// arrives, for a buffer that shrinks under a window already promised drops segments.
-pub(crate) const LOCAL_RECV_BYTES: usize = 512 << 10;
-
 /// One listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -60,8 +48,6 @@ pub(crate) struct Listener {
     /// Its number among those of the configuration.
     index: u8,
     unlink: Option<PathBuf>,
-    /// Whether peers on this machine get [`LOCAL_RECV_BYTES`].
-    tunes_local: bool,
 }
 
 /// Opens the listener of that number, once for each worker where the kernel can spread connections
@@ -86,13 +72,12 @@ pub(crate) fn open(
         source,
     })?;
     let index = u8::try_from(index).expect("the configuration allows few listeners");
-    let (is_tcp, unlink) = match &address {
+    let unlink = match &address {
         // Whoever has passed it has made its file, and still holds it.
-        ListenAddress::Unix(path) => (false, (!is_passed).then(|| path.clone())),
-        ListenAddress::Tcp(_) => (true, None),
+        ListenAddress::Unix(path) => (!is_passed).then(|| path.clone()),
+        ListenAddress::Tcp(_) => None,
     };
-    let tunes_local = is_tcp && config.recv_buffer.is_none();
-    let listener = |socket| Listener { socket, index, unlink: unlink.clone(), tunes_local };
+    let listener = |socket| Listener { socket, index, unlink: unlink.clone() };
     Ok((address, sockets.into_iter().map(listener).collect()))
 }
 
@@ -125,7 +110,7 @@ pub(crate) fn open_admin(
         source,
     })?;
     let index = u8::try_from(index).expect("the configuration allows few listeners");
-    Ok((address, Listener { socket, index, unlink, tunes_local: false }))
+    Ok((address, Listener { socket, index, unlink }))
 }
 
 /// Sees whether the kernel lets this process choose the congestion control that `config` names.
@@ -357,10 +342,6 @@ impl Listener {
             (OwnedFd::from(socket), address.as_socket())
         };
         let origin = address.map_or(Origin::UNIX, |address| Origin::of(address.ip()));
-        if self.tunes_local && origin.is_local() {
-            // A wish: the kernel's own choice serves as well.
-            SockRef::from(&socket).set_recv_buffer_size(LOCAL_RECV_BYTES).ok();
-        }
         Ok(Accepted { transport: relay::Socket(socket), origin, listener: self.index })
     }
 }

@@ -102,6 +102,9 @@ impl Net for System {
     }
 
     fn watch(&mut self, socket: &Socket<OwnedFd>, id: Id) -> io::Result<()> {
+        // For room as well, though most never want for it and the first event tells of nothing else
+        // (2 to 4 % of a small exchange's processor time): an end that has been acknowledged is
+        // told of as room, and completes an exchange.
         let both = Interest::READABLE | Interest::WRITABLE;
         let fd = socket.0.as_raw_fd();
         self.registry.register(&mut mio::unix::SourceFd(&fd), token(id), both)
@@ -163,6 +166,10 @@ impl Transport for Socket<OwnedFd> {
 
     fn set_send_buffer(&self, bytes: usize) {
         SockRef::from(&self.0).set_send_buffer_size(bytes).ok();
+    }
+
+    fn set_recv_buffer(&self, bytes: usize) {
+        SockRef::from(&self.0).set_recv_buffer_size(bytes).ok();
     }
 
     fn set_stall_timeout(&self, timeout: Duration) {

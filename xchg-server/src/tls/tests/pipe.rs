@@ -129,6 +129,8 @@ impl Transport for Pipe {
 
     fn set_send_buffer(&self, _: usize) {}
 
+    fn set_recv_buffer(&self, _: usize) {}
+
     fn set_stall_timeout(&self, _: Duration) {}
 
     fn reset(&self) {
