@@ -187,7 +187,10 @@ impl<N: Net> Engine<N> {
 
     /// Lets go of whoever is left when it is over, and says what is left to say.
     pub(crate) fn finish(mut self) {
-        self.connections.drain().for_each(Connection::let_go);
+        let slots = self.connections.iter().filter_map(|(slot, _)| u32::try_from(slot).ok());
+        for slot in slots.collect::<Vec<_>>() {
+            self.guard(self.id(slot), |engine| engine.remove(slot).let_go());
+        }
         self.shared.throttles.tell(self.timers.instant() + WINDOW);
     }
 
