@@ -244,6 +244,11 @@ impl Pump {
         self.mode != Mode::Copy
     }
 
+    /// How many payload bytes are held for the sink.
+    pub fn held(&self) -> u64 {
+        self.flow.held().saturating_sub(self.words)
+    }
+
     /// Whether bytes are held for the sink.
     pub fn is_holding(&self) -> bool {
         self.flow.held() > 0

@@ -141,9 +141,10 @@ impl<N: Net> Engine<N> {
                 break;
             }
             // One byte more than it may move tells whether there are more.
-            let room = config.max_exchange_bytes.map_or(u64::MAX, |most| {
-                (most - most.min(running.exchange.moved_from(side))).saturating_add(1)
-            });
+            let read = running.exchange.moved_from(side) + running.pumps[side].held();
+            let room = config
+                .max_exchange_bytes
+                .map_or(u64::MAX, |most| most.saturating_add(1).saturating_sub(read));
             let share = (2 * TURN_BYTES / receivers).clamp(LEAST_SHARE, TURN_BYTES);
             let budget = share.min(allowed).min(room);
             let Turned { moved, why } =
