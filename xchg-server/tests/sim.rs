@@ -4,6 +4,7 @@
 //! `XCHG_SIM_SEED=N XCHG_SIM_TRACE=1` runs one and tells all that happened in it if it is wrong.
 
 use std::ops::Range;
+use std::panic::catch_unwind;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -44,7 +45,9 @@ fn no_world_breaks_a_promise() {
             if seed >= seeds.end {
                 break;
             }
-            xchg_server::sim::run(seed, trace).inspect_err(|_| is_wrong.store(true, Relaxed))?;
+            let world = catch_unwind(|| xchg_server::sim::run(seed, trace));
+            let world = world.unwrap_or_else(|_| Err(format!("seed {seed}: its world panics")));
+            world.inspect_err(|_| is_wrong.store(true, Relaxed))?;
         }
         Ok(())
     };

@@ -147,6 +147,7 @@ pub(super) fn all_goes_well(world: &World) -> Result<(), Wrong> {
     let is_failed = |peer: &Peer| {
         has_words(peer)
             && !says_too_much(peer)
+            && !is_told_too_much(peer)
             && is_served(world, peer)
             && peer.seen().contains(&Seen::Failed)
     };
@@ -363,6 +364,17 @@ fn successes_are_true(
 fn may_lose_what_it_has(peer: &Peer) -> bool {
     let closes = matches!(peer.plan.speaks, Speaks::HttpClosing | Speaks::Http10);
     closes && peer.plan.pipelines && peer.plan.parts.len() > 1 && peer.is(Side::Download)
+}
+
+/// Whether a peer may ask for an exchange while a page fills its buffer, which no real one is too
+/// narrow for: there is no room then for the word that it has to wait.
+fn is_told_too_much(peer: &Peer) -> bool {
+    const PAGES: usize = 4_000;
+    let parts = &peer.plan.parts;
+    let mut behind = parts.iter().skip_while(|part| !matches!(part.wants, Wants::Page(_))).skip(1);
+    peer.plan.pipelines
+        && behind.any(|part| matches!(part.wants, Wants::Exchange(_)))
+        && peer.link.lock().down.buffer < PAGES
 }
 
 /// Whether a downloader may say more before it is answered than anybody listens to: its connection

@@ -8,7 +8,7 @@ use super::Time;
 /// One direction.
 #[derive(Debug, Default)]
 pub(super) struct Way {
-    buffer: usize,
+    pub(super) buffer: usize,
     window: usize,
     pub(super) latency: Time,
     unsent: VecDeque<u8>,
