@@ -46,7 +46,7 @@ pub(crate) struct Shared<T> {
     pub(crate) admin: Answers,
     /// Of each worker.
     pub(crate) pulses: Box<[Pulse]>,
-    pub(crate) failed_uploads: FailedUploads,
+    pub(crate) failed_uploads: Arc<FailedUploads>,
     pub(crate) throttles: Throttles,
     pub(crate) handshakes: Handshakes,
     /// What is shown to those who come in TLS.
@@ -281,7 +281,7 @@ impl<T> Shared<T> {
             counters: Counters::default(),
             tally: Tally::new(),
             admin: Answers::default(),
-            failed_uploads: FailedUploads::default(),
+            failed_uploads: Arc::default(),
             throttles: Throttles::default(),
             handshakes: Handshakes::default(),
             certificates: None,

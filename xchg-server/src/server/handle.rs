@@ -68,6 +68,7 @@ impl ServerHandle {
         Waiters {
             waiters: numbered.into_iter().map(|(_, waiter)| waiter).collect(),
             listened: self.addresses.iter().cloned().zip(listen).collect(),
+            failed_uploads: self.shared.failed_uploads.clone(),
         }
     }
 

@@ -201,6 +201,7 @@ impl Server {
             Shared::new(self.config, descriptors, inboxes, Broker::new, Instant::now());
         shared.gate = Gate::new(shared.config.token.clone(), self.tokens.clone());
         shared.certificates = self.certificates;
+        shared.failed_uploads = waiters.failed_uploads.clone();
         let shared = Arc::new(shared);
         let secured = shared.certificates.as_ref();
         let secured = secured.map(|store| Secured::new(&shared.config, store));

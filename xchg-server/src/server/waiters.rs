@@ -1,8 +1,10 @@
 //! Peers that wait, between one server and the next.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::SystemSocket;
+use crate::dialect::http::FailedUploads;
 use crate::engine::waiter::Waiter;
 use crate::{Listen, ListenAddress};
 
@@ -16,6 +18,8 @@ pub struct Waiters {
     pub(super) waiters: Vec<Waiter<SystemSocket>>,
     /// What they could have come to.
     pub(super) listened: Vec<(ListenAddress, Listen)>,
+    /// Those that may be sent again: the exchanges that still run there add to them.
+    pub(super) failed_uploads: Arc<FailedUploads>,
 }
 
 impl Waiters {

@@ -238,6 +238,22 @@ fn heartbeats_and_deadlines_go_on() {
     assert_eq!(brief.refused(), RefusalCode::TimedOut);
 }
 
+/// Browsers send an upload again whose exchange has failed, and meet the next server then.
+#[test]
+fn an_upload_that_fails_at_the_old_server_is_not_taken_again_by_the_next() {
+    let old = InProcess::default();
+    let fields = "Content-Length: 1000000\r\nIdempotency-Key: \"one\"\r\n";
+    let request = head("PUT /key", fields);
+    let mut upload = Client::waiting(old.address(), request.as_bytes());
+    let download = Client::saying(old.address(), &get("key"));
+    old.await_counts("it runs", |counts| counts.exchanging == 1);
+    let new = exchanged(&old, config());
+    download.reset();
+    upload.has_failed("A receiver aborted.");
+    let (head, _) = Client::saying(new.address(), request.as_bytes()).text();
+    assert_eq!(head.status, 409);
+}
+
 #[test]
 fn who_leaves_meanwhile_is_gone() {
     let old = InProcess::default();
