@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{PipeReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use crate::common::{Peer, Process, eventually, payload};
@@ -155,4 +156,31 @@ fn a_port_file_that_cannot_be_written_harms_nobody() {
     let (process, address) = Process::start(&["--port-file", "/proc/none/ports"]);
     eventually("the log says so", || process.stderr().contains("cannot write the port file"));
     drains_in_good_order(process, address, "no port file");
+}
+
+#[test]
+fn the_journal_is_told_how_much_lines_matter_and_nobody_else() {
+    for is_journal in [true, false] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut command = Process::command();
+        command.args(["--listen", "127.0.0.1:0", "--max-connections", "500000000"]);
+        let is = file.as_file().metadata().unwrap();
+        let inode = is.ino() + u64::from(!is_journal);
+        command.env("JOURNAL_STREAM", format!("{}:{inode}", is.dev()));
+        command.stdout(Stdio::null()).stderr(file.reopen().unwrap());
+        let mut server = command.spawn().unwrap();
+        let log = || std::fs::read_to_string(file.path()).unwrap();
+        eventually("it listens", || log().contains(" listening "));
+        server.kill().unwrap();
+        server.wait().unwrap();
+        let log = log();
+        let priority = |line: &str| match line {
+            _ if line.contains(" WARN ") => "<4>20",
+            _ => "<6>20",
+        };
+        assert!(log.contains(" WARN "), "{log}");
+        let begins_so = |line: &str| line.starts_with(priority(line));
+        assert_eq!(log.lines().all(begins_so), is_journal, "{log}");
+        assert_eq!(log.lines().any(begins_so), is_journal, "{log}");
+    }
 }

@@ -3,6 +3,7 @@
 mod queue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io;
 use std::panic::PanicHookInfo;
@@ -11,7 +12,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags};
+use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::vital;
 use queue::{Queue, Writer};
@@ -66,7 +69,7 @@ pub(crate) fn start(level: Level, format: Format) {
     // Its complaints about lines that cannot be written would go to stderr, and panic where that
     // fails.
     let builder = tracing_subscriber::fmt().with_max_level(level).log_internal_errors(false);
-    let builder = builder.with_writer(|| Line);
+    let builder = builder.with_writer(Lines { is_journal: is_journal() });
     match format {
         Format::Text => builder.with_target(false).with_ansi(colours()).init(),
         Format::Json => builder.json().flatten_event(true).with_target(false).init(),
@@ -133,14 +136,52 @@ fn on_panic(panic: &PanicHookInfo<'_>) {
     );
 }
 
+/// Whether stderr is systemd's journal (`systemd.exec(5)`, `JOURNAL_STREAM`).
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let stderr = rustix::fs::fstat(io::stderr()).ok();
+    stream.zip(stderr).is_some_and(|(stream, is)| stream == format!("{}:{}", is.st_dev, is.st_ino))
+}
+
+/// Where lines go.
+struct Lines {
+    /// To the journal, which takes a line's priority from its beginning (`sd-daemon(3)`), and
+    /// leaves that out.
+    is_journal: bool,
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Line;
+
+    fn make_writer(&self) -> Line {
+        Line { priority: None }
+    }
+
+    fn make_writer_for(&self, event: &Metadata<'_>) -> Line {
+        let priority = match *event.level() {
+            tracing::Level::ERROR => "<3>",
+            tracing::Level::WARN => "<4>",
+            tracing::Level::INFO => "<6>",
+            _ => "<7>",
+        };
+        Line { priority: self.is_journal.then_some(priority) }
+    }
+}
+
 /// Takes one event's line, and never fails.
-struct Line;
+struct Line {
+    priority: Option<&'static str>,
+}
 
 impl io::Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let whole = match self.priority {
+            Some(priority) => Cow::Owned([priority.as_bytes(), line].concat()),
+            None => Cow::Borrowed(line),
+        };
         NOTICE.with_borrow_mut(|notice| match notice {
-            Some(notice) => notice.extend_from_slice(line),
-            None => QUEUE.push(line),
+            Some(notice) => notice.extend_from_slice(&whole),
+            None => QUEUE.push(&whole),
         });
         Ok(line.len())
     }
