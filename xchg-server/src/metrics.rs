@@ -98,6 +98,24 @@ impl<S: Send + 'static> Collector for Counted<S> {
     }
 }
 
+fn tokens(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
+    page.counter(
+        "xchg_token_reloads",
+        "Token files that were taken in place of others",
+        &stats.token_reloads,
+    )?;
+    page.counter(
+        "xchg_token_reload_failures",
+        "Token files that could not be taken in place of others",
+        &stats.token_reload_failures,
+    )?;
+    page.gauge(
+        "xchg_tokens_not_taken",
+        "1 while the token file holds what cannot be used, and older tokens are",
+        &u64::from(stats.tokens_are_outdated),
+    )
+}
+
 impl<S> Counted<S> {
     fn peers(&self, page: &mut Page<'_>) -> fmt::Result {
         let (shared, stats) = (&self.0, self.0.stats());
@@ -125,6 +143,7 @@ impl<S> Counted<S> {
             &stats.proxy_header_failures,
         )?;
         self.tls(page, &stats)?;
+        tokens(page, &stats)?;
         let refusals = shared.counters.refusals();
         page.counters(
             ("xchg_refused", "Peers told no, or closed for what they said"),

@@ -111,6 +111,11 @@ impl Gate {
         Self { own, store, guesses: Mutex::new(Frequency::new(GUESSES, GUESS_INTERVAL)) }
     }
 
+    /// The tokens of a file, if there is one.
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.store.as_deref()
+    }
+
     /// Whose `token` it is that a peer of `origin` shows; nobody's in particular if it is the
     /// server's own.
     ///

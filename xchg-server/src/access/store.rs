@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -13,6 +14,10 @@ use crate::{Error, watch};
 pub(crate) struct Store {
     path: PathBuf,
     current: Mutex<Arc<Tokens>>,
+    reloads: AtomicU64,
+    failures: AtomicU64,
+    /// Whether the file holds what cannot be used.
+    is_outdated: AtomicBool,
     watch: Mutex<Watch>,
 }
 
@@ -37,6 +42,9 @@ impl Store {
         Ok(Self {
             path: path.to_owned(),
             current: Mutex::new(Arc::new(tokens)),
+            reloads: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            is_outdated: AtomicBool::new(false),
             watch: Mutex::new(watch),
         })
     }
@@ -44,6 +52,21 @@ impl Store {
     /// The tokens that count now.
     pub(crate) fn current(&self) -> Arc<Tokens> {
         self.current.lock().clone()
+    }
+
+    /// How often others were taken.
+    pub(crate) fn reloads(&self) -> u64 {
+        self.reloads.load(Ordering::Relaxed)
+    }
+
+    /// How often some were found that cannot be used.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Whether the file holds what cannot be used, so that older tokens are in use.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.is_outdated.load(Ordering::Relaxed)
     }
 
     /// Takes what the file holds once two looks have seen the same: whoever writes it may be in the
@@ -61,9 +84,13 @@ impl Store {
                     let mut current = self.current.lock();
                     tracing::info!(%path, tokens = tokens.len(), "took the changed token file");
                     *current = Arc::new(tokens.after(&current));
+                    self.reloads.fetch_add(1, Ordering::Relaxed);
+                    self.is_outdated.store(false, Ordering::Relaxed);
                 }
                 Err(mistakes) => {
                     let mistakes = mistakes.join("; ");
+                    self.failures.fetch_add(1, Ordering::Relaxed);
+                    self.is_outdated.store(true, Ordering::Relaxed);
                     tracing::error!(%path, mistakes, "the changed token file cannot be used; the old tokens stay");
                 }
             }
@@ -113,7 +140,9 @@ mod tests {
             write(broken);
             (0..3).for_each(|_| store.look());
             assert!(knows(&store, "second") && !knows(&store, "third"), "{broken:?}");
+            assert!(store.is_outdated());
         }
+        assert_eq!((store.reloads(), store.failures()), (1, 5), "each is complained of once");
         std::fs::write(&path, b"third \xff").unwrap();
         (0..3).for_each(|_| store.look());
         std::fs::remove_file(&path).unwrap();
@@ -131,6 +160,7 @@ mod tests {
         std::os::unix::fs::symlink("new", &path).unwrap();
         (0..2).for_each(|_| store.look());
         assert!(knows(&store, "third") && !knows(&store, "second"));
+        assert!(!store.is_outdated());
     }
 
     #[test]

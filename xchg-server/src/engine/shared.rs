@@ -245,6 +245,12 @@ pub struct Stats {
     pub tls_reload_failures: u64,
     /// Whether the last that was found is one of these: an older one is in use.
     pub tls_is_outdated: bool,
+    /// Token files that were taken in place of others while the server ran.
+    pub token_reloads: u64,
+    /// Token files that were found then and could not be used: the tokens before stayed.
+    pub token_reload_failures: u64,
+    /// Whether the last that was found is one of these: older tokens are in use.
+    pub tokens_are_outdated: bool,
     /// Until when the certificate in use holds, if there is one.
     pub tls_expires: Option<SystemTime>,
 }
@@ -380,6 +386,7 @@ impl<T> Shared<T> {
 
     pub(crate) fn stats(&self) -> Stats {
         let counters = &self.counters;
+        let tokens = self.gate.store();
         Stats {
             connections: self.admission.open() as u64,
             accepted: counters.accepted.load(Ordering::Relaxed),
@@ -392,6 +399,9 @@ impl<T> Shared<T> {
             tls_reloads: self.certificates.as_ref().map_or(0, |store| store.reloads()),
             tls_reload_failures: self.certificates.as_ref().map_or(0, |store| store.failures()),
             tls_is_outdated: self.certificates.as_ref().is_some_and(|store| store.is_outdated()),
+            token_reloads: tokens.map_or(0, |store| store.reloads()),
+            token_reload_failures: tokens.map_or(0, |store| store.failures()),
+            tokens_are_outdated: tokens.is_some_and(|store| store.is_outdated()),
             tls_expires: self.certificates.as_ref().map(|store| store.not_after()),
         }
     }
