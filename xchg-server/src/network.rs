@@ -22,6 +22,11 @@ impl Network {
         Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_len: 128 },
     ];
 
+    /// Whether every address of its version belongs to it.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.prefix_len == 0
+    }
+
     /// Whether `address` belongs to it.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (address, own) = (address.to_canonical(), self.address);

@@ -40,6 +40,12 @@ impl Config {
         problems
     }
 
+    /// What is wrong with [`client_ca`](Self::client_ca) alone, where the server's certificate is
+    /// yet to be made.
+    pub fn client_ca_problem(&self) -> Option<Error> {
+        self.client_ca.as_deref().and_then(tls::client_ca_problem)
+    }
+
     fn check_addresses(&self, wrong: &mut impl FnMut(&'static str, &str)) {
         if self.listen.is_empty() {
             wrong("listen", "name at least one address");
@@ -175,6 +181,13 @@ impl Config {
                 "client-ca: who comes to `{listen}` without TLS needs no certificate: add tls=required"
             )
         });
-        warning.map(str::to_owned).into_iter().chain(open).collect()
+        let wide = self.trusted_proxies.iter().filter(|network| network.is_everything());
+        let wide = wide.map(|network| {
+            format!(
+                "trusted-proxies: with {network} whoever comes may say that he comes for somebody \
+                 else, past the limits of an address: name the networks of your proxies"
+            )
+        });
+        warning.map(str::to_owned).into_iter().chain(open).chain(wide).collect()
     }
 }

@@ -132,6 +132,12 @@ pub(crate) fn check_congestion(config: &Config) -> Result<(), Error> {
             "only root may choose `{name}` here; others may choose: {}",
             listed("tcp_allowed_congestion_control")
         ),
+        _ if name.is_empty() => {
+            format!(
+                "it has no name; the kernel has: {}",
+                listed("tcp_available_congestion_control")
+            )
+        }
         io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => format!(
             "the kernel has no `{name}`; it has: {}. Perhaps its module is to be loaded: modprobe tcp_{name}",
             listed("tcp_available_congestion_control")
@@ -182,7 +188,8 @@ fn advice(listen: &ListenAddress, option: &str, error: &io::Error) -> String {
             format!("this machine has no such address; choose one of its own with {option}")
         }
         io::ErrorKind::PermissionDenied => format!(
-            "ports below 1024 and others' folders need rights; choose another with {option}"
+            "ports below 1024 need the capability CAP_NET_BIND_SERVICE, others' folders their rights; \
+             choose another with {option}"
         ),
         io::ErrorKind::NotFound => {
             format!("its folder does not exist; create it, or choose another path with {option}")

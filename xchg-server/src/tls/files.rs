@@ -100,6 +100,18 @@ pub(crate) fn problems(config: &Config) -> Vec<Error> {
     problems
 }
 
+/// What is wrong with the authorities in the file at `path`.
+pub(crate) fn client_ca_problem(path: &Path) -> Option<Error> {
+    let files = Files {
+        certificate: PathBuf::new(),
+        key: PathBuf::new(),
+        client_ca: Some(path.to_owned()),
+    };
+    let pem = read(CLIENT_CA, path);
+    let verifier = pem.and_then(|pem| files.client_verifier(&pem, Arc::new(preferring_aes_128())));
+    verifier.err().map(Error::from)
+}
+
 impl Files {
     /// Those that `config` names, if it names a certificate.
     pub(crate) fn of(config: &Config) -> Option<Self> {
@@ -164,6 +176,9 @@ impl Files {
                 ));
             }
             match error {
+                rustls_pki_types::pem::Error::NoItemsFound if is_binary(pem) => wrong(format!(
+                    "{path} is no PEM file; make one of it: openssl pkey -in {path} -out KEY"
+                )),
                 rustls_pki_types::pem::Error::NoItemsFound => wrong(format!(
                     "there is no private key in {path}; name the PEM file with the certificate's"
                 )),
@@ -252,6 +267,13 @@ fn certificates(
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let path = path.display();
     match all {
+        Ok(all) if all.is_empty() && is_binary(pem) => Err(Problem {
+            setting,
+            why: format!(
+                "{path} is no PEM file; make one of it: openssl x509 -in {path}, or of PKCS#12 \
+                 openssl pkcs12 -nodes -in {path}, with -out FILE"
+            ),
+        }),
         Ok(all) if all.is_empty() => Err(Problem {
             setting,
             why: format!("there is no certificate in {path}; name a PEM file that has one"),
@@ -261,6 +283,12 @@ fn certificates(
             Err(Problem { setting, why: format!("{path} cannot be read as PEM: {error}") })
         }
     }
+}
+
+/// Whether a file begins as ASN.1 does: DER or PKCS#12, which programs take elsewhere.
+fn is_binary(contents: &[u8]) -> bool {
+    const SEQUENCE: u8 = 0x30;
+    matches!(contents, [SEQUENCE, length, ..] if *length > 0x7f)
 }
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, Problem> {

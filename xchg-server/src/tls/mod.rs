@@ -18,7 +18,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use files::{Files, problems};
+pub(crate) use files::{Files, client_ca_problem, problems};
 pub(crate) use session::Session;
 pub(crate) use store::Store;
 

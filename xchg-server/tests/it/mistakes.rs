@@ -95,6 +95,8 @@ fn folder() -> Authority {
     write("other-key.pem", &rcgen::KeyPair::generate().unwrap().serialize_pem());
     let encrypted = "ENCRYPTED PRIVATE KEY-----\n";
     write("encrypted.pem", &format!("-----BEGIN {encrypted}AAAA\n-----END {encrypted}"));
+    // A certificate and a key in DER, as PKCS#12 begins, too.
+    std::fs::write(authority.path("binary"), b"\x30\x82\x03\x01\x30\x82").unwrap();
     authority
 }
 
@@ -116,6 +118,23 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("T --tls-self-signed=@made", &["tls-self-signed: --tls-cert and --tls-key", "the one or"]),
     ("--tls-self-signed=@tokens", &["tls-self-signed: @tokens is no folder"]),
     ("--tls-self-signed=@made --listen=127.0.0.1:0,tls=off", &["tls-self-signed: ", "tls=off"]),
+    ("--tls-cert=@binary", &["tls-cert: @binary is no PEM file", "openssl x509", "pkcs12"]),
+    (
+        "--tls-cert=@cert.pem --tls-key=@binary",
+        &["tls-key: @binary is no PEM file", "openssl pkey"],
+    ),
+    ("T --client-ca=@binary", &["client-ca: @binary is no PEM file", "openssl x509"]),
+    ("--tls-self-signed=@made --client-ca=@none", &["client-ca: @none: there is no such file"]),
+    ("--tls-self-signed=@made --client-ca=@key.pem", &["client-ca: there is no certificate in"]),
+    ("--tls-self-signed=@tokens/made", &["tls-self-signed: @tokens is no folder"]),
+    // Where it listens, and what it tells.
+    ("--listen=localhost:4980", &["--listen", "`localhost:4980`", "127.0.0.1:4980"]),
+    ("--listen=127.0.0.1:70000", &["--listen", "`127.0.0.1:70000`", "ADDR:PORT"]),
+    ("--listen=[fe80::1%none]:4980", &["--listen", "no network interface `none`", "ip link"]),
+    ("--listen=[fe80::1]:0", &["[fe80::1]:0", "needs its interface, as in [fe80::1%eth0]"]),
+    ("--listen=unix:", &["--listen", "a path must follow"]),
+    ("--port-file=@none/ports", &["port-file: there is no folder @none", "make it"]),
+    ("--port-file=@", &["port-file: @ is a folder"]),
     // Who may exchange.
     ("--access=tokn", &["--access", "'tokn'", "open, token"]),
     ("--access=token", &["access: ", "token-file"]),
@@ -169,6 +188,12 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("--send-buffer=0", &["send-buffer: 0 ", "1G"]),
     ("--pipe-size=100G", &["pipe-size: 107374182400 ", "up to 1G"]),
     ("--trusted-proxies=10.0.0.1/8", &["--trusted-proxies", "`10.0.0.1/8`", "10.0.0.0/8"]),
+    ("--trusted-proxies=10.0.0.0/33", &["--trusted-proxies", "`10.0.0.0/33`", "0 to 32"]),
+    ("--congestion=", &["congestion: it has no name; the kernel has: "]),
+    ("--congestion=none", &["congestion: the kernel has no `none`; it has: ", "modprobe"]),
+    ("--pipe-size=1e6", &["--pipe-size", "'1e6'", "65536, 64K or 1M"]),
+    ("--pipe-size=-1", &["--pipe-size", "'-1'", "65536, 64K or 1M"]),
+    ("--max-waiting=99999999999999999999", &["--max-waiting", "such as 100000"]),
     ("--max-conections=5", &["--max-conections", "'--max-connections'"]),
 ];
 
@@ -205,6 +230,31 @@ fn every_mistake_names_the_option_the_value_and_what_would_be_right() {
 }
 
 #[test]
+fn a_config_file_is_read_as_editors_write_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("xchg.toml");
+    let checked = || {
+        let mut command = Process::command();
+        command.args(["--check-config", "--listen=127.0.0.1:0", "--config"]).arg(&file);
+        Process::run(command)
+    };
+    assert_told(&checked(), &["cannot read the config file", "No such file"]);
+    for fine in [&b""[..], b"\xef\xbb\xbfworkers = 2\r\n", b"workers = 2\r\nlog_keys = true\r\n"] {
+        std::fs::write(&file, fine).unwrap();
+        assert_eq!(checked().status.code(), Some(0), "{fine:?}: {:?}", checked());
+    }
+    for (wrong, why) in [
+        (&b"\xff\xfew\0o\0"[..], "UTF-8"),
+        (b"workers = [1, 2]", "line 1: workers: it takes one value, not 2"),
+        (b"[tls]\ncert = 'x'", "line 1: there is no setting `tls`"),
+        (b"workers = 2\nworkers = 3", "line 2: "),
+    ] {
+        std::fs::write(&file, wrong).unwrap();
+        assert_told(&checked(), &[why]);
+    }
+}
+
+#[test]
 fn what_is_right_and_likely_not_meant_is_told_as_well() {
     let authority = folder();
     let path = |name: &str| authority.path(name).display().to_string();
@@ -216,6 +266,11 @@ fn what_is_right_and_likely_not_meant_is_told_as_well() {
     let told =
         "client-ca: who comes to `127.0.0.1:0` without TLS needs no certificate: add tls=required";
     assert!(exit.stderr.contains(told), "{exit:?}");
+    let mut command = Process::command();
+    command.args(["--check-config", "--listen=127.0.0.1:0,proxy", "--trusted-proxies=::/0"]);
+    let exit = Process::run(command);
+    assert_eq!(exit.status.code(), Some(0), "{exit:?}");
+    assert!(exit.stderr.contains("trusted-proxies: with ::/0 whoever comes"), "{exit:?}");
     // What is yet to be made is no mistake, nor what needs it.
     let mut command = Process::command();
     command.args(["--check-config", "--listen=127.0.0.1:0,tls=required"]);

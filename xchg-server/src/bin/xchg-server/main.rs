@@ -54,6 +54,7 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     if cli.check_config {
+        check_files(&cli)?;
         check_addresses(&config)?;
         config.warnings().iter().for_each(|warning| log::say(&format!("xchg-server: {warning}")));
         say(&["the configuration is fine".to_owned()])?;
@@ -123,6 +124,24 @@ fn folders(server: &Server, cli: &Cli) -> Folders {
     cli.port_file.iter().for_each(|path| folders.write_at(path));
     server.watched_files().for_each(|path| folders.read_at(path));
     folders
+}
+
+/// Sees whether the port file can be written. A server that runs serves on without.
+fn check_files(cli: &Cli) -> Result<(), Mistakes> {
+    let mut mistakes = Mistakes::default();
+    if let Some(path) = &cli.port_file {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if path.is_dir() || path.file_name().is_none() {
+            mistakes
+                .add(format_args!("port-file: {} is a folder: name a file in it", path.display()));
+        } else if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            mistakes.add(format_args!(
+                "port-file: there is no folder {}: make it, or name another",
+                folder.display()
+            ));
+        }
+    }
+    mistakes.none()
 }
 
 /// Sees whether each address can be listened on. One that is in use may be so by the server that is

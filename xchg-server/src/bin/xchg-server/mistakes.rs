@@ -7,7 +7,7 @@ use std::path::Path;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg, Args, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -90,11 +90,18 @@ pub(crate) fn check_environment(
             }
         } else if !names.contains(&name)
             // Others may have variables that begin so, too.
-            && let Some(meant) = names.iter().find(|known| strsim::osa_distance(known, name) <= 2)
+            && let Some(meant) = names.iter().find(|known| is_like(known, name))
         {
             mistakes.add(format_args!("there is no {name}; did you mean {meant}?"));
         }
     }
+}
+
+/// Whether `name` is likely a slip for the variable `known`: a letter or two are others, or the
+/// program's name is in it.
+fn is_like(known: &str, name: &str) -> bool {
+    let short = name.replacen("XCHG_SERVER_", "XCHG_", 1);
+    strsim::osa_distance(known, name).min(strsim::osa_distance(known, &short)) <= 2
 }
 
 /// The settings in the file at `path` that are right.
@@ -142,6 +149,9 @@ fn setting(name: &str, value: &Spanned<DeValue<'_>>) -> Result<Vec<OsString>, St
     let values = texts(value.get_ref());
     if values.is_empty() {
         return Err(format!("{name}: a value is missing"));
+    }
+    if values.len() > 1 && !matches!(arg.get_action(), ArgAction::Append) {
+        return Err(format!("{name}: it takes one value, not {}", values.len()));
     }
     let flags: Vec<_> = values.iter().map(|value| flag(arg, OsStr::new(value))).collect();
     for (value, flag) in values.iter().zip(&flags) {
@@ -276,6 +286,15 @@ mod tests {
     }
 
     #[test]
+    fn only_settings_that_may_be_repeated_take_lists() {
+        let text = "workers = [1, 2]\ntoken = ['secret', 'other']\nlog_keys = [true, false]\n\
+                    idle_timeout = [[5]]\nadmin = ['127.0.0.1:1', '127.0.0.1:2']\n";
+        let told = in_file(text);
+        let lines = ["line 1: workers", "line 2: token", "line 3: log_keys"];
+        assert_eq!(told, lines.map(|line| format!("{line}: it takes one value, not 2")));
+    }
+
+    #[test]
     fn a_file_that_is_no_toml_is_told_with_the_line() {
         let mistakes = in_file("workers = 2\nlisten = \nworkers = 3\nmax_waiting = 'x'\n");
         assert!(mistakes[0].starts_with("line 2: "), "{mistakes:?}");
@@ -296,6 +315,7 @@ mod tests {
             in_environment(&[
                 ("XCHG_WORKERS", "two"),
                 ("XCHG_MAX_WAITNG", "5"),
+                ("XCHG_SERVER_LISTEN", "[::]:1"),
                 ("XCHG_LOG_LEVEL", "dbug"),
                 ("XCHG_TOKEN", ""),
                 ("XCHG_DIALECTS", "http,gopher"),
@@ -309,6 +329,7 @@ mod tests {
             [
                 "XCHG_WORKERS = \"two\": write a number, such as 4",
                 "there is no XCHG_MAX_WAITNG; did you mean XCHG_MAX_WAITING?",
+                "there is no XCHG_SERVER_LISTEN; did you mean XCHG_LISTEN?",
                 "XCHG_LOG_LEVEL = \"dbug\": did you mean `debug`? There are off, error, warn, info, debug",
                 "XCHG_TOKEN: write a token of 1 to 255 bytes",
                 "XCHG_DIALECTS = \"http,gopher\": use one of native, classic, http, transit",

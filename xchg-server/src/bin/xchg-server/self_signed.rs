@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use ring::digest::{SHA256, digest};
+use rustix::fs::Access;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use xchg_server::{Config, ListenAddress, Tls};
@@ -51,6 +52,10 @@ pub(crate) fn prepare(
         log::say(&format!(
             "xchg-server: there is no certificate in {shown} yet; the first start makes it"
         ));
+        if let Err(why) = may_be_made(folder) {
+            mistakes.add(format_args!("tls-self-signed: {why}"));
+        }
+        config.client_ca_problem().iter().for_each(|problem| mistakes.add(problem));
         // What needs one shall not be a mistake.
         config.listen.iter_mut().for_each(|listen| listen.tls = None);
         config.client_ca = None;
@@ -63,6 +68,20 @@ pub(crate) fn prepare(
     }
     config.tls_cert = Some(folder.join(CERTIFICATE));
     config.tls_key = Some(folder.join(KEY));
+}
+
+/// Whether there may be a certificate in `folder` later, or why not.
+fn may_be_made(folder: &Path) -> Result<(), String> {
+    let mut above = folder
+        .ancestors()
+        .map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    let there = above.find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let shown = there.display();
+    if !there.is_dir() {
+        return Err(format!("{shown} is no folder: name one, or none yet"));
+    }
+    rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| format!("nothing can be made in {shown}: {error}"))
 }
 
 /// Tells clients' users by what they know the certificate in `folder`, if it is there.
