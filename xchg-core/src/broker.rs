@@ -168,7 +168,7 @@ impl<Conn> Broker<Conn> {
             Offered::Paired { key, upload, download, others, spares } => {
                 // Still under the lock: a drain that closes the shard next must find the exchange
                 // running.
-                let exchange = registry.start(hash, realm, key, now);
+                let exchange = Exchange::start(registry, hash, realm, key, now);
                 Brokered::Paired(Pair { exchange, upload, download, others, spares })
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
 
-use super::{Ended, ExchangeHandle};
+use super::handle::{Ended, ExchangeHandle};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// What happens to an exchange.

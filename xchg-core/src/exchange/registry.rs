@@ -6,8 +6,8 @@ use std::time::Instant;
 use hashbrown::HashTable;
 use slab::Slab;
 
-use super::events::Subscribers;
-use super::{Ended, Event, Events, Exchange, ExchangeHandle, ExchangeId, Shared};
+use super::events::{Event, Events, Subscribers};
+use super::handle::{Ended, ExchangeHandle, ExchangeId, Shared};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, Ordering};
 use crate::{Key, Realm, shard};
 
@@ -99,14 +99,14 @@ impl Registry {
         }
     }
 
-    /// Begins an exchange under `key`, which with `realm` has that `hash`.
-    pub(crate) fn start(
+    /// Has an exchange begin under `key`, which with `realm` has that `hash`.
+    pub(super) fn add(
         self: &Arc<Self>,
         hash: u64,
         realm: Realm,
         key: Key,
         now: Instant,
-    ) -> Exchange {
+    ) -> (Arc<Shared>, Registered) {
         let id = ExchangeId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let shared = Arc::new(Shared::new(id, realm, key, now));
         // Relaxed: whoever must see it has since taken the lock of the matcher's shard, which is
@@ -114,7 +114,7 @@ impl Registry {
         self.running.fetch_add(1, Ordering::Relaxed);
         let index = self.shard(hash).lock().add(hash, shared.clone());
         self.subscribers.tell(|| Event::Started(ExchangeHandle(shared.clone())));
-        Exchange { shared, registered: Some(Registered { registry: self.clone(), hash, index }) }
+        (shared, Registered { registry: self.clone(), hash, index })
     }
 
     /// Whether an exchange holds the key.
@@ -274,6 +274,7 @@ impl Drained {
 mod tests {
     use super::*;
     use crate::Outcome;
+    use crate::exchange::Exchange;
     use crate::hasher::KeyHasher;
 
     const BURST: u32 = 40_000;
@@ -282,7 +283,7 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "some instant; there is no other")]
         let now = Instant::now();
         let key = Key::parse(&name.to_be_bytes()).unwrap();
-        registry.start(hasher.hash(Realm::Plain, &key), Realm::Plain, key, now)
+        Exchange::start(registry, hasher.hash(Realm::Plain, &key), Realm::Plain, key, now)
     }
 
     fn is_held(registry: &Registry, hasher: &KeyHasher, name: u32) -> bool {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-use super::Ticket;
+use super::offer::Ticket;
 
 /// So few need no tidying.
 pub(super) const KEEP: usize = 1024;

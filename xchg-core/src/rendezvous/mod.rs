@@ -6,6 +6,7 @@
 mod deadlines;
 mod offer;
 mod rings;
+mod waiter;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,12 +14,12 @@ use std::time::Instant;
 
 use deadlines::Deadlines;
 use rings::Rings;
+use waiter::Waiter;
 
-pub use self::offer::{Offer, Offered, Refusal, Role};
-pub use self::rings::Ticket;
+pub use self::offer::{Offer, Offered, Refusal, Role, Ticket};
 use crate::hasher::KeyHasher;
 use crate::quota::Quota;
-use crate::{Key, Limits, Origin, Realm, Side};
+use crate::{Key, Limits, Realm, Side};
 
 /// The matcher: pairs offers that name the same realm and key, first come, first paired.
 ///
@@ -59,41 +60,6 @@ pub struct Rendezvous<Conn> {
     deadlines: Deadlines,
     quota: Arc<Quota>,
     closed: bool,
-}
-
-#[derive(Debug)]
-struct Waiter<Conn> {
-    conn: Conn,
-    realm: Realm,
-    key: Key,
-    role: Role,
-    origin: Option<Origin>,
-    receivers: u16,
-    has_deadline: bool,
-}
-
-impl<Conn> Waiter<Conn> {
-    fn is_of(&self, realm: Realm, key: &Key) -> bool {
-        self.realm == realm && self.key == *key
-    }
-
-    fn is_uploader(&self) -> bool {
-        self.role == Role::Side(Side::Upload)
-    }
-
-    fn into_offer(self, deadline: Option<Instant>) -> Offer<Conn> {
-        Offer {
-            realm: self.realm,
-            key: self.key,
-            role: self.role,
-            origin: self.origin,
-            deadline,
-            may_wait: true,
-            exclusive: false,
-            receivers: self.receivers,
-            conn: self.conn,
-        }
-    }
 }
 
 impl<Conn> Rendezvous<Conn> {

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::Ticket;
 use crate::{Key, Origin, Realm, Side};
 
 /// A peer's arrival.
@@ -87,6 +86,14 @@ impl Role {
             _ => false,
         }
     }
+}
+
+/// Names a waiting offer, for the matcher that gave it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket {
+    pub(super) index: u32,
+    /// Tells this use of the slab entry from others.
+    pub(super) serial: u32,
 }
 
 /// What became of an offer.

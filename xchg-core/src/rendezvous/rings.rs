@@ -9,17 +9,10 @@ use std::ops::Index;
 use hashbrown::HashTable;
 use slab::Slab;
 
-use super::Waiter;
+use super::offer::Ticket;
+use super::waiter::Waiter;
 use crate::hasher::KeyHasher;
 use crate::{Key, Realm};
-
-/// Names a waiting offer, for the matcher that gave it out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket {
-    pub(super) index: u32,
-    /// Tells this use of the slab entry from others.
-    serial: u32,
-}
 
 /// Rings of waiters, one for each realm and key, which is all that it knows of a waiter.
 ///

@@ -8,6 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Origin;
 
 const LIMITS: Limits = Limits { waiting: 8, waiting_per_key: 3, waiting_per_origin: Some(4) };
 
