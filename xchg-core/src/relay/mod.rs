@@ -18,6 +18,8 @@ mod pump;
 mod resources;
 #[cfg(unix)]
 mod socket;
+#[cfg(unix)]
+mod turned;
 
 use std::io;
 use std::sync::Arc;
@@ -29,11 +31,13 @@ pub use memory::{Memory, memory};
 #[cfg(target_os = "linux")]
 pub use pipe::Pipe;
 #[cfg(unix)]
-pub use pump::{Pump, Turned, Why};
+pub use pump::Pump;
 #[cfg(unix)]
 pub use resources::Resources;
 #[cfg(unix)]
 pub use socket::Socket;
+#[cfg(unix)]
+pub use turned::{Turned, Why};
 
 /// A kernel buffer between two sockets, of which there are none on this system.
 #[cfg(not(target_os = "linux"))]

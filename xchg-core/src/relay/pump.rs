@@ -13,7 +13,7 @@ use std::io;
 
 #[cfg(target_os = "linux")]
 use super::Pipe;
-use super::{Flow, Resources, Sink, Source, Want};
+use super::{Flow, Resources, Sink, Source, Turned, Want, Why};
 
 /// What a read takes of a turn's budget at least, in bytes: a peer that sends byte by byte has
 /// others waiting no longer.
@@ -58,52 +58,6 @@ fn gather(source: &mut impl Source, buf: &mut [u8], left: &mut u64) -> (usize, S
         }
     }
     (n, Stop::Full)
-}
-
-/// What has come of a [turn](Pump::turn).
-#[derive(Debug)]
-#[expect(clippy::exhaustive_structs, reason = "all that there is to a turn")]
-pub struct Turned {
-    /// Payload bytes that the sink took.
-    pub moved: u64,
-    /// Why it ended.
-    pub why: Why,
-}
-
-/// Why a [turn](Pump::turn) ended.
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "an event loop handles each of them")]
-pub enum Why {
-    /// The source has nothing now.
-    SourceBlocked,
-    /// The sink takes nothing now.
-    SinkBlocked,
-    /// The budget is spent; both may go on.
-    Spent,
-    /// The flow has ended: its sink has all, and its half-close.
-    Ended,
-    /// The source failed.
-    SourceFailed(io::Error),
-    /// The sink failed.
-    SinkFailed(io::Error),
-}
-
-impl Why {
-    /// What an error of a source's call means.
-    pub fn of_source(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => Self::SourceBlocked,
-            io::ErrorKind::Interrupted => Self::Spent,
-            _ => Self::SourceFailed(error),
-        }
-    }
-
-    fn of_sink(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => Self::SinkBlocked,
-            _ => Self::SinkFailed(error),
-        }
-    }
 }
 
 /// A [`Flow`] and the bytes it holds.
