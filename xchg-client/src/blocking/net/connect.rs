@@ -9,7 +9,7 @@ use socket2::SockAddr;
 
 use rustls_pki_types::ServerName;
 
-use super::Connection;
+use super::connection::Connection;
 use super::tls::{self, Credentials, TlsProblem};
 use crate::{Address, Cancel, Error};
 

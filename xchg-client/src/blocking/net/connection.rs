@@ -335,8 +335,8 @@ pub(crate) mod tests {
     use std::thread;
 
     use super::*;
+    use crate::blocking::net::connect::{Settings, connect};
     use crate::blocking::net::tls::Credentials;
-    use crate::blocking::net::{Settings, connect};
 
     /// A connection to a listener of its own, and the other end.
     fn pair(cancel: &Cancel) -> (Connection, std::net::TcpStream) {

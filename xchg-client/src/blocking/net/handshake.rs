@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use xchg_core::wire::{Answer, Decoded, Greeting};
 
-use super::{Connection, tls};
+use super::connection::Connection;
+use super::tls;
 use crate::blocking::error::in_plain_words;
 use crate::{Address, Error};
 

@@ -10,8 +10,6 @@ mod server;
 mod throttle;
 pub(crate) mod tls;
 
-use connect::{Settings, connect};
 pub(crate) use connection::Connection;
-use handshake::Handshake;
 pub(crate) use server::Server;
 pub(crate) use throttle::Throttle;

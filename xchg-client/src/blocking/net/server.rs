@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use xchg_core::Side;
 use xchg_core::wire::{Answer, Command, Greeting, Matched, Offer, StatusReport, Token};
 
+use super::connect::{Settings, connect};
+use super::connection::Connection;
+use super::handshake::Handshake;
 use super::tls::Credentials;
-use super::{Connection, Handshake, Settings, connect};
 use crate::{Address, Cancel, Error, Observer};
 
 /// A server, and how it is spoken to.

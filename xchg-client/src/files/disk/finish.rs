@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::dir::Dir;
 use super::partial::Partial;
-use super::place::Existing;
+use super::place::options::Existing;
 use crate::files::manifest::{MAX_NAME_BYTES, Modified};
 use crate::files::{Error, Name};
 

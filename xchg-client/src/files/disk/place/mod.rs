@@ -13,7 +13,7 @@
 //! everything is in place. No offer can have that name.
 
 mod complete;
-mod options;
+pub(super) mod options;
 mod survey;
 
 use std::collections::{HashMap, HashSet};
