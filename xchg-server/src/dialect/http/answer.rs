@@ -23,7 +23,8 @@
 //! at ever longer intervals.
 
 use super::body::BodyError;
-use super::respond::{CONTINUE, ReplyTo, ResponseHead, Status};
+use super::respond::{CONTINUE, ReplyTo, ResponseHead};
+use super::status::Status;
 
 /// Something that an uploader is told on the way, in piping-server's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 
-use super::respond::{Refused, Status};
+use super::status::{Refused, Status};
 
 /// A header field's value that is safe to send on: RFC 9110 section 5.5 `field-content`, that is
 /// visible ASCII, bytes from 0x80, and spaces or tabs between them.

@@ -16,7 +16,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::head::Request;
-use super::respond::{ResponseHead, Status};
+use super::respond::ResponseHead;
+use super::status::Status;
 use crate::WebOrigin;
 
 /// What gives a request away that somebody else's page may have made.

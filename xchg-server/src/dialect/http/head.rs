@@ -13,7 +13,8 @@ use super::credentials::Credentials;
 use super::fields::{self, FieldValue};
 use super::forwarded::Forwarded;
 use super::media::Description;
-use super::respond::{Refused, ReplyTo, Status, Version};
+use super::respond::{ReplyTo, Version};
+use super::status::{Refused, Status};
 use super::{target, unasked};
 
 /// The longest request head in bytes, from the method to the empty line. What the common servers

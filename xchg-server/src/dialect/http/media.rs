@@ -13,7 +13,7 @@
 //! not on it: viewers run scripts of their own.
 
 use super::fields::{self, FieldValue};
-use super::respond::{Refused, Status};
+use super::status::{Refused, Status};
 
 /// The longest of the values that are kept of an upload's head, in bytes.
 pub(super) const MAX_VALUE_BYTES: usize = 1024;

@@ -38,6 +38,7 @@ mod multipart;
 mod peer;
 mod reserved;
 mod respond;
+mod status;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -56,7 +57,8 @@ pub(crate) use reserved::health;
 pub(crate) use respond::{Framing, Refusal, ReplyTo, Version, download_head, refusal};
 pub(crate) use target::encode_path;
 
-pub(crate) use respond::{ResponseHead, Status};
+pub(crate) use respond::ResponseHead;
+pub(crate) use status::Status;
 
 use std::net::IpAddr;
 
@@ -65,7 +67,7 @@ use xchg_core::wire::Token;
 
 use head::{BodyLength, Method};
 use multipart::Boundary;
-use respond::Refused;
+use status::Refused;
 
 use crate::access::Denied;
 use crate::origin::Origin;

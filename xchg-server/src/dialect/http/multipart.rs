@@ -15,7 +15,7 @@ use super::body::{BodyDecoder, BodyError, Step};
 use super::fields::{self, FieldValue};
 use super::head::{MAX_FIELDS, has_clean_lines};
 use super::media::Description;
-use super::respond::{Refused, Status};
+use super::status::{Refused, Status};
 
 /// The longest boundary in bytes (RFC 2046 section 5.1.1).
 pub(crate) const MAX_BOUNDARY_BYTES: usize = 70;

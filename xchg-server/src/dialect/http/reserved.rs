@@ -3,7 +3,8 @@
 use xchg_core::Key;
 
 use super::head::Request;
-use super::respond::{self, ReplyTo, ResponseHead, Status};
+use super::respond::{self, ReplyTo, ResponseHead};
+use super::status::Status;
 use super::target::{encode_path, query_value};
 use crate::web;
 

@@ -3,7 +3,7 @@
 use xchg_core::Key;
 
 use super::fields::trim;
-use super::respond::{Refused, Status};
+use super::status::{Refused, Status};
 
 /// How many receivers one upload may have. Each byte is written as many times, at the pace of the
 /// slowest: with more, it is better put where all can fetch it.
