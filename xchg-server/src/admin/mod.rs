@@ -13,7 +13,7 @@
 mod answer;
 mod client;
 mod exchanges;
-mod tally;
+pub(crate) mod tally;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -31,8 +31,6 @@ use crate::system::listener::Listener;
 
 use answer::Panel;
 use client::Client;
-
-pub(crate) use tally::Answers;
 
 /// Connections at a time. One more takes the place of the one that has said nothing longest.
 const MAX_CLIENTS: usize = 32;

@@ -12,7 +12,7 @@ use xchg_core::{Broker, Key, Limits, Offer, Place};
 
 use crate::Config;
 use crate::access::Gate;
-use crate::admin::Answers;
+use crate::admin::tally::Answers;
 use crate::dialect::http::FailedUploads;
 use crate::engine::Gathering;
 use crate::engine::admission::{Admission, WAITING_PER_SOURCE};

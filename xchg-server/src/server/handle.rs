@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use xchg_core::{Counts, Events, ExchangeHandle};
 
-use super::{SystemSocket, Waiters};
+use super::waiters::Waiters;
 use crate::engine::shared::{Shared, Stats};
 use crate::metrics::Metrics;
+use crate::system::SystemSocket;
 use crate::{ListenAddress, MetricsFormat};
 
 /// A running server. Clone it freely; dropping it stops nothing.

@@ -26,7 +26,6 @@ use handle::{Course, Stage};
 use crate::access::{Gate, Store};
 use crate::admin;
 use crate::engine::Engine;
-use crate::engine::net::Net;
 use crate::engine::pulse::{LOOK, Watch};
 use crate::engine::shared::{Inbox, Message, Shared};
 use crate::engine::waiter::Heir;
@@ -34,15 +33,13 @@ use crate::origin;
 use crate::system::descriptors::Descriptors;
 use crate::system::listener::{self, Listener};
 use crate::system::open_socket::OpenSocket;
-use crate::system::{self, Secured, System, WAKER, process};
+use crate::system::{self, Secured, System, SystemSocket, WAKER, process};
 use crate::tls::{self, Files};
 use crate::watch::{Look, Watcher};
 use crate::{Config, Error, Listen, ListenAddress};
 
 pub use handle::{Ending, ServerHandle};
 pub use waiters::Waiters;
-
-type SystemSocket = <System as Net>::Transport;
 
 /// Where the word to drain comes out.
 type Drains = Receiver<Option<Heir<SystemSocket>>>;

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::SystemSocket;
 use crate::dialect::http::FailedUploads;
 use crate::engine::waiter::Waiter;
+use crate::system::SystemSocket;
 use crate::{Listen, ListenAddress};
 
 /// Peers that [waited](super::ServerHandle::release) at a server, with all that they have said and

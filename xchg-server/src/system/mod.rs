@@ -75,8 +75,11 @@ impl System {
     }
 }
 
+/// What a connection is here.
+pub(crate) type SystemSocket = Socket<OwnedFd>;
+
 impl Net for System {
-    type Transport = Socket<OwnedFd>;
+    type Transport = SystemSocket;
 
     fn listeners(&self) -> usize {
         self.listeners.len()
