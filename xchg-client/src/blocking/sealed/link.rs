@@ -289,7 +289,7 @@ mod tests {
             let uploader =
                 scope.spawn(|| upload(ours, &mut endless(), &mut Watcher(heard), &cancel));
             let mut puppet = Puppet::on(theirs);
-            puppet.put(&Message::Accept).unwrap();
+            puppet.accept().unwrap();
             for bytes in [7, 9] {
                 puppet.put(&Message::Progress { bytes }).unwrap();
                 puppet.flush().unwrap();
@@ -308,7 +308,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 let mut puppet = Puppet::on(theirs);
-                puppet.put(&Message::Accept).unwrap();
+                puppet.accept().unwrap();
                 puppet.put(&Message::Error { cancelled: false, text: "no disk" }).unwrap();
                 puppet.finish().unwrap();
             });

@@ -83,6 +83,12 @@ impl Puppet {
         Ok(())
     }
 
+    /// Hears an offer of few entries, and accepts it: before that, it would be out of turn.
+    pub(super) fn accept(&mut self) -> Result<(), Error> {
+        while !matches!(self.next()?, Some(Message::Entries(_)) | None) {}
+        self.put(&Message::Accept)
+    }
+
     pub(super) fn flush(&mut self) -> Result<(), Error> {
         if self.out.body().is_empty() { Ok(()) } else { self.send(false) }
     }
