@@ -36,7 +36,7 @@ use crate::system::open_socket::OpenSocket;
 use crate::system::{self, Secured, System, SystemSocket, WAKER, process};
 use crate::tls::{self, Files};
 use crate::watch::{Look, Watcher};
-use crate::{Config, Error, Listen, ListenAddress};
+use crate::{Config, Error, Listen, ListenAddress, LogAddresses};
 
 pub use handle::{Ending, ServerHandle};
 pub use waiters::Waiters;
@@ -220,7 +220,7 @@ impl Server {
         let watcher = Watcher::start(looks).map_err(failed("starting a thread"))?;
         let rules = shared.config.listen.iter().cloned();
         let listened: Vec<_> = self.addresses.iter().cloned().zip(rules).collect();
-        take_in(&mut workers, waiters, &listened);
+        take_in(&mut workers, waiters, &listened, shared.config.log_addresses);
         let mut crew = Crew { shared: shared.clone(), threads: Vec::new(), _watcher: watcher };
         for (worker, poll) in workers {
             crew.add(worker, poll).map_err(failed("starting a thread"))?;
@@ -250,7 +250,10 @@ fn take_in(
     workers: &mut [(Engine<System>, Poll)],
     mut waiters: Waiters,
     listened: &[(ListenAddress, Listen)],
+    show: LogAddresses,
 ) {
+    // Who is let go of here is logged by this thread.
+    origin::show(show);
     let places = waiters.places(listened);
     for (number, waiter) in waiters.waiters.drain(..).enumerate() {
         let place = places[usize::from(waiter.listener())];

@@ -1,7 +1,8 @@
 //! A server is exchanged for another in the same process, and nobody who waits notices.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::common::{
@@ -11,7 +12,7 @@ use crate::common::{
 use crate::web::{Client, get, head, put};
 use xchg_core::wire::{CounterpartDialect, RefusalCode, Wait};
 use xchg_core::{Limits, Outcome, Realm, Side};
-use xchg_server::{Config, ListenAddress, Server, Waiters};
+use xchg_server::{Config, ListenAddress, LogAddresses, Server, Waiters};
 
 /// A server with other settings at the same address, as those who wait at `old` go on with it.
 fn exchanged(old: &InProcess, config: Config) -> InProcess {
@@ -263,6 +264,37 @@ fn who_leaves_meanwhile_is_gone() {
     let waiters = old.release();
     leaves.into_iter().for_each(Peer::reset);
     goes_on(&old, waiters, config()).await_waiting(0);
+}
+
+#[test]
+fn who_is_let_go_of_at_the_start_is_logged_as_the_next_server_is_told_to() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let old = InProcess::default();
+    let _first = Peer::native(old.address(), Side::Download, "hidden").waits();
+    let waiter = Peer::native(old.address(), Side::Download, "hidden").waits();
+    let limits = Limits { waiting: 1, ..Limits::default() };
+    let hides = Config { limits, log_addresses: LogAddresses::None, ..config() };
+    let _next = tracing::subscriber::with_default(subscriber, || exchanged(&old, hides));
+    assert_eq!(waiter.refused(), RefusalCode::Busy);
+    let said = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(said.contains("peer=hidden") && !said.contains("127.0.0.1"), "{said}");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[test]
